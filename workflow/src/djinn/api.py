@@ -1,0 +1,74 @@
+"""The public functions: start and stop the runtime, ask for its counters."""
+
+from __future__ import annotations
+
+import atexit
+from typing import Any
+
+import torch
+
+from djinn.client import runtime
+from djinn.client.session import Session
+from djinn.config import Config
+from djinn.device import attachment, backend, modules
+from djinn.device.modules import plan_cache
+from djinn.protocol import messages as m
+from djinn.tracing import warm_up
+
+_installed = False
+
+
+def init(address: str | None = None, *, config: Config | None = None) -> None:
+    """Start the runtime: an embedded server process, or a connection to one that listens.
+
+    Afterwards `remote_accelerator:0` is a torch device. Everything that a first simulation would import is imported
+    here, so that later measurements do not contain it.
+
+    Args:
+        address: None starts an embedded server; `unix:PATH` and `tcp://HOST:PORT` connect.
+        config: settings; None reads the GENIE_* variables.
+
+    Raises:
+        DjinnError: the runtime is initialised already.
+        ConfigurationError: an unusable setting or address.
+        ConnectionFailedError: nobody listens at the address.
+        ServerDiedError: the embedded server did not start, with its last words.
+    """
+    global _installed
+    config = Config.from_environment() if config is None else config
+    client = runtime.start(address, config)
+    if not _installed:
+        backend.register()
+        attachment.install()
+        atexit.register(shutdown)
+        _installed = True
+    plan_cache.configure(config.plan_cache_entries, enabled=config.plan_cache_enabled)
+    client.request(m.Seed(seed=torch.initial_seed() & (2**63 - 1)))
+    warm_up(client.device_type)
+
+
+def shutdown() -> None:
+    """Stop the runtime and its embedded server; calling it twice is harmless."""
+    plan_cache.clear()
+    runtime.stop()
+
+
+def session(session_id: str | None = None, arena_mb: int | None = None) -> Session:
+    """Open a session: `with djinn.session() as session:` makes its arena the home of new tensors in this thread.
+
+    Args:
+        session_id: a name that is not in use; None makes one up.
+        arena_mb: size of the arena in MiB; None takes GENIE_VMU_SESSION_ARENA_MB (64).
+
+    Raises:
+        ValueError: the name is in use, or the size is not positive.
+        OutOfMemoryError: the arena cannot be admitted.
+    """
+    return Session(session_id, arena_mb)
+
+
+def stats() -> dict[str, Any]:
+    """Return the counters of this process and of the server; sizes in bytes, times in microseconds."""
+    reply, _ = runtime.current_client().request(m.Stats())
+    own: dict[str, Any] = {"plan_cache": plan_cache.counters(), "fallbacks": dict(modules.fallbacks)}
+    return {**reply.values, **own}

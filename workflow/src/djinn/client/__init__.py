@@ -1,0 +1,1 @@
+"""The client side: connections, the embedded server process, and the current session."""

@@ -1,0 +1,109 @@
+"""A process's client of one server: a connection for each thread, tensor identifiers, and deferred frees."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from typing import Any
+
+from djinn.client.connection import Connection
+from djinn.client.process import ServerProcess
+from djinn.config import Config
+from djinn.errors import ConnectionFailedError, ServerDiedError
+from djinn.protocol import messages as m
+from djinn.protocol.messages import MAX_OUTPUTS
+from djinn.transport.address import Address
+
+_MAX_FREES = 4096
+
+
+class Client:
+    """What all threads of this process share: one identity on the server."""
+
+    def __init__(self, address: str | None, config: Config) -> None:
+        """Start an embedded server, or connect to `address`.
+
+        Raises:
+            ConnectionFailedError: nobody listens at the address.
+            ServerDiedError: the embedded server did not start.
+            ConfigurationError: an address that is not understood.
+        """
+        self.config = config
+        self._process = ServerProcess(config) if address is None else None
+        self._address = Address.parse(self._process.address if self._process is not None else address or "")
+        self._local = threading.local()
+        self._connections: list[Connection] = []
+        self._lock = threading.Lock()
+        self._ids = itertools.count(1)
+        self._frees: deque[int] = deque()
+        self.is_closed = False
+        self._token: str | None = None
+        welcome = self.connection().welcome
+        self._token = welcome.client_token
+        self.device_type = welcome.device_type
+
+    def connection(self) -> Connection:
+        """Return this thread's connection, opening it on first use.
+
+        Raises:
+            ConnectionFailedError: the client was shut down, or the server is gone.
+        """
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            if self.is_closed:
+                raise ConnectionFailedError("The runtime was shut down; call djinn.init() again.")
+            connection = Connection(self._address, self._token)
+            self._local.connection = connection
+            with self._lock:
+                self._connections.append(connection)
+        return connection
+
+    def request(
+        self, message: m.Request, payload: memoryview | bytes = b"", *, expected_us: float = 0.0
+    ) -> tuple[Any, memoryview]:
+        """Send a request with everything that waits to be freed; raises as `Connection.request` does.
+
+        Raises:
+            ServerDiedError: the embedded server ended; carries its last words.
+        """
+        if self._frees:
+            message.frees = self._take_frees()
+        try:
+            return self.connection().request(message, payload, expected_us=expected_us)
+        except ConnectionFailedError as error:
+            if self._process is None or self.is_closed or self._process.is_alive():
+                raise
+            raise ServerDiedError(
+                f"The embedded server died in mid-call ({self._process.last_words()}); call djinn.shutdown() and djinn.init()."
+            ) from error
+
+    @property
+    def sent_ns(self) -> int:
+        """When this thread's last request was encoded and handed to the transport."""
+        return self.connection().sent_ns
+
+    def new_ids(self) -> int:
+        """Return the first of a block of unused tensor identifiers."""
+        return next(self._ids) * MAX_OUTPUTS
+
+    def free_later(self, tensor_id: int) -> None:
+        """Free a tensor with the next request; safe to call from a finalizer."""
+        self._frees.append(tensor_id)
+
+    def close(self) -> None:
+        """Close every connection and end the embedded server."""
+        self.is_closed = True
+        with self._lock:
+            connections, self._connections = self._connections, []
+        for connection in connections:
+            connection.close()
+        self._local = threading.local()
+        if self._process is not None:
+            self._process.stop()
+
+    def _take_frees(self) -> list[int]:
+        taken = []
+        while self._frees and len(taken) < _MAX_FREES:
+            taken.append(self._frees.popleft())
+        return taken

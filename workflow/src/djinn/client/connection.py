@@ -1,0 +1,65 @@
+"""One connection to a server: a request out, its reply back."""
+
+from __future__ import annotations
+
+from time import perf_counter_ns
+
+from djinn.client.remote_errors import to_exception
+from djinn.protocol import messages as m
+from djinn.protocol.codec import decode_reply, encode
+from djinn.transport.address import Address
+from djinn.transport.shared_memory import SharedMemory
+from djinn.transport.stream import FramedStream
+
+# Polling takes a core that a long computation on the server could use, so it is kept to short waits.
+SPIN_US = 200.0
+
+
+class Connection:
+    """A greeted connection; used by one thread."""
+
+    def __init__(self, address: Address, client_token: str | None) -> None:
+        """Connect and greet.
+
+        Raises:
+            ConnectionFailedError: nobody listens there.
+            ProtocolError: the server refuses.
+        """
+        self._stream = FramedStream(address.connect())
+        self.sent_ns = 0
+        # The descriptor comes before any frame: a read of frames would swallow it.
+        descriptor = self._stream.receive_descriptor() if address.path is not None else None
+        welcome, _ = self.request(m.Hello(version=m.PROTOCOL_VERSION, client_token=client_token))
+        assert isinstance(welcome, m.Welcome), f"the server answered a greeting with {type(welcome).__name__}"
+        self.welcome = welcome
+        if descriptor is not None:
+            self._stream.shared = SharedMemory(descriptor, welcome.shared_bytes)
+
+    def request(
+        self, message: m.Request, payload: memoryview | bytes = b"", *, expected_us: float = 0.0
+    ) -> tuple[m.Reply, memoryview]:
+        """Send a request and wait for its reply.
+
+        Args:
+            message: the request.
+            payload: tensor bytes that belong to it.
+            expected_us: how long the server will probably take; long waits block at once instead of polling.
+
+        Raises:
+            Exception: what the server reports, as the class that a local call would raise.
+            ConnectionFailedError: the server is gone.
+        """
+        body = encode(message)
+        self.sent_ns = perf_counter_ns()
+        self._stream.send(body, payload)
+        if expected_us < SPIN_US:
+            self._stream.wait_spinning(SPIN_US)
+        reply_body, reply_payload = self._stream.receive()
+        reply = decode_reply(reply_body)
+        if isinstance(reply, m.Failed):
+            raise to_exception(reply)
+        return reply, reply_payload
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()

@@ -1,0 +1,77 @@
+"""The embedded server: a child process that ends with its parent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from djinn.config import Config
+from djinn.errors import ServerDiedError
+
+_READY_PREFIX = "djinn server ready at "
+_NUM_LAST_LINES = 5
+
+
+class ServerProcess:
+    """A server of one's own on a private Unix socket."""
+
+    def __init__(self, config: Config) -> None:
+        """Start the process and wait until it listens.
+
+        Raises:
+            ServerDiedError: it ended instead, with its last words.
+        """
+        self._directory = Path(tempfile.mkdtemp(prefix="djinn-"))
+        self._log_path = self._directory / "server.log"
+        self.address = f"unix:{self._directory / 'socket'}"
+        command = [sys.executable, "-m", "djinn.server", "--listen", self.address, "--config", config.to_json(), "--exit-with-stdin"]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        with self._log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment, start_new_session=True
+            )
+        assert self._process.stdout is not None, "the server's standard output is a pipe"
+        line = self._process.stdout.readline().decode()
+        if not line.startswith(_READY_PREFIX):
+            self._process.wait()
+            error = ServerDiedError(f"The embedded server did not start: {self.last_words()}")
+            self._remove_directory()
+            raise error
+
+    @property
+    def pid(self) -> int:
+        """Process number of the server."""
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        """Tell whether the process still runs, giving one that is just ending a moment to do so."""
+        try:
+            self._process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def last_words(self) -> str:
+        """Return the end of what the server wrote to standard error, and how it ended."""
+        lines = self._log_path.read_text(errors="replace").splitlines()[-_NUM_LAST_LINES:]
+        ending = self._process.poll()
+        return " | ".join(lines) or f"no message; exit status {ending}"
+
+    def stop(self) -> None:
+        """End the process and remove its directory."""
+        assert self._process.stdin is not None and self._process.stdout is not None, "the server's streams are pipes"
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._remove_directory()
+
+    def _remove_directory(self) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)

@@ -1,0 +1,73 @@
+"""The process-wide runtime: which client is current, and which session each thread is in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from djinn.client.client import Client
+from djinn.config import Config
+from djinn.errors import ConnectionFailedError, DjinnError
+
+_lock = threading.Lock()
+_client: Client | None = None
+_thread = threading.local()
+
+
+def start(address: str | None, config: Config) -> Client:
+    """Make a client current; raises as `Client` does.
+
+    Raises:
+        DjinnError: one is current already.
+    """
+    global _client
+    with _lock:
+        if _client is not None:
+            raise DjinnError("The runtime is initialised already; call djinn.shutdown() before djinn.init().")
+        _client = Client(address, config)
+        return _client
+
+
+def stop() -> None:
+    """Close the current client, if there is one."""
+    global _client
+    with _lock:
+        client, _client = _client, None
+    if client is not None:
+        client.close()
+
+
+def is_running() -> bool:
+    """Tell whether a client is current."""
+    return _client is not None
+
+
+def current_client() -> Client:
+    """Return the current client.
+
+    Raises:
+        ConnectionFailedError: there is none.
+    """
+    client = _client
+    if client is None:
+        raise ConnectionFailedError("The runtime is not initialised; call djinn.init() first.")
+    return client
+
+
+def current_session() -> str | None:
+    """Return the session that this thread is in."""
+    stack: list[str] = getattr(_thread, "sessions", [])
+    return stack[-1] if stack else None
+
+
+@contextmanager
+def entered_session(session_id: str) -> Iterator[None]:
+    """Make a session current for this thread."""
+    if not hasattr(_thread, "sessions"):
+        _thread.sessions = []
+    _thread.sessions.append(session_id)
+    try:
+        yield
+    finally:
+        _thread.sessions.pop()

@@ -1,0 +1,97 @@
+"""Sessions as their users see them: an arena, a scope, phase signals."""
+
+from __future__ import annotations
+
+import itertools
+from types import TracebackType
+
+from djinn.client import runtime
+from djinn.errors import ConnectionFailedError, SessionClosedError
+from djinn.protocol import messages as m
+from djinn.units import MiB
+
+_numbers = itertools.count(1)
+
+
+class Session:
+    """A session of this process; a context manager that makes it current for the thread.
+
+    Attributes:
+        session_id: its name.
+        arena_bytes: size of its arena.
+    """
+
+    def __init__(self, session_id: str | None = None, arena_mb: int | None = None) -> None:
+        """Open a session.
+
+        Args:
+            session_id: a name that is not in use; None makes one up.
+            arena_mb: size of the arena in MiB; None takes GENIE_VMU_SESSION_ARENA_MB (64).
+
+        Raises:
+            ValueError: the name is in use, or the size is not positive.
+            OutOfMemoryError: the arena cannot be admitted.
+        """
+        self.session_id = f"session-{next(_numbers)}" if session_id is None else session_id
+        self._client = runtime.current_client()
+        arena_bytes = None if arena_mb is None else int(arena_mb * MiB)
+        reply, _ = self._client.request(m.OpenSession(opened_id=self.session_id, arena_bytes=arena_bytes))
+        self.arena_bytes: int = reply.arena_bytes
+        self._scope = runtime.entered_session(self.session_id)
+        self.is_closed = False
+
+    def __enter__(self) -> Session:
+        """Make the session current for this thread."""
+        if self.is_closed:
+            raise SessionClosedError(f"Session {self.session_id!r} was closed; open a new one with djinn.session().")
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave the scope and close the session."""
+        self._scope.__exit__(None, None, None)
+        try:
+            self.close()
+        except ConnectionFailedError:
+            # A server that is gone has closed the session too; what the body raised says more.
+            if error is None:
+                raise
+
+    def close(self) -> None:
+        """Free the arena; closing twice is harmless."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._client.request(m.CloseSession(closed_id=self.session_id))
+
+    def checksum(self) -> str:
+        """Return the digest of the arena's used bytes, resident or not, without moving them.
+
+        Raises:
+            SessionClosedError: the session is closed.
+        """
+        reply, _ = self._client.request(m.Checksum(checked_id=self.session_id))
+        digest: str = reply.digest
+        return digest
+
+
+def signal_phase(phase: str, session_id: str | None = None, estimated_resume_ms: float | None = None) -> None:
+    """Announce a session's phase to the scheduler.
+
+    Args:
+        phase: `IO_WAIT` (nothing will be computed for a while) or `COMPUTE` (it continues; returns when resident).
+        session_id: None means the thread's current session.
+        estimated_resume_ms: how long the wait will probably take.
+
+    Raises:
+        ValueError: an unknown phase, an impossible estimate, or no session.
+        SessionClosedError: the session is closed.
+        OutOfMemoryError: the session cannot be restored in time.
+    """
+    session_id = runtime.current_session() if session_id is None else session_id
+    if session_id is None:
+        raise ValueError("No session is current in this thread; signal inside `with djinn.session():` or pass session_id.")
+    runtime.current_client().request(
+        m.Signal(signalled_id=session_id, phase=phase, estimated_resume_ms=estimated_resume_ms)
+    )

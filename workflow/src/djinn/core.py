@@ -1,0 +1,136 @@
+"""Data-only types that several layers share: tensor metadata, traces and call timings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+# The wire speaks of dtypes by their place in this tuple, so entries are only ever appended.
+DTYPES: tuple[torch.dtype, ...] = (
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+    torch.complex64,
+    torch.complex128,
+)
+DTYPE_CODES: dict[torch.dtype, int] = {dtype: code for code, dtype in enumerate(DTYPES)}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorMeta:
+    """Shape and placement of a strided tensor; strides and offset count elements."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+    storage_offset: int = 0
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> TensorMeta:
+        """Describe `tensor`, of any device."""
+        return cls(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, tensor.storage_offset())
+
+    @property
+    def extent_bytes(self) -> int:
+        """Bytes from the start of the storage to the end of the last element reached."""
+        if 0 in self.shape:
+            return self.storage_offset * self.dtype.itemsize
+        last = sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
+        return (self.storage_offset + last + 1) * self.dtype.itemsize
+
+    @property
+    def num_elements(self) -> int:
+        """Number of elements of the shape."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+
+class ValueRef:
+    """An operand of a trace node: the index of a value of the same trace."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ValueRef) and other.index == self.index
+
+    def __hash__(self) -> int:
+        return hash(self.index)
+
+    def __repr__(self) -> str:
+        return f"ValueRef({self.index})"
+
+
+@dataclass(frozen=True, slots=True)
+class TraceValue:
+    """One tensor of a trace: its metadata and the storage that it views."""
+
+    meta: TensorMeta
+    storage: int
+
+
+@dataclass(frozen=True, slots=True)
+class TraceNode:
+    """One recorded ATen operation: operator name, operands, and the values that it returns (None: not a tensor)."""
+
+    operator: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A module call on fake tensors as a list of operations, without any code.
+
+    Attributes:
+        values: every tensor in order of definition; the first `num_inputs` are the call's inputs.
+        storage_bytes: size of each storage; values that alias share one.
+        nodes: operations in order of execution.
+        outputs: values that the call returns.
+        num_inputs: leading values that the caller binds: weights, buffers, arguments.
+    """
+
+    values: tuple[TraceValue, ...]
+    storage_bytes: tuple[int, ...]
+    nodes: tuple[TraceNode, ...]
+    outputs: tuple[int, ...]
+    num_inputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallTimestamps:
+    """When the stages of one compute call passed, on CLOCK_MONOTONIC of one host.
+
+    Attributes:
+        sent_ns: the client handed the request to the socket.
+        started_ns: the server began to execute it.
+        finished_ns: the server had executed it.
+        planned: whether a plan was executed, or a single operation.
+        cache_hit: whether the plan came from the cache; None for single operations and a disabled cache.
+        lookup_us: time to find the plan's key in the cache.
+        simulate_us: time to run the module on fake tensors; 0 on a hit.
+        plan_us: time until the server answered with a plan; 0 on a hit.
+    """
+
+    sent_ns: int
+    started_ns: int
+    finished_ns: int
+    planned: bool
+    cache_hit: bool | None = None
+    lookup_us: float = 0.0
+    simulate_us: float = 0.0
+    plan_us: float = 0.0

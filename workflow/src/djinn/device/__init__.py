@@ -1,0 +1,1 @@
+"""The torch device `remote_accelerator`: the only place that registers kernels with torch."""

@@ -1,0 +1,103 @@
+"""Notices which modules are on the device and when they change.
+
+torch offers hooks for registered parameters, buffers and submodules; moving, copying and assigning offer none, so
+those four methods of nn.Module are wrapped. None of them runs in a forward call of an ordinary module.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn.modules import module as torch_module
+
+from djinn.device.modules import Mutations, PlannedCall
+from djinn.device.planner import is_simulating
+from djinn.device.tensor import RemoteTensor
+from djinn.device.transfer import placing_weights
+from djinn.tracing import UnplannableError
+
+_ATTRIBUTE = "_compiled_call_impl"
+
+
+def install() -> None:
+    """Start to notice; called once."""
+    torch_module.register_module_parameter_registration_hook(_on_tensor)
+    torch_module.register_module_buffer_registration_hook(_on_tensor)
+    torch_module.register_module_module_registration_hook(_on_module)
+    _wrap("_apply", _apply)
+    _wrap("__setstate__", _setstate)
+    _wrap("__setattr__", _setattr)
+    _wrap("__delattr__", _delattr)
+
+
+def is_attached(module: torch.nn.Module) -> bool:
+    """Tell whether the module's calls become plans."""
+    return isinstance(module.__dict__.get(_ATTRIBUTE), PlannedCall)
+
+
+def _wrap(name: str, wrapper: Callable[..., Any]) -> None:
+    original = getattr(torch.nn.Module, name)
+
+    @functools.wraps(original)
+    def wrapped(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return wrapper(original, module, *args, **kwargs)
+
+    setattr(torch.nn.Module, name, wrapped)
+
+
+def _settle(module: torch.nn.Module) -> None:
+    """Attach a module that has tensors on the device, itself or below; detach one that has none left."""
+    own = (*module._parameters.values(), *module._buffers.values())
+    children = [child for child in module._modules.values() if child is not None]
+    if any(isinstance(tensor, RemoteTensor) for tensor in own) or any(is_attached(child) for child in children):
+        if not is_attached(module):
+            module.__dict__[_ATTRIBUTE] = PlannedCall(module)
+    elif is_attached(module):
+        del module.__dict__[_ATTRIBUTE]
+    Mutations.count += 1
+
+
+def _apply(original: Callable[..., Any], module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+    with placing_weights():
+        result = original(module, *args, **kwargs)
+    _settle(module)
+    return result
+
+
+def _setstate(original: Callable[..., Any], module: torch.nn.Module, state: dict[str, Any]) -> None:
+    original(module, state)
+    _settle(module)
+
+
+def _setattr(original: Callable[..., Any], module: torch.nn.Module, name: str, value: Any) -> None:
+    if is_attached(module):
+        if is_simulating():
+            raise UnplannableError(f"forward assigns attribute {name!r}")
+        original(module, name, value)
+        Mutations.count += 1
+    else:
+        original(module, name, value)
+
+
+def _delattr(original: Callable[..., Any], module: torch.nn.Module, name: str) -> None:
+    original(module, name)
+    if is_attached(module):
+        Mutations.count += 1
+
+
+def _on_tensor(module: torch.nn.Module, name: str, tensor: torch.Tensor | None) -> None:
+    if isinstance(tensor, RemoteTensor):
+        # The hook runs before torch stores the tensor, so the module is attached without looking.
+        if not is_attached(module):
+            module.__dict__[_ATTRIBUTE] = PlannedCall(module)
+        Mutations.count += 1
+
+
+def _on_module(module: torch.nn.Module, name: str, child: torch.nn.Module | None) -> None:
+    if child is not None and is_attached(child):
+        if not is_attached(module):
+            module.__dict__[_ATTRIBUTE] = PlannedCall(module)
+        Mutations.count += 1

@@ -1,0 +1,70 @@
+"""Registers `remote_accelerator` with torch: name, device module, factory kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+from djinn.client import runtime
+from djinn.core import TensorMeta
+from djinn.device.dispatch import _copy_
+from djinn.device.tensor import DEVICE_NAME, RemoteTensor
+from djinn.device.transfer import make_uninitialised
+from djinn.protocol import messages as m
+
+_library: torch.library.Library | None = None
+
+
+class DeviceModule:
+    """What torch asks of `torch.remote_accelerator`."""
+
+    def is_available(self) -> bool:
+        """The device exists wherever a server can be started."""
+        return True
+
+    def is_initialized(self) -> bool:
+        """Tell whether the runtime is initialised."""
+        return runtime.is_running()
+
+    def current_device(self) -> int:
+        """There is one device, number 0."""
+        return 0
+
+    def device_count(self) -> int:
+        """There is one device."""
+        return 1
+
+    def _is_in_bad_fork(self) -> bool:
+        return False
+
+    def manual_seed_all(self, seed: int) -> None:
+        """Seed this process's random numbers on the server; `torch.manual_seed` calls it."""
+        if runtime.is_running():
+            runtime.current_client().request(m.Seed(seed=seed & (2**63 - 1)))
+
+
+def register() -> None:
+    """Register the device; later calls do nothing, since torch allows one renaming a process."""
+    global _library
+    if _library is not None:
+        return
+    _setup_privateuseone_for_python_backend(DEVICE_NAME, backend_module=DeviceModule())
+    _library = torch.library.Library("aten", "IMPL")
+    _library.impl("empty.memory_format", _empty, "PrivateUse1")
+    _library.impl("empty_strided", _empty_strided, "PrivateUse1")
+    _library.impl("_copy_from", _copy_from, "PrivateUse1")
+
+
+def _empty(size: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None, memory_format: Any = None) -> RemoteTensor:
+    shaped = torch.empty(size, dtype=dtype, device="meta", memory_format=memory_format or torch.contiguous_format)
+    return make_uninitialised(TensorMeta.of(shaped))
+
+
+def _empty_strided(size: Any, stride: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None) -> RemoteTensor:
+    return make_uninitialised(TensorMeta(tuple(size), tuple(stride), dtype or torch.get_default_dtype()))
+
+
+def _copy_from(source: torch.Tensor, destination: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+    return _copy_(destination, source, non_blocking)

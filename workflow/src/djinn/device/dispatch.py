@@ -1,0 +1,187 @@
+"""Operation by operation: what happens to an ATen call whose operands are remote tensors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from djinn.client import runtime
+from djinn.core import DTYPES, CallTimestamps, TensorMeta
+from djinn.device.tensor import DEVICE, DEVICE_NAME, Handle, RemoteTensor
+from djinn.device.transfer import become, can_become, creations, download, upload
+from djinn.errors import DeviceMismatchError, UnsupportedOperatorError
+from djinn.protocol import messages as m
+from djinn.protocol.operands import OWN_DEVICE, TensorRef
+
+aten = torch.ops.aten
+_thread = threading.local()
+
+# As on every accelerator, indices may come from the host.
+_HOST_INDEX_OPERATORS = frozenset({"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"})
+
+
+def last_call() -> CallTimestamps | None:
+    """Return the timestamps of this thread's most recent computation."""
+    return getattr(_thread, "last_call", None)
+
+
+def note_call(timestamps: CallTimestamps) -> None:
+    """Remember the timestamps of a computation."""
+    _thread.last_call = timestamps
+
+
+def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run one operation.
+
+    Raises:
+        DeviceMismatchError: a host tensor with dimensions among the operands.
+        UnsupportedOperatorError: an operator or operand that the device does not take.
+        Exception: what the operator itself raises.
+    """
+    special = _SPECIAL.get(func)
+    if special is not None:
+        return special(*args, **kwargs)
+    if func.namespace != "aten":
+        raise UnsupportedOperatorError(f"Operator {func} is not run on {DEVICE}; move its operands to the CPU.")
+    if func._can_decompose():
+        return func.decompose(*args, **kwargs)
+    device = kwargs.get("device")
+    if device is not None and torch.device(device).type != DEVICE_NAME:
+        return _run_on_host(func, args, kwargs)
+    return _run(func, args, kwargs)
+
+
+def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    operands = _Operands(func)
+    wire_args = [operands.convert(value) for value in args]
+    wire_kwargs = {name: operands.convert(value) for name, value in kwargs.items()}
+    client = runtime.current_client()
+    base_id = client.new_ids()
+    request = m.RunOperator(
+        operator=str(func),
+        args=wire_args,
+        kwargs=wire_kwargs,
+        base_id=base_id,
+        creations=creations(operands.tensors),
+        session_id=runtime.current_session(),
+    )
+    reply, _ = client.request(request)
+    note_call(CallTimestamps(client.sent_ns, reply.started_ns, reply.finished_ns, planned=False))
+    by_id = {tensor.handle.tensor_id: tensor for tensor in operands.tensors}
+    results = [_result(output, base_id + i, client, by_id) for i, output in enumerate(reply.outputs)]
+    if not reply.is_sequence:
+        return results[0]
+    return results if len(func._schema.returns) == 1 else tuple(results)
+
+
+class _Operands:
+    """Turns operands into what travels, and keeps the remote tensors among them."""
+
+    def __init__(self, func: Any) -> None:
+        self._func = func
+        self.tensors: list[RemoteTensor] = []
+
+    def convert(self, operand: Any) -> Any:
+        if isinstance(operand, RemoteTensor):
+            self.tensors.append(operand)
+            return TensorRef(operand.handle.tensor_id)
+        if isinstance(operand, torch.Tensor):
+            return self.convert(self._from_host(operand))
+        if isinstance(operand, list | tuple):
+            return [self.convert(item) for item in operand]
+        if isinstance(operand, torch.device):
+            return OWN_DEVICE
+        if isinstance(operand, torch.Generator):
+            raise UnsupportedOperatorError(
+                f"Operator {self._func} got an explicit torch.Generator, which {DEVICE} does not take; use torch.manual_seed."
+            )
+        return operand
+
+    def _from_host(self, operand: torch.Tensor) -> RemoteTensor:
+        if operand.dim() == 0 or self._func._schema.name in _HOST_INDEX_OPERATORS:
+            return upload(operand)
+        raise DeviceMismatchError(
+            f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and {operand.device}, "
+            f"in {self._func}; move the operands with .to()."
+        )
+
+
+def _result(output: Any, tensor_id: int, client: Any, by_id: dict[int, RemoteTensor]) -> Any:
+    if output is None:
+        return None
+    kind, *fields = output
+    if kind == "value":
+        return fields[0]
+    if kind == "new":
+        return RemoteTensor(_meta(fields), Handle(client, tensor_id))
+    same = by_id[fields[0]]
+    meta = _meta(fields[1:])
+    if meta != TensorMeta.of(same):
+        same.adopt(RemoteTensor(meta, same.handle))
+    return same
+
+
+def _meta(fields: list[Any]) -> TensorMeta:
+    shape, strides, dtype_code, offset = fields
+    return TensorMeta(tuple(shape), tuple(strides), DTYPES[dtype_code], offset)
+
+
+def _run_on_host(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run an operation whose result shall lie on the host, such as `zeros_like(x, device="cpu")`.
+
+    Only factories name a device; they read their operands' metadata alone.
+    """
+
+    def stand_in(value: Any) -> Any:
+        return _meta_tensor(value) if isinstance(value, RemoteTensor) else value
+
+    return func(*(stand_in(value) for value in args), **{name: stand_in(value) for name, value in kwargs.items()})
+
+
+def _meta_tensor(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def _to_copy(source: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    device = kwargs.get("device")
+    if device is None or torch.device(device).type == DEVICE_NAME:
+        result: torch.Tensor = _run(aten._to_copy.default, (source,), {k: v for k, v in kwargs.items() if k != "device"})
+        return result
+    assert isinstance(source, RemoteTensor), "a host tensor reached the device's copy"
+    layout_kwargs = {k: v for k, v in kwargs.items() if k in ("dtype", "memory_format")}
+    shaped = torch.empty_like(_meta_tensor(source), device=device, **layout_kwargs)
+    host = download(source)
+    if shaped.stride() == host.stride() and shaped.dtype == host.dtype:
+        return host
+    return shaped.copy_(host)
+
+
+def _copy_(destination: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+    if not isinstance(destination, RemoteTensor):
+        assert isinstance(source, RemoteTensor), "a copy between host tensors reached the device"
+        return destination.copy_(download(source))
+    if not isinstance(source, RemoteTensor):
+        if can_become(destination, source):
+            become(destination, source)
+            return destination
+        source = upload(source)
+    result: torch.Tensor = _run(aten.copy_.default, (destination, source), {})
+    return result
+
+
+def _alias(source: RemoteTensor) -> RemoteTensor:
+    return RemoteTensor(TensorMeta.of(source), source.handle)
+
+
+_SPECIAL: dict[Any, Callable[..., Any]] = {
+    aten._to_copy.default: _to_copy,
+    aten.copy_.default: _copy_,
+    aten.detach.default: _alias,
+    aten.alias.default: _alias,
+    aten.lift_fresh.default: lambda source: source,
+    aten.lift.default: lambda source: source,
+    aten.is_pinned.default: lambda source, device=None: False,
+}

@@ -1,0 +1,162 @@
+"""Module calls as plans: one message a call where a plan exists, one operation at a time where none can.
+
+A module on the device gets `_compiled_call_impl`, the attribute through which torch itself lets a compiler take a
+module's call over. Modules elsewhere are not touched, so native PyTorch pays nothing for sharing a process.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from time import perf_counter_ns
+from typing import Any
+
+import torch
+from torch.nn.modules import module as torch_module
+from torch.utils import _pytree as pytree
+
+from djinn.client import runtime
+from djinn.core import CallTimestamps
+from djinn.device.arguments import take_apart
+from djinn.device.dispatch import note_call
+from djinn.device.fingerprint import fingerprint, hook_tables
+from djinn.device.planner import ClientPlan, is_simulating, make_plan
+from djinn.device.tensor import Handle, RemoteTensor
+from djinn.device.transfer import creations
+from djinn.errors import ConnectionFailedError, UnknownPlanError
+from djinn.planning.cache import PlanCache
+from djinn.protocol import messages as m
+from djinn.tracing import UnplannableError
+
+_MAX_REFUSALS = 1024
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def _drop_on_server(plan: ClientPlan) -> None:
+    if plan.client.is_closed:
+        return
+    try:
+        plan.client.request(m.DropPlans(plan_ids=[plan.plan_id]))
+    except ConnectionFailedError:
+        pass  # a server that is gone holds no plans
+
+
+plan_cache: PlanCache[ClientPlan] = PlanCache(256, on_evict=_drop_on_server)
+fallbacks: Counter[str] = Counter()
+_refusals: dict[Any, str] = {}
+_call_numbers = itertools.count()
+
+
+class Mutations:
+    """Counts changes to modules on the device, so that unchanged ones need not be described again at each call."""
+
+    count = 0
+
+
+class PlannedCall:
+    """Takes the calls of one module over."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self._module = module
+        self._number = next(_call_numbers)
+        self._seen_mutations = -1
+        self._fingerprint: tuple[Any, ...] = ()
+        self._hook_tables: list[dict[int, Any]] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Execute the call's plan, making it first if need be, or run the call operation by operation."""
+        if is_simulating():
+            return self._module._call_impl(*args, **kwargs)
+        start_ns = perf_counter_ns()
+        reason = self._refusal()
+        if reason is None:
+            try:
+                return self._call_planned((args, kwargs), start_ns)
+            except UnplannableError as error:
+                reason = str(error)
+        fallbacks[reason] += 1
+        return self._module._call_impl(*args, **kwargs)
+
+    def _refusal(self) -> str | None:
+        if torch.is_grad_enabled():
+            return "autograd is recording; call under torch.no_grad() for a plan"
+        if torch.is_autocast_enabled("cpu"):
+            return "autocast is on"
+        if Mutations.count != self._seen_mutations:
+            self._describe()
+        if any(self._hook_tables) or torch_module._has_any_global_hook():
+            return "forward hooks are registered"
+        return None
+
+    def _describe(self) -> None:
+        self._fingerprint = fingerprint(self._module)
+        self._hook_tables = hook_tables(self._module)
+        self._seen_mutations = Mutations.count
+
+    def _call_planned(self, call: Arguments, start_ns: int) -> Any:
+        tensors: list[RemoteTensor] = []
+        parts: list[Any] = [self._number, self._fingerprint, torch.is_inference_mode_enabled()]
+        take_apart(call, tensors, parts)
+        key = tuple(parts)
+        plan = plan_cache.get(key)
+        lookup_us = (perf_counter_ns() - start_ns) / 1e3
+        hit = plan is not None
+        if plan is None:
+            plan = self._plan(key, call, tensors)
+        try:
+            return _execute(plan, tensors, hit=hit, lookup_us=lookup_us)
+        except UnknownPlanError:
+            plan_cache.discard(key)
+            plan = self._plan(key, call, tensors)
+            return _execute(plan, tensors, hit=False, lookup_us=lookup_us)
+
+    def _plan(self, key: tuple[Any, ...], call: Arguments, tensors: list[RemoteTensor]) -> ClientPlan:
+        if key in _refusals:
+            raise UnplannableError(_refusals[key])
+        try:
+            plan = make_plan(runtime.current_client(), self._module, call, tensors)
+        except UnplannableError as error:
+            if len(_refusals) >= _MAX_REFUSALS:
+                _refusals.clear()
+            _refusals[key] = str(error)
+            raise
+        plan_cache.put(key, plan)
+        return plan
+
+
+def _execute(plan: ClientPlan, tensors: list[RemoteTensor], *, hit: bool, lookup_us: float) -> Any:
+    client = plan.client
+    base_id = client.new_ids()
+    request = m.ExecutePlan(
+        plan_id=plan.plan_id,
+        input_ids=[tensor.handle.tensor_id for tensor in tensors],
+        base_id=base_id,
+        creations=creations(tensors),
+        session_id=runtime.current_session(),
+    )
+    reply, _ = client.request(request, expected_us=plan.expected_us)
+    plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
+    note_call(
+        CallTimestamps(
+            client.sent_ns,
+            reply.started_ns,
+            reply.finished_ns,
+            planned=True,
+            cache_hit=hit if plan_cache.enabled else None,
+            lookup_us=lookup_us,
+            simulate_us=0.0 if hit else plan.simulate_us,
+            plan_us=0.0 if hit else plan.plan_us,
+        )
+    )
+    return _rebuild(plan, tensors, base_id)
+
+
+def _rebuild(plan: ClientPlan, tensors: list[RemoteTensor], base_id: int) -> Any:
+    outputs: list[RemoteTensor] = []
+    for position, meta in enumerate(plan.output_metas):
+        number = plan.output_inputs[position]
+        output = RemoteTensor(meta, Handle(plan.client, base_id + position))
+        outputs.append(output if number is None else tensors[number])
+    leaves = [leaf[0] if isinstance(leaf, tuple) else outputs[leaf] for leaf in plan.simulation.output_leaves]
+    return pytree.tree_unflatten(leaves, plan.simulation.output_spec)

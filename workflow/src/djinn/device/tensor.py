@@ -1,0 +1,118 @@
+"""RemoteTensor: a torch tensor whose bytes lie on the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from djinn.client.client import Client
+from djinn.core import TensorMeta
+
+DEVICE_NAME = "remote_accelerator"
+DEVICE = f"{DEVICE_NAME}:0"
+
+# Equal metadata gets equal small numbers, so that looking a plan up hashes integers instead of shapes.
+_meta_numbers: dict[TensorMeta, int] = {}
+
+
+class Handle:
+    """One tensor identifier on the server; freed with its last owner.
+
+    Attributes:
+        tensor_id: the identifier.
+        client: who owns it.
+        pending: set until the server knows the tensor: the session in whose arena it will be made, or None, in a
+            1-tuple. Uninitialised tensors are made by the first request that uses them.
+    """
+
+    __slots__ = ("client", "pending", "tensor_id")
+
+    def __init__(self, client: Client, tensor_id: int, pending: tuple[str | None] | None = None) -> None:
+        self.client = client
+        self.tensor_id = tensor_id
+        self.pending = pending
+
+    def __del__(self) -> None:
+        if self.pending is None:
+            self.client.free_later(self.tensor_id)
+
+
+class RemoteTensor(torch.Tensor):
+    """A tensor on the device: metadata here, elements on the server."""
+
+    handle: Handle
+    meta_number: int
+
+    @staticmethod
+    def __new__(cls, meta: TensorMeta, handle: Handle) -> RemoteTensor:
+        """Wrap a server tensor of this metadata."""
+        tensor: RemoteTensor = torch.Tensor._make_wrapper_subclass(
+            cls,
+            meta.shape,
+            strides=meta.strides,
+            storage_offset=meta.storage_offset,
+            dtype=meta.dtype,
+            device=_TORCH_DEVICE.get(),
+            requires_grad=False,
+        )
+        tensor.handle = handle
+        tensor.meta_number = number_of(meta)
+        return tensor
+
+    def __init__(self, meta: TensorMeta, handle: Handle) -> None:
+        """Nothing is left to do; torch calls this with the arguments of `__new__`."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        """Run one ATen operation on the server."""
+        from djinn.device.dispatch import dispatch
+
+        return dispatch(func, args, kwargs or {})
+
+    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+        """Show the elements as torch does, with this device's name."""
+        text = repr(self.detach().cpu())
+        text = f"{text[:-1]}, device='{DEVICE}'"
+        return f"{text}, requires_grad=True)" if self.requires_grad else f"{text})"
+
+    @property
+    def data(self) -> RemoteTensor:  # type: ignore[override]
+        """Return a tensor over the same elements, outside of autograd."""
+        detached = self.detach()
+        assert isinstance(detached, RemoteTensor), "detaching left the device"
+        return detached
+
+    @data.setter
+    def data(self, source: torch.Tensor) -> None:
+        if not isinstance(source, RemoteTensor):
+            raise TypeError(f"data of a tensor on {DEVICE} cannot become a tensor on {source.device}; move it there with .to().")
+        self.adopt(source)
+
+    def adopt(self, source: RemoteTensor) -> None:
+        """Become an alias of `source`: its metadata, its elements."""
+        torch.Tensor.data.__set__(self, source)  # type: ignore[attr-defined]
+        self.handle = source.handle
+        self.meta_number = source.meta_number
+
+
+class _LazyDevice:
+    """The torch device, made after the backend was renamed."""
+
+    def __init__(self) -> None:
+        self._device: torch.device | None = None
+
+    def get(self) -> torch.device:
+        if self._device is None:
+            self._device = torch.device(DEVICE)
+        return self._device
+
+
+_TORCH_DEVICE = _LazyDevice()
+
+
+def number_of(meta: TensorMeta) -> int:
+    """Return the small number that stands for this metadata in plan keys."""
+    return _meta_numbers.setdefault(meta, len(_meta_numbers))

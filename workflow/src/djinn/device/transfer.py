@@ -1,0 +1,111 @@
+"""Tensor bytes between host and server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from djinn.client import runtime
+from djinn.core import DTYPE_CODES, DTYPES, TensorMeta
+from djinn.device.tensor import Handle, RemoteTensor
+from djinn.errors import UnsupportedOperatorError
+from djinn.protocol import messages as m
+
+_thread = threading.local()
+
+
+@contextmanager
+def placing_weights() -> Iterator[None]:
+    """Within this scope, uploads are weights of a module and go to the Text segment."""
+    previous = getattr(_thread, "placing_weights", False)
+    _thread.placing_weights = True
+    try:
+        yield
+    finally:
+        _thread.placing_weights = previous
+
+
+def make_uninitialised(meta: TensorMeta) -> RemoteTensor:
+    """Return a tensor that the server will make when it is first used, in the current session's arena if any."""
+    check_dtype(meta.dtype)
+    client = runtime.current_client()
+    return RemoteTensor(meta, Handle(client, client.new_ids(), pending=(runtime.current_session(),)))
+
+
+def creations(tensors: list[RemoteTensor]) -> list[m.Creation]:
+    """Describe those tensors that the server does not know yet, and consider them known."""
+    made: list[m.Creation] = []
+    for tensor in tensors:
+        pending = tensor.handle.pending
+        if pending is not None:
+            tensor.handle.pending = None
+            shape, strides = tuple(tensor.shape), tuple(tensor.stride())
+            made.append(m.Creation(tensor.handle.tensor_id, shape, strides, DTYPE_CODES[tensor.dtype], pending[0]))
+    return made
+
+
+def upload(source: torch.Tensor) -> RemoteTensor:
+    """Copy a host tensor to the server, outside of any session."""
+    check_dtype(source.dtype)
+    source = source.detach().contiguous()
+    meta = TensorMeta(tuple(source.shape), tuple(source.stride()), source.dtype)
+    client = runtime.current_client()
+    handle = Handle(client, client.new_ids())
+    _send(source, handle, None, is_weight=False)
+    return RemoteTensor(meta, handle)
+
+
+def can_become(destination: RemoteTensor, source: torch.Tensor) -> bool:
+    """Tell whether an unmade destination can be made from the source's bytes alone."""
+    return (
+        destination.handle.pending is not None
+        and destination.dtype == source.dtype
+        and destination.shape == source.shape
+        and destination.is_contiguous()
+        and destination.storage_offset() == 0
+    )
+
+
+def become(destination: RemoteTensor, source: torch.Tensor) -> None:
+    """Make a destination for which `can_become` holds with one message."""
+    pending = destination.handle.pending
+    assert pending is not None, "the destination exists on the server already"
+    is_weight = getattr(_thread, "placing_weights", False)
+    _send(source.detach().contiguous(), destination.handle, pending[0], is_weight=is_weight)
+    destination.handle.pending = None
+
+
+def download(tensor: RemoteTensor) -> torch.Tensor:
+    """Copy a tensor's elements to a dense, row-major host tensor."""
+    request = m.Download(tensor_id=tensor.handle.tensor_id, creations=creations([tensor]))
+    reply, payload = tensor.handle.client.request(request)
+    host = torch.empty(reply.shape, dtype=DTYPES[reply.dtype_code])
+    if payload:
+        # A torch copy would wake worker threads, which then spin on the core that the server needs.
+        memoryview(host.reshape(-1).view(torch.uint8).numpy())[:] = payload
+    return host
+
+
+def check_dtype(dtype: torch.dtype) -> None:
+    """Refuse dtypes that the device does not hold.
+
+    Raises:
+        UnsupportedOperatorError: quantised, sub-byte and other unusual dtypes.
+    """
+    if dtype not in DTYPE_CODES:
+        raise UnsupportedOperatorError(f"Tensors of {dtype} are not held by this device; convert them first.")
+
+
+def _send(source: torch.Tensor, handle: Handle, session_id: str | None, *, is_weight: bool) -> None:
+    request = m.Upload(
+        base_id=handle.tensor_id,
+        shape=tuple(source.shape),
+        dtype_code=DTYPE_CODES[source.dtype],
+        is_weight=is_weight,
+        session_id=session_id,
+    )
+    payload = memoryview(source.reshape(-1).view(torch.uint8).numpy()) if source.numel() else b""
+    handle.client.request(request, payload)

@@ -1,0 +1,65 @@
+"""The exception tree: what a user of the runtime may catch.
+
+DjinnError
+├── ConfigurationError (also ValueError)   a setting is unknown or out of range
+├── OutOfMemoryError                       a segment, arena or pool cannot hold a request
+├── SessionClosedError                     a session was used after its end
+├── SessionStateError                      a session event that its state does not allow
+├── DeviceMismatchError (also RuntimeError) operands live on different devices
+├── UnsupportedOperatorError (also NotImplementedError)  an operator that the device does not run
+├── PlanError                              a plan or trace that the server refuses
+├── UnknownPlanError (PlanError)           a plan that the server no longer holds
+└── ConnectionFailedError                  no server, or a connection that ended
+    ├── ServerDiedError                    the server process ended in mid-conversation
+    └── ProtocolError                      bytes that are not this protocol
+"""
+
+from __future__ import annotations
+
+
+class DjinnError(Exception):
+    """Base of every error that the runtime raises on purpose."""
+
+
+class ConfigurationError(DjinnError, ValueError):
+    """A setting is unknown or out of range."""
+
+
+class OutOfMemoryError(DjinnError):
+    """A segment, arena or pool cannot hold a request; names owner, request and capacity."""
+
+
+class SessionClosedError(DjinnError):
+    """A session was used after it was closed."""
+
+
+class SessionStateError(DjinnError):
+    """A session received an event that its state does not allow."""
+
+
+class DeviceMismatchError(DjinnError, RuntimeError):
+    """Operands of one operation live on different devices."""
+
+
+class UnsupportedOperatorError(DjinnError, NotImplementedError):
+    """An operator that the remote device does not run."""
+
+
+class PlanError(DjinnError):
+    """A trace or plan that the server refuses."""
+
+
+class UnknownPlanError(PlanError):
+    """A plan that the server does not hold (any more); the client plans again."""
+
+
+class ConnectionFailedError(DjinnError):
+    """No server answers at an address, or a connection ended."""
+
+
+class ServerDiedError(ConnectionFailedError):
+    """The server process ended while a request was under way."""
+
+
+class ProtocolError(ConnectionFailedError):
+    """The peer sent bytes that are not this protocol."""

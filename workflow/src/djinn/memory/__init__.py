@@ -1,0 +1,1 @@
+"""Memory segments of the server: weights (Text), session arenas (Data), activations (Stack)."""

@@ -1,0 +1,51 @@
+"""The Stack segment: activations of the calls under way, allocated by watermark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from djinn.errors import OutOfMemoryError
+from djinn.memory.region import Region
+from djinn.units import TENSOR_ALIGNMENT_BYTES, align_up
+
+
+class StackSegment:
+    """A bump allocator: a call pushes its plan's bytes and pops them by resetting the watermark."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self.region = Region("Stack", capacity_bytes)
+        self.watermark_bytes = 0
+        self.peak_bytes = 0
+
+    def check_fits(self, num_bytes: int) -> None:
+        """Refuse a plan that could never run.
+
+        Raises:
+            OutOfMemoryError: the plan's peak exceeds the whole segment.
+        """
+        if num_bytes > self.region.capacity_bytes:
+            raise OutOfMemoryError(
+                f"A plan needs {num_bytes} bytes of activations, but the Stack segment has {self.region.capacity_bytes}; "
+                "use a smaller input or raise GENIE_STACK_MB."
+            )
+
+    @contextmanager
+    def frame(self, num_bytes: int) -> Iterator[int]:
+        """Push `num_bytes` for the duration of a call and yield their offset.
+
+        Raises:
+            OutOfMemoryError: the bytes do not fit above the watermark.
+        """
+        base = self.watermark_bytes
+        self.check_fits(base + num_bytes)
+        self.watermark_bytes = align_up(base + num_bytes, TENSOR_ALIGNMENT_BYTES)
+        self.peak_bytes = max(self.peak_bytes, self.watermark_bytes)
+        try:
+            yield base
+        finally:
+            self.watermark_bytes = base
+
+    def check_integrity(self) -> None:
+        """Assert that the watermark lies in the segment."""
+        assert 0 <= self.watermark_bytes <= self.region.capacity_bytes, f"watermark at {self.watermark_bytes}"

@@ -1,0 +1,102 @@
+"""The virtual memory unit: the three segments behind one lock."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from djinn.config import Config
+from djinn.memory.arena import Arena
+from djinn.memory.data_segment import DataSegment
+from djinn.memory.stack_segment import StackSegment
+from djinn.memory.text_segment import TextSegment
+from djinn.units import MiB
+
+
+class VirtualMemoryUnit:
+    """Owns the server's memory; sessions, weights and plans get theirs here."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        """Reserve address space for the three segments.
+
+        Raises:
+            OutOfMemoryError: the system grants no such address space.
+        """
+        config = Config.from_environment() if config is None else config
+        self.default_arena_bytes = config.session_arena_mb * MiB
+        self.text = TextSegment(config.text_mb * MiB)
+        self.data = DataSegment(config.data_capacity_mb * MiB)
+        self.stack = StackSegment(config.stack_mb * MiB)
+        self.lock = threading.RLock()
+
+    def reserve_session_arena(self, session_id: str, arena_bytes: int | None = None) -> Arena:
+        """Reserve a contiguous arena for a session without committing memory.
+
+        Args:
+            session_id: a name that holds no arena yet.
+            arena_bytes: size, rounded up to whole pages; None takes GENIE_VMU_SESSION_ARENA_MB (64 MiB).
+
+        Raises:
+            ValueError: the session has an arena already, or the size is not positive.
+            OutOfMemoryError: no contiguous free range is large enough.
+        """
+        with self.lock:
+            return self.data.reserve(session_id, self.default_arena_bytes if arena_bytes is None else arena_bytes)
+
+    def commit_session_arena(self, session_id: str) -> int:
+        """Touch every page of a session's arena and return its bytes.
+
+        Raises:
+            SessionClosedError: the session has no arena.
+        """
+        with self.lock:
+            return self.data.commit(session_id)
+
+    def release_session_arena(self, session_id: str) -> None:
+        """Return a session's arena; its pages go back to the system and read zero for the next owner.
+
+        Raises:
+            SessionClosedError: the session has no arena.
+        """
+        with self.lock:
+            self.data.release(session_id)
+
+    @property
+    def num_sessions(self) -> int:
+        """Sessions that hold an arena."""
+        return self.data.num_sessions
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Bytes of all session arenas."""
+        return self.data.reserved_bytes
+
+    def stats(self) -> dict[str, Any]:
+        """Return what each segment holds, in bytes and counts."""
+        with self.lock:
+            return {
+                "text": {
+                    "used_bytes": self.text.used_bytes,
+                    "num_entries": self.text.num_entries,
+                    "capacity_bytes": self.text.region.capacity_bytes,
+                },
+                "data": {
+                    "reserved_bytes": self.data.reserved_bytes,
+                    "num_sessions": self.data.num_sessions,
+                    "capacity_bytes": self.data.region.capacity_bytes,
+                },
+                "stack": {"peak_bytes": self.stack.peak_bytes, "capacity_bytes": self.stack.region.capacity_bytes},
+            }
+
+    def check_integrity(self) -> None:
+        """Assert the invariants of every segment."""
+        with self.lock:
+            self.text.check_integrity()
+            self.data.check_integrity()
+            self.stack.check_integrity()
+
+    def close(self) -> None:
+        """Return the pages of every session that is still open; the address space goes with the last tensor."""
+        with self.lock:
+            for session_id in self.data.session_ids():
+                self.data.release(session_id)

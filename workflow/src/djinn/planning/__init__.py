@@ -1,0 +1,1 @@
+"""Memory planning: lifetimes of a trace's storages, offsets for them, and the cache of finished plans."""

@@ -1,0 +1,51 @@
+"""When each storage of a trace is first written and last read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from djinn.core import Trace, ValueRef
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """A storage's bytes and the closed interval of node indices in which they are live."""
+
+    storage: int
+    num_bytes: int
+    first: int
+    last: int
+
+    def overlaps(self, other: Lifetime) -> bool:
+        """Tell whether both are live at some node; a node's operands and results are live together."""
+        return self.first <= other.last and other.first <= self.last
+
+
+def value_refs(operand: Any) -> Iterator[int]:
+    """Yield the indices of the values in an operand tree."""
+    if isinstance(operand, ValueRef):
+        yield operand.index
+    elif isinstance(operand, tuple | list):
+        for item in operand:
+            yield from value_refs(item)
+    elif isinstance(operand, dict):
+        yield from value_refs(tuple(operand.values()))
+
+
+def activation_lifetimes(trace: Trace) -> list[Lifetime]:
+    """Return the lifetimes of the storages that live only inside the call.
+
+    Inputs belong to the caller, and storages that outputs view outlive the call; neither is among them.
+    """
+    kept = {trace.values[index].storage for index in range(trace.num_inputs)}
+    kept.update(trace.values[index].storage for index in trace.outputs)
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for position, node in enumerate(trace.nodes):
+        touched = [*value_refs(node.args), *value_refs(node.kwargs), *(i for i in node.outputs if i is not None)]
+        for storage in {trace.values[index].storage for index in touched}:
+            first.setdefault(storage, position)
+            last[storage] = position
+    return [Lifetime(s, trace.storage_bytes[s], first[s], last[s]) for s in first if s not in kept]

@@ -1,0 +1,95 @@
+"""Messages to MessagePack and back; operands that MessagePack lacks travel as extension types, never as pickles."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgspec
+import torch
+
+from djinn.core import DTYPE_CODES, DTYPES, ValueRef
+from djinn.errors import ProtocolError
+from djinn.protocol.messages import AnyReply, AnyRequest, Reply, Request
+from djinn.protocol.operands import OWN_DEVICE, OwnDevice, TensorRef
+
+_TENSOR, _VALUE, _DTYPE, _MEMORY_FORMAT, _LAYOUT, _DEVICE, _COMPLEX = range(1, 8)
+
+_MEMORY_FORMATS = (torch.contiguous_format, torch.preserve_format, torch.channels_last, torch.channels_last_3d)
+_LAYOUTS = (torch.strided,)
+
+
+def _encode_operand(operand: Any) -> msgspec.msgpack.Ext:
+    if isinstance(operand, TensorRef):
+        return msgspec.msgpack.Ext(_TENSOR, struct.pack("<Q", operand.tensor_id))
+    if isinstance(operand, ValueRef):
+        return msgspec.msgpack.Ext(_VALUE, struct.pack("<I", operand.index))
+    if isinstance(operand, torch.dtype):
+        return msgspec.msgpack.Ext(_DTYPE, bytes([DTYPE_CODES[operand]]))
+    if isinstance(operand, torch.memory_format):
+        return msgspec.msgpack.Ext(_MEMORY_FORMAT, bytes([_MEMORY_FORMATS.index(operand)]))
+    if isinstance(operand, torch.layout):
+        return msgspec.msgpack.Ext(_LAYOUT, bytes([_LAYOUTS.index(operand)]))
+    if isinstance(operand, OwnDevice | torch.device):
+        return msgspec.msgpack.Ext(_DEVICE, b"")
+    if isinstance(operand, complex):
+        return msgspec.msgpack.Ext(_COMPLEX, struct.pack("<dd", operand.real, operand.imag))
+    raise NotImplementedError(f"An operand of type {type(operand).__name__} cannot travel; pass tensors and plain scalars.")
+
+
+def _decode_operand(code: int, data: memoryview) -> Any:
+    raw = bytes(data)
+    match code:
+        case 1:
+            return TensorRef(*struct.unpack("<Q", raw))
+        case 2:
+            return ValueRef(*struct.unpack("<I", raw))
+        case 3:
+            return DTYPES[raw[0]]
+        case 4:
+            return _MEMORY_FORMATS[raw[0]]
+        case 5:
+            return _LAYOUTS[raw[0]]
+        case 6:
+            return OWN_DEVICE
+        case 7:
+            return complex(*struct.unpack("<dd", raw))
+    raise ValueError(f"extension type {code} is unknown")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_operand)
+_request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest, ext_hook=_decode_operand)
+_reply_decoder: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(AnyReply, ext_hook=_decode_operand)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """Encode a message.
+
+    Raises:
+        NotImplementedError: an operand of a type that does not travel.
+    """
+    return _encoder.encode(message)
+
+
+def decode_request(body: bytes | memoryview) -> AnyRequest:
+    """Decode what a client sent.
+
+    Raises:
+        ProtocolError: bytes that are no request.
+    """
+    try:
+        return _request_decoder.decode(body)
+    except (msgspec.DecodeError, ValueError, IndexError, struct.error, RecursionError) as error:
+        raise ProtocolError(f"A request of {len(body)} bytes cannot be decoded ({error}); use a client of this version.") from error
+
+
+def decode_reply(body: bytes | memoryview) -> AnyReply:
+    """Decode what a server sent.
+
+    Raises:
+        ProtocolError: bytes that are no reply.
+    """
+    try:
+        return _reply_decoder.decode(body)
+    except (msgspec.DecodeError, ValueError, IndexError, struct.error, RecursionError) as error:
+        raise ProtocolError(f"A reply of {len(body)} bytes cannot be decoded ({error}); use a server of this version.") from error

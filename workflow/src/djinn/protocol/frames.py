@@ -1,0 +1,70 @@
+"""The frame around each message: a fixed header, the message, and the payload of tensor bytes.
+
+     0      4        5      6         8             12               20
+    +------+---------+-------+---------+-------------+----------------+------+---------+
+    | DJNN | version | flags | 0 0     | body bytes  | payload bytes  | body | payload |
+    +------+---------+-------+---------+-------------+----------------+------+---------+
+
+With the SHARED flag the payload is not in the stream but at the start of the connection's shared memory.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from djinn.errors import ProtocolError
+from djinn.protocol.messages import PROTOCOL_VERSION
+from djinn.units import GiB, MiB
+
+MAGIC = b"DJNN"
+HEADER_BYTES = 20
+MAX_BODY_BYTES = 64 * MiB
+MAX_PAYLOAD_BYTES = 64 * GiB
+FLAG_SHARED = 1
+
+_HEADER = struct.Struct("<4sBBHIQ")
+assert _HEADER.size == HEADER_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """Lengths of what follows a header."""
+
+    body_bytes: int
+    payload_bytes: int
+    is_shared: bool
+
+
+def pack_header(body_bytes: int, payload_bytes: int, *, is_shared: bool) -> bytes:
+    """Encode a header.
+
+    Raises:
+        ProtocolError: a message or payload longer than the protocol allows.
+    """
+    _check_lengths(body_bytes, payload_bytes)
+    return _HEADER.pack(MAGIC, PROTOCOL_VERSION, FLAG_SHARED if is_shared else 0, 0, body_bytes, payload_bytes)
+
+
+def unpack_header(header: bytes | bytearray | memoryview) -> FrameHeader:
+    """Decode a header before anything is allocated for what it announces.
+
+    Raises:
+        ProtocolError: foreign bytes, another version, unknown flags, or lengths over the caps.
+    """
+    magic, version, flags, reserved, body_bytes, payload_bytes = _HEADER.unpack(header)
+    if magic != MAGIC:
+        raise ProtocolError(f"The peer sent {bytes(magic)!r} instead of {MAGIC!r}; connect to a djinn server.")
+    if version != PROTOCOL_VERSION:
+        raise ProtocolError(f"The peer speaks version {version}, this side {PROTOCOL_VERSION}; run the same release on both.")
+    if flags & ~FLAG_SHARED or reserved:
+        raise ProtocolError(f"The peer set unknown flags {flags:#x}/{reserved:#x}; run the same release on both.")
+    _check_lengths(body_bytes, payload_bytes)
+    return FrameHeader(body_bytes, payload_bytes, bool(flags & FLAG_SHARED))
+
+
+def _check_lengths(body_bytes: int, payload_bytes: int) -> None:
+    if body_bytes > MAX_BODY_BYTES:
+        raise ProtocolError(f"A message of {body_bytes} bytes exceeds the cap of {MAX_BODY_BYTES}; split the call.")
+    if payload_bytes > MAX_PAYLOAD_BYTES:
+        raise ProtocolError(f"A tensor of {payload_bytes} bytes exceeds the cap of {MAX_PAYLOAD_BYTES}; split the tensor.")

@@ -1,0 +1,215 @@
+"""What client and server say to each other, one struct a message.
+
+Every request is answered by exactly one reply on the same connection. Tensor bytes travel beside a message as its
+payload. Identifiers of tensors are chosen by the client: a request that makes tensors names the first, `base_id`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+# A request may return this many tensors; their identifiers are base_id, base_id + 1, ...
+MAX_OUTPUTS = 1 << 16
+
+
+class Creation(msgspec.Struct, array_like=True, frozen=True):
+    """An uninitialised tensor that the client made up and now uses for the first time."""
+
+    tensor_id: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype_code: int
+    session_id: str | None
+
+
+class Request(msgspec.Struct, array_like=True, tag_field="kind", tag=True, kw_only=True):
+    """What every request carries: tensors to free and to create before anything else, and the current session."""
+
+    frees: list[int] = []
+    creations: list[Creation] = []
+    session_id: str | None = None
+
+
+class Hello(Request):
+    """Opens a connection; a client token joins the connection to a client that is connected already."""
+
+    version: int
+    client_token: str | None = None
+
+
+class Upload(Request):
+    """Makes a tensor from the payload, dense and row-major; `is_weight` places it in the Text segment."""
+
+    base_id: int
+    shape: tuple[int, ...]
+    dtype_code: int
+    is_weight: bool
+
+
+class Download(Request):
+    """Asks for a tensor's elements, dense and row-major, as payload."""
+
+    tensor_id: int
+
+
+class RunOperator(Request):
+    """Runs one ATen operator on server tensors."""
+
+    operator: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    base_id: int
+
+
+class MakePlan(Request):
+    """Turns a trace into a plan whose leading inputs are always these weights."""
+
+    values: list[tuple[tuple[int, ...], tuple[int, ...], int, int, int]]
+    storage_bytes: list[int]
+    nodes: list[tuple[str, list[Any], dict[str, Any], list[int | None]]]
+    outputs: list[int]
+    num_inputs: int
+    weight_ids: list[int]
+
+
+class ExecutePlan(Request):
+    """Replays a plan on these tensors, the trace's inputs that follow its weights."""
+
+    plan_id: int
+    input_ids: list[int]
+    base_id: int
+
+
+class DropPlans(Request):
+    """Forgets plans."""
+
+    plan_ids: list[int]
+
+
+class OpenSession(Request):
+    """Reserves an arena and admits the session."""
+
+    opened_id: str
+    arena_bytes: int | None
+
+
+class CloseSession(Request):
+    """Ends a session and frees its arena."""
+
+    closed_id: str
+
+
+class Signal(Request):
+    """Announces a session's phase."""
+
+    signalled_id: str
+    phase: str
+    estimated_resume_ms: float | None
+
+
+class Checksum(Request):
+    """Asks for the digest of a session's arena, wherever its bytes are."""
+
+    checked_id: str
+
+
+class Seed(Request):
+    """Seeds this client's random number generator."""
+
+    seed: int
+
+
+class Stats(Request):
+    """Asks for the server's counters."""
+
+
+AnyRequest = (
+    Hello
+    | Upload
+    | Download
+    | RunOperator
+    | MakePlan
+    | ExecutePlan
+    | DropPlans
+    | OpenSession
+    | CloseSession
+    | Signal
+    | Checksum
+    | Seed
+    | Stats
+)
+
+
+class Reply(msgspec.Struct, array_like=True, tag_field="kind", tag=True, kw_only=True):
+    """Base of all replies."""
+
+
+class Done(Reply):
+    """The request was carried out; times on the server's monotonic clock."""
+
+    started_ns: int = 0
+    finished_ns: int = 0
+
+
+class Failed(Reply):
+    """The request failed with an error of this class and message; nothing else happened."""
+
+    error: str
+    message: str
+
+
+class Welcome(Reply):
+    """Answers Hello."""
+
+    client_token: str
+    device_type: str
+    num_threads: int
+    shared_bytes: int
+
+
+class Described(Reply):
+    """Metadata of the tensors that an operator returned: (shape, strides, dtype code, storage offset), or a scalar."""
+
+    outputs: list[Any]
+    is_sequence: bool
+    started_ns: int
+    finished_ns: int
+
+
+class Bytes(Reply):
+    """The payload is a tensor of this shape and dtype."""
+
+    shape: tuple[int, ...]
+    dtype_code: int
+
+
+class Planned(Reply):
+    """A plan was made: peak bytes of its activations, and the largest sum of live bytes, which no plan can undercut."""
+
+    plan_id: int
+    peak_bytes: int
+    lower_bound_bytes: int
+
+
+class Opened(Reply):
+    """A session was opened with an arena of this size."""
+
+    arena_bytes: int
+
+
+class Digest(Reply):
+    """A session's checksum."""
+
+    digest: str
+
+
+class Counters(Reply):
+    """The server's statistics."""
+
+    values: dict[str, Any]
+
+
+AnyReply = Done | Failed | Welcome | Described | Bytes | Planned | Opened | Digest | Counters

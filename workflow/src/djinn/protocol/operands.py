@@ -1,0 +1,33 @@
+"""Operands that stand for something on the server: a tensor by its identifier, the server's own device.
+
+Plain classes, because the encoder would write dataclasses as maps instead of asking how they travel.
+"""
+
+from __future__ import annotations
+
+
+class TensorRef:
+    """A server tensor by the identifier that its client gave it."""
+
+    __slots__ = ("tensor_id",)
+
+    def __init__(self, tensor_id: int) -> None:
+        self.tensor_id = tensor_id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TensorRef) and other.tensor_id == self.tensor_id
+
+    def __hash__(self) -> int:
+        return hash(self.tensor_id)
+
+    def __repr__(self) -> str:
+        return f"TensorRef({self.tensor_id})"
+
+
+class OwnDevice:
+    """The device that the server computes on, whatever that is."""
+
+    __slots__ = ()
+
+
+OWN_DEVICE = OwnDevice()

@@ -1,0 +1,1 @@
+"""The server process: owns all tensors and memory, executes operators and plans."""

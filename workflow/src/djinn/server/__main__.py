@@ -1,0 +1,55 @@
+"""The server by hand: `python -m djinn.server --listen unix:PATH`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+
+from djinn.config import Config
+from djinn.errors import DjinnError
+from djinn.server.core import ServerCore
+from djinn.server.listener import Listener
+from djinn.transport.address import Address
+
+READY_LINE = "djinn server ready at "
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until interrupted, terminated or, if asked, until standard input ends."""
+    parser = argparse.ArgumentParser(prog="python -m djinn.server", description=__doc__)
+    parser.add_argument("--listen", required=True, metavar="ADDRESS", help="unix:PATH or tcp://HOST:PORT (port 0: any)")
+    parser.add_argument("--config", metavar="JSON", help="settings as JSON; default: the GENIE_* variables")
+    parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
+    options = parser.parse_args(arguments)
+    try:
+        config = Config.from_environment() if options.config is None else Config.from_json(options.config)
+        listener = Listener(ServerCore(config), Address.parse(options.listen))
+    except DjinnError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _exit(listener))
+    if options.exit_with_stdin:
+        threading.Thread(target=_exit_with_stdin, args=(listener,), daemon=True).start()
+    print(f"{READY_LINE}{listener.address}", flush=True)
+    listener.serve()
+    return 0
+
+
+def _exit_with_stdin(listener: Listener) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    _exit(listener)
+
+
+def _exit(listener: Listener) -> None:
+    listener.close()
+    # Connection threads sleep in the kernel and hold nothing that outlives the process.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""What the server keeps for one client: its tensors, plans, sessions and random numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from djinn.server.plan_store import PlanStore
+from djinn.server.table import TensorTable
+
+
+@dataclass(slots=True, eq=False)
+class ClientState:
+    """State shared by the connections of one client process."""
+
+    token: str
+    table: TensorTable = field(default_factory=TensorTable)
+    plans: PlanStore = field(default_factory=PlanStore)
+    sessions: set[str] = field(default_factory=set)
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    num_connections: int = 0
+
+    def qualified(self, session_id: str) -> str:
+        """Return the server-wide name of a session, so that clients cannot name each other's."""
+        return f"{session_id}@{self.token[:8]}"

@@ -1,0 +1,103 @@
+"""The server's parts, wired together once from a configuration."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from typing import Any
+
+import psutil
+import torch
+
+from djinn.config import Config
+from djinn.errors import ConfigurationError, ProtocolError
+from djinn.memory.vmu import VirtualMemoryUnit
+from djinn.scheduling.policies import make_policy
+from djinn.scheduling.scheduler import Scheduler
+from djinn.scheduling.swap_pool import SwapPool
+from djinn.server.client_state import ClientState
+from djinn.server.executor import Executor
+from djinn.server.store import TensorStore
+from djinn.units import MiB
+
+
+class ServerCore:
+    """Memory, scheduler, executor and clients of one server; no sockets."""
+
+    def __init__(self, config: Config) -> None:
+        """Reserve memory and start the scheduler.
+
+        Raises:
+            ConfigurationError: a device type that this machine or build does not have.
+        """
+        self.config = config
+        self.device = _device(config.device_type)
+        if config.num_threads is not None:
+            torch.set_num_threads(config.num_threads)
+        self.vmu = VirtualMemoryUnit(config)
+        self.store = TensorStore(self.vmu)
+        self.executor = Executor(self.vmu, self.store, self.device)
+        pool = SwapPool(self.vmu.data.region, config.host_pool_mb * MiB, config.swap_bandwidth_gb_per_s)
+        budget_mb = config.data_budget_mb or config.data_capacity_mb
+        self.scheduler = Scheduler(
+            self.vmu,
+            pool,
+            make_policy(config.scheduling_mode, idle_timeout_s=config.idle_timeout_s),
+            budget_bytes=budget_mb * MiB,
+            admission_timeout_s=config.admission_timeout_s,
+        )
+        self._clients: dict[str, ClientState] = {}
+        self._lock = threading.Lock()
+
+    def attach(self, token: str | None) -> ClientState:
+        """Return the client that a connection belongs to: a new one, or the holder of `token`.
+
+        Raises:
+            ProtocolError: a token that no connected client holds.
+        """
+        with self._lock:
+            if token is None:
+                client = ClientState(secrets.token_hex(16))
+                self._clients[client.token] = client
+            else:
+                known = self._clients.get(token)
+                if known is None:
+                    raise ProtocolError("The client token is not known to this server; connect without one.")
+                client = known
+            client.num_connections += 1
+            return client
+
+    def detach(self, client: ClientState) -> None:
+        """Count a connection out; the last one takes everything that the client held with it."""
+        with self._lock:
+            client.num_connections -= 1
+            if client.num_connections:
+                return
+            del self._clients[client.token]
+        for session_id in list(client.sessions):
+            client.table.close_session(session_id)
+            self.scheduler.close(session_id)
+        client.table.clear()
+
+    def stats(self) -> dict[str, Any]:
+        """Return the server's counters."""
+        return {
+            "scheduler": {"mode": self.config.scheduling_mode, **self.scheduler.stats()},
+            "memory": self.vmu.stats(),
+            "server": {
+                "pid": os.getpid(),
+                "device_type": self.device.type,
+                "num_threads": torch.get_num_threads(),
+                "num_clients": len(self._clients),
+                "rss_bytes": psutil.Process().memory_info().rss,
+            },
+        }
+
+
+def _device(device_type: str) -> torch.device:
+    if device_type == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("Setting device_type is 'cuda', but torch finds no CUDA device here; set it to 'cpu'.")
+    if device_type == "cuda":
+        raise ConfigurationError("Setting device_type is 'cuda', but the server's memory segments are host memory; set it to 'cpu'.")
+    return torch.device(device_type)

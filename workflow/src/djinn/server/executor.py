@@ -1,0 +1,159 @@
+"""Runs operators and plans for one client at a time and registers what they return."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Any
+
+import torch
+
+from djinn.core import DTYPE_CODES
+from djinn.errors import PlanError
+from djinn.memory.vmu import VirtualMemoryUnit
+from djinn.planning.plan import MemoryPlan
+from djinn.protocol.messages import MAX_OUTPUTS
+from djinn.protocol.operands import OwnDevice, TensorRef
+from djinn.server.binding import Binding
+from djinn.server.operators import Operator, resolve
+from djinn.server.plan_store import StoredPlan
+from djinn.server.store import TensorStore
+from djinn.server.table import Entry, TensorTable
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """When an execution began and ended, and a description of its results."""
+
+    started_ns: int
+    finished_ns: int
+    outputs: list[Any]
+    is_sequence: bool = False
+
+
+class Executor:
+    """Computes; one request at a time, because the Stack segment and the cores are shared."""
+
+    def __init__(self, vmu: VirtualMemoryUnit, store: TensorStore, device: torch.device) -> None:
+        self._vmu = vmu
+        self._store = store
+        self._device = device
+        self._lock = threading.Lock()
+
+    def run_operator(
+        self, table: TensorTable, generator: torch.Generator, name: str, operands: tuple[list[Any], dict[str, Any]], base_id: int
+    ) -> Executed:
+        """Run one operator and register its new tensors from `base_id`.
+
+        Each output is described as ("new", shape, strides, dtype code, offset), ("same", tensor id, metadata) for an
+        operand that was returned, ("value", scalar) or None.
+
+        Raises:
+            UnsupportedOperatorError: an operator that the server does not run.
+            PlanError: unknown tensors, or more outputs than a request may make.
+        """
+        operator = resolve(name)
+        refs: dict[int, int] = {}
+        entries: list[Entry] = []
+
+        def lookup(operand: Any) -> Any:
+            return self._lookup(table, operand, refs, entries)
+
+        with self._lock:
+            self._prepare_writes(table, operator, operands)
+            args, kwargs = [lookup(value) for value in operands[0]], {k: lookup(v) for k, v in operands[1].items()}
+            with _random_state(generator) if operator.uses_random_numbers else nullcontext():
+                started_ns = perf_counter_ns()
+                result = operator.call(*args, **kwargs)
+                finished_ns = perf_counter_ns()
+        is_sequence = isinstance(result, tuple | list)
+        results = list(result) if is_sequence else [result]
+        if len(results) > MAX_OUTPUTS:
+            raise PlanError(f"Operator {name} returned {len(results)} tensors; split it so that it returns at most {MAX_OUTPUTS}.")
+        outputs = []
+        for position, value in enumerate(results):
+            if isinstance(value, torch.Tensor) and id(value) not in refs:
+                self._store.register(table, base_id + position, value, entries)
+            outputs.append(_describe(value, refs))
+        return Executed(started_ns, finished_ns, outputs, is_sequence)
+
+    def bind(self, plan: MemoryPlan) -> Binding:
+        """Bind a plan to this executor's memory; raises as `Binding` does, or OutOfMemoryError if it can never fit."""
+        self._vmu.stack.check_fits(plan.placement.peak_bytes)
+        return Binding(plan, self._vmu.stack.region, self._device)
+
+    def execute(
+        self, table: TensorTable, generator: torch.Generator, stored: StoredPlan, input_ids: list[int], base_id: int
+    ) -> Executed:
+        """Replay a plan and register its outputs from `base_id`.
+
+        Raises:
+            PlanError: unknown tensors, or inputs of other metadata than was planned.
+        """
+        binding = stored.binding
+        entries = stored.weights + [table.entry(tensor_id) for tensor_id in input_ids]
+        with self._lock:
+            for number in binding.written_inputs:
+                self._store.make_writable(table, entries[number])
+            binding.prepare([entry.tensor for entry in entries])
+            with (
+                self._vmu.stack.frame(stored.plan.placement.peak_bytes) as base,
+                _random_state(generator) if binding.uses_random_numbers else nullcontext(),
+            ):
+                assert base == 0, f"the Stack begins at {base}, but plans are bound to its start"
+                started_ns = perf_counter_ns()
+                for call, args, kwargs in binding.calls:
+                    call(*args, **kwargs)
+                finished_ns = perf_counter_ns()
+            for position in range(len(stored.plan.trace.outputs)):
+                self._store.register(table, base_id + position, binding.output(position), entries)
+        return Executed(started_ns, finished_ns, [])
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep every computation out, for a transfer that must not interleave with one."""
+        with self._lock:
+            yield
+
+    def _lookup(self, table: TensorTable, operand: Any, refs: dict[int, int], entries: list[Entry]) -> Any:
+        if isinstance(operand, TensorRef):
+            entry = table.entry(operand.tensor_id)
+            entries.append(entry)
+            refs[id(entry.tensor)] = operand.tensor_id
+            return entry.tensor
+        if isinstance(operand, list):
+            return [self._lookup(table, item, refs, entries) for item in operand]
+        return self._device if isinstance(operand, OwnDevice) else operand
+
+    def _prepare_writes(self, table: TensorTable, operator: Operator, operands: tuple[list[Any], dict[str, Any]]) -> None:
+        args, kwargs = operands
+        for position, name in operator.written:
+            operand = args[position] if position < len(args) else kwargs.get(name)
+            for item in operand if isinstance(operand, list) else [operand]:
+                if isinstance(item, TensorRef):
+                    self._store.make_writable(table, table.entry(item.tensor_id))
+
+
+def _describe(value: Any, refs: dict[int, int]) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, torch.Tensor):
+        return ("value", value)
+    meta = (tuple(value.shape), tuple(value.stride()), DTYPE_CODES[value.dtype], value.storage_offset())
+    return ("same", refs[id(value)], *meta) if id(value) in refs else ("new", *meta)
+
+
+@contextmanager
+def _random_state(generator: torch.Generator) -> Iterator[None]:
+    """Let operators without a generator argument draw from a client's own sequence."""
+    default = torch.default_generator
+    saved = default.get_state()
+    default.set_state(generator.get_state())
+    try:
+        yield
+    finally:
+        generator.set_state(default.get_state())
+        default.set_state(saved)

@@ -1,0 +1,202 @@
+"""What the server does with each request: one method a message, no sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from djinn.core import DTYPE_CODES, DTYPES, TensorMeta, Trace, TraceNode, TraceValue
+from djinn.errors import PlanError, SessionClosedError
+from djinn.planning.plan import make_plan
+from djinn.protocol import messages as m
+from djinn.protocol.operands import TensorRef
+from djinn.server.client_state import ClientState
+from djinn.server.core import ServerCore
+from djinn.server.plan_store import StoredPlan
+
+Answer = tuple[m.Reply, memoryview | bytes]
+
+
+class Handler:
+    """Answers the requests of one client's connection."""
+
+    def __init__(self, server: ServerCore, client: ClientState) -> None:
+        self._server = server
+        self._client = client
+        self._methods: dict[type[m.Request], Callable[[Any, memoryview], m.Reply | Answer]] = {
+            m.Upload: self._upload,
+            m.Download: self._download,
+            m.RunOperator: self._run_operator,
+            m.MakePlan: self._make_plan,
+            m.ExecutePlan: self._execute_plan,
+            m.DropPlans: self._drop_plans,
+            m.OpenSession: self._open_session,
+            m.CloseSession: self._close_session,
+            m.Signal: self._signal,
+            m.Checksum: self._checksum,
+            m.Seed: self._seed,
+            m.Stats: self._stats,
+        }
+
+    def answer(self, request: m.Request, payload: memoryview) -> Answer:
+        """Carry a request out and return the reply with its payload; every error becomes a reply too."""
+        try:
+            self._settle_tensors(request)
+            reply = self._methods[type(request)](request, payload)
+            return reply if isinstance(reply, tuple) else (reply, b"")
+        except Exception as error:  # the peer gets every error; the server lives on
+            return m.Failed(error=type(error).__name__, message=str(error)), b""
+
+    def _settle_tensors(self, request: m.Request) -> None:
+        for tensor_id in request.frees:
+            self._client.plans.drop_users_of(tensor_id)
+            self._client.table.free(tensor_id)
+        for creation in request.creations:
+            meta = TensorMeta(creation.shape, creation.strides, _dtype(creation.dtype_code))
+            session_id = self._session(creation.session_id)
+            with self._server.scheduler.running([session_id] if session_id else []):
+                self._server.store.create(self._client.table, creation.tensor_id, meta, session_id)
+
+    def _session(self, session_id: str | None) -> str | None:
+        if session_id is None:
+            return None
+        qualified = self._client.qualified(session_id)
+        if qualified not in self._client.sessions:
+            raise SessionClosedError(f"Session {session_id!r} is not open; open it with djinn.session() and use it inside.")
+        return qualified
+
+    def _own_session(self, session_id: str) -> str:
+        qualified = self._session(session_id)
+        assert qualified is not None, "a session was named by None"
+        return qualified
+
+    def _running(self, request: m.Request, tensor_ids: list[int]) -> Any:
+        needed = self._client.table.sessions_of(tensor_ids)
+        current = self._session(request.session_id)
+        if current is not None and current not in needed:
+            needed.append(current)
+        return self._server.scheduler.running(needed)
+
+    def _upload(self, request: m.Upload, payload: memoryview) -> m.Reply:
+        dtype = _dtype(request.dtype_code)
+        meta = TensorMeta(request.shape, _dense_strides(request.shape), dtype)
+        if meta.extent_bytes != len(payload):
+            raise PlanError(f"An upload of shape {request.shape} needs {meta.extent_bytes} bytes, but {len(payload)} came; send them all.")
+        source = _from_bytes(payload, meta)
+        if request.is_weight:
+            self._server.store.store_weight(self._client.table, request.base_id, source)
+            return m.Done()
+        session_id = self._session(request.session_id)
+        with self._server.scheduler.running([session_id] if session_id else []):
+            self._server.store.create(self._client.table, request.base_id, meta, session_id).copy_(source)
+        return m.Done()
+
+    def _download(self, request: m.Download, payload: memoryview) -> Answer:
+        table = self._client.table
+        with self._running(request, [request.tensor_id]):
+            tensor = table.tensor(request.tensor_id).contiguous()
+            reply = m.Bytes(shape=tuple(tensor.shape), dtype_code=DTYPE_CODES[tensor.dtype])
+            return reply, _as_bytes(tensor)
+
+    def _run_operator(self, request: m.RunOperator, payload: memoryview) -> m.Reply:
+        operands = (request.args, request.kwargs)
+        with self._running(request, _tensor_ids(operands)):
+            done = self._server.executor.run_operator(
+                self._client.table, self._client.generator, request.operator, operands, request.base_id
+            )
+        return m.Described(
+            outputs=done.outputs, is_sequence=done.is_sequence, started_ns=done.started_ns, finished_ns=done.finished_ns
+        )
+
+    def _make_plan(self, request: m.MakePlan, payload: memoryview) -> m.Reply:
+        values = tuple(TraceValue(TensorMeta(v[0], v[1], _dtype(v[2]), v[3]), v[4]) for v in request.values)
+        nodes = tuple(TraceNode(n[0], tuple(n[1]), n[2], tuple(n[3])) for n in request.nodes)
+        trace = Trace(values, tuple(request.storage_bytes), nodes, tuple(request.outputs), request.num_inputs)
+        plan = make_plan(trace)
+        weights = [self._client.table.entry(tensor_id) for tensor_id in request.weight_ids]
+        stored = StoredPlan(plan, self._server.executor.bind(plan), request.weight_ids, weights)
+        return m.Planned(
+            plan_id=self._client.plans.add(stored),
+            peak_bytes=plan.placement.peak_bytes,
+            lower_bound_bytes=plan.placement.lower_bound_bytes,
+        )
+
+    def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> m.Reply:
+        stored = self._client.plans.get(request.plan_id)
+        with self._running(request, request.input_ids):
+            done = self._server.executor.execute(
+                self._client.table, self._client.generator, stored, request.input_ids, request.base_id
+            )
+        return m.Done(started_ns=done.started_ns, finished_ns=done.finished_ns)
+
+    def _drop_plans(self, request: m.DropPlans, payload: memoryview) -> m.Reply:
+        for plan_id in request.plan_ids:
+            self._client.plans.drop(plan_id)
+        return m.Done()
+
+    def _open_session(self, request: m.OpenSession, payload: memoryview) -> m.Reply:
+        qualified = self._client.qualified(request.opened_id)
+        arena = self._server.scheduler.open(qualified, request.arena_bytes)
+        self._client.sessions.add(qualified)
+        return m.Opened(arena_bytes=arena.arena_bytes)
+
+    def _close_session(self, request: m.CloseSession, payload: memoryview) -> m.Reply:
+        session_id = self._own_session(request.closed_id)
+        self._client.table.close_session(session_id)
+        self._server.scheduler.close(session_id)
+        self._client.sessions.discard(session_id)
+        return m.Done()
+
+    def _signal(self, request: m.Signal, payload: memoryview) -> m.Reply:
+        session_id = self._own_session(request.signalled_id)
+        self._server.scheduler.signal(session_id, request.phase, request.estimated_resume_ms)
+        return m.Done()
+
+    def _checksum(self, request: m.Checksum, payload: memoryview) -> m.Reply:
+        return m.Digest(digest=self._server.scheduler.checksum(self._own_session(request.checked_id)))
+
+    def _seed(self, request: m.Seed, payload: memoryview) -> m.Reply:
+        self._client.generator.manual_seed(request.seed)
+        return m.Done()
+
+    def _stats(self, request: m.Stats, payload: memoryview) -> m.Reply:
+        own = {"num_tensors": len(self._client.table), "num_plans": len(self._client.plans)}
+        return m.Counters(values={**self._server.stats(), "client": own})
+
+
+def _dtype(code: int) -> torch.dtype:
+    if not 0 <= code < len(DTYPES):
+        raise PlanError(f"Dtype code {code} is unknown; the codes are 0 to {len(DTYPES) - 1}.")
+    return DTYPES[code]
+
+
+def _dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def _from_bytes(payload: memoryview, meta: TensorMeta) -> torch.Tensor:
+    if not payload:
+        return torch.empty(meta.shape, dtype=meta.dtype)
+    return torch.frombuffer(payload, dtype=meta.dtype).view(meta.shape)
+
+
+def _as_bytes(tensor: torch.Tensor) -> memoryview | bytes:
+    if tensor.numel() == 0:
+        return b""
+    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+
+
+def _tensor_ids(operand: Any) -> list[int]:
+    if isinstance(operand, TensorRef):
+        return [operand.tensor_id]
+    if isinstance(operand, list | tuple):
+        return [tensor_id for item in operand for tensor_id in _tensor_ids(item)]
+    if isinstance(operand, dict):
+        return [tensor_id for item in operand.values() for tensor_id in _tensor_ids(item)]
+    return []

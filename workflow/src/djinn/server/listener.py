@@ -1,0 +1,132 @@
+"""Accepts connections and serves each in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+
+import torch
+
+from djinn.errors import ConfigurationError, ConnectionFailedError, ProtocolError
+from djinn.protocol import messages as m
+from djinn.protocol.codec import decode_request, encode
+from djinn.protocol.messages import PROTOCOL_VERSION
+from djinn.server.core import ServerCore
+from djinn.server.handler import Handler
+from djinn.transport.address import Address
+from djinn.transport.shared_memory import SharedMemory
+from djinn.transport.stream import FramedStream
+
+# After a request the next one often follows within microseconds; after this time the thread sleeps in the kernel.
+SPIN_US = 100.0
+_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Listener:
+    """A listening socket in front of a server core."""
+
+    def __init__(self, core: ServerCore, address: Address) -> None:
+        """Bind the address.
+
+        Raises:
+            ConfigurationError: a TCP host other than loopback; the protocol does not authenticate over a network.
+            ConnectionFailedError: the address cannot be bound.
+        """
+        if address.path is None and address.host not in _LOOPBACK_HOSTS:
+            raise ConfigurationError(
+                f"Address {address} is not loopback, and connections over a network are not authenticated; "
+                "listen at tcp://127.0.0.1:PORT and forward it through ssh."
+            )
+        self._core = core
+        self._socket = address.listen()
+        self.address = address
+        if address.path is None:
+            self.address = Address(host=address.host, port=self._socket.getsockname()[1])
+        # One spinning thread is quick; several would take turns at one interpreter and slow each other.
+        self._spin_turn = threading.Lock()
+
+    def serve(self) -> None:
+        """Accept connections until the socket is closed."""
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve_connection, args=(connection,), name="djinn-connection", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop accepting and remove a Unix socket's file."""
+        self._socket.close()
+        if self.address.path is not None and os.path.exists(self.address.path):
+            os.unlink(self.address.path)
+
+    def _serve_connection(self, connection: socket.socket) -> None:
+        stream = FramedStream(connection)
+        try:
+            if connection.family == socket.AF_UNIX:
+                _check_peer(connection)
+            with torch.inference_mode():
+                self._converse(stream, is_local=connection.family == socket.AF_UNIX)
+        except ConnectionFailedError as error:
+            if isinstance(error, ProtocolError):
+                _refuse(stream, error)
+        finally:
+            stream.close()
+
+    def _converse(self, stream: FramedStream, *, is_local: bool) -> None:
+        if is_local:
+            stream.shared = SharedMemory.create()
+            stream.send_descriptor(stream.shared.descriptor)
+        body, _ = stream.receive()
+        hello = decode_request(body)
+        if not isinstance(hello, m.Hello) or hello.version != PROTOCOL_VERSION:
+            raise ProtocolError(f"The peer did not greet with version {PROTOCOL_VERSION}; run the same release on both sides.")
+        client = self._core.attach(hello.client_token)
+        try:
+            self._welcome(stream, client.token)
+            handler = Handler(self._core, client)
+            while True:
+                body, payload = self._receive(stream)
+                reply, reply_payload = handler.answer(decode_request(body), payload)
+                stream.send(encode(reply), reply_payload)
+        finally:
+            self._core.detach(client)
+
+    def _welcome(self, stream: FramedStream, token: str) -> None:
+        welcome = m.Welcome(
+            client_token=token,
+            device_type=self._core.device.type,
+            num_threads=torch.get_num_threads(),
+            shared_bytes=stream.shared.num_bytes if stream.shared is not None else 0,
+        )
+        stream.send(encode(welcome))
+
+    def _receive(self, stream: FramedStream) -> tuple[bytes, memoryview]:
+        if self._spin_turn.acquire(blocking=False):
+            try:
+                if stream.wait_spinning(SPIN_US):
+                    return stream.receive()
+            finally:
+                self._spin_turn.release()
+        return stream.receive()
+
+
+def _check_peer(connection: socket.socket) -> None:
+    """Admit only processes of the server's own user.
+
+    Raises:
+        ProtocolError: a peer of another user.
+    """
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, user_id, _ = struct.unpack("3i", credentials)
+    if user_id != os.getuid():
+        raise ProtocolError(f"User {user_id} may not use this server, which belongs to user {os.getuid()}; start your own.")
+
+
+def _refuse(stream: FramedStream, error: ProtocolError) -> None:
+    try:
+        stream.send(encode(m.Failed(error=type(error).__name__, message=str(error))))
+    except ConnectionFailedError:
+        pass  # the peer that broke the protocol is gone already

@@ -1,0 +1,92 @@
+"""Which ATen operators the server runs, what their schemas say about writes, and their `out=` forms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from djinn.errors import UnsupportedOperatorError
+
+# Operators that reach outside the tensors they are given.
+_FORBIDDEN = frozenset({"from_file", "save", "_pin_memory", "pin_memory", "set_data", "set_", "_print"})
+_PLACEMENT_ARGUMENTS = frozenset({"dtype", "layout", "device", "pin_memory"})
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A resolved operator.
+
+    Attributes:
+        call: the overload itself.
+        written: names and positions of arguments that it writes to.
+        uses_random_numbers: whether it draws from a generator.
+    """
+
+    call: Any
+    written: tuple[tuple[int, str], ...]
+    uses_random_numbers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OutForm:
+    """The overload of an operator that writes into given tensors.
+
+    Attributes:
+        call: the overload.
+        out_names: its output arguments in order of the operator's results.
+        dropped: keyword arguments that it does not take, because the given tensors imply them.
+    """
+
+    call: Any
+    out_names: tuple[str, ...]
+    dropped: frozenset[str]
+
+
+@lru_cache(maxsize=4096)
+def resolve(name: str) -> Operator:
+    """Find an operator by its full name, such as `aten.add.Tensor`.
+
+    Raises:
+        UnsupportedOperatorError: a name outside ATen, forbidden or unknown.
+    """
+    parts = name.split(".")
+    if len(parts) != 3 or parts[0] != "aten" or parts[1] in _FORBIDDEN:
+        raise UnsupportedOperatorError(f"Operator {name} is not run on this device; move the tensors to the CPU for it.")
+    packet = getattr(torch.ops.aten, parts[1], None)
+    overload = getattr(packet, parts[2], None)
+    if overload is None:
+        raise UnsupportedOperatorError(f"Operator {name} does not exist in torch {torch.__version__}; run the same torch on both sides.")
+    arguments = overload._schema.arguments
+    written = tuple((i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write)
+    return Operator(overload, written, torch.Tag.nondeterministic_seeded in overload.tags)
+
+
+@lru_cache(maxsize=4096)
+def out_form(name: str) -> OutForm | None:
+    """Find the `out=` form that computes without allocating; None where torch has none.
+
+    Forms that torch generates (compute, then copy) gain nothing and are left out.
+    """
+    overload = resolve(name).call
+    own_names = [argument.name for argument in overload._schema.arguments]
+    packet = getattr(torch.ops.aten, name.split(".")[1])
+    for candidate_name in packet.overloads():
+        candidate = getattr(packet, candidate_name)
+        out_names = tuple(a.name for a in candidate._schema.arguments if a.is_out)
+        other_names = [a.name for a in candidate._schema.arguments if not a.is_out]
+        if not out_names or len(out_names) != len(overload._schema.returns) or torch.Tag.generated in candidate.tags:
+            continue
+        dropped = frozenset(own_names) - frozenset(other_names)
+        same_order = [n for n in own_names if n not in dropped] == other_names
+        if same_order and dropped <= _PLACEMENT_ARGUMENTS and _same_types(overload, candidate, other_names):
+            return OutForm(candidate, out_names, dropped)
+    return None
+
+
+def _same_types(overload: Any, candidate: Any, names: list[str]) -> bool:
+    types = {argument.name: str(argument.type) for argument in overload._schema.arguments}
+    candidate_types = {argument.name: str(argument.type) for argument in candidate._schema.arguments}
+    return all(types[name] == candidate_types[name] for name in names)

@@ -1,0 +1,89 @@
+"""Puts tensors of a client where they belong: weights in Text, session tensors in Data, the rest on torch's heap."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from djinn.core import TensorMeta
+from djinn.memory.vmu import VirtualMemoryUnit
+from djinn.server.table import Block, Entry, TensorTable
+
+
+class TensorStore:
+    """Creates tensors in the segments and keeps the blocks that they occupy."""
+
+    def __init__(self, vmu: VirtualMemoryUnit) -> None:
+        self._vmu = vmu
+
+    def create(self, table: TensorTable, tensor_id: int, meta: TensorMeta, session_id: str | None) -> torch.Tensor:
+        """Make an uninitialised tensor, in the session's arena if there is a session.
+
+        Raises:
+            OutOfMemoryError: the arena has no room.
+            SessionClosedError: the session has no arena.
+        """
+        if session_id is None:
+            table.put(tensor_id, torch.empty_strided(meta.shape, meta.strides, dtype=meta.dtype))
+            return table.tensor(tensor_id)
+        with self._vmu.lock:
+            arena = self._vmu.data.arena(session_id)
+            num_bytes = meta.extent_bytes
+            offset = arena.allocate(num_bytes)
+            tensor = self._vmu.data.tensor(arena, offset, meta)
+        release = partial(arena.release, offset, num_bytes)
+        table.put(tensor_id, tensor, Block(tensor.data_ptr(), num_bytes, release, session_id=session_id))
+        return tensor
+
+    def store_weight(self, table: TensorTable, tensor_id: int, source: torch.Tensor) -> None:
+        """Store a contiguous host tensor in the Text segment, sharing it with equal ones.
+
+        Raises:
+            OutOfMemoryError: the segment has no room.
+        """
+        with self._vmu.lock:
+            entry, tensor = self._vmu.text.store(source)
+        release = partial(self._vmu.text.release, entry)
+        table.put(tensor_id, tensor, Block(tensor.data_ptr(), source.nbytes, release, text=entry))
+
+    def register(self, table: TensorTable, tensor_id: int, tensor: torch.Tensor, operands: list[Entry]) -> None:
+        """Register an operator's result; one that views an operand's block keeps that block alive."""
+        address = tensor.data_ptr()
+        for operand in operands:
+            if operand.block is not None and operand.block.covers(address):
+                table.put(tensor_id, tensor, operand.block)
+                return
+        table.put(tensor_id, tensor)
+
+    def make_writable(self, table: TensorTable, entry: Entry) -> bool:
+        """Prepare a tensor for being written to; tell whether it had to move to a copy of its own.
+
+        A weight that others share is copied first (copy on write); one that nobody else holds merely stops being
+        offered to others.
+        """
+        block = entry.block
+        if block is None or block.text is None:
+            return False
+        with self._vmu.lock:
+            if block.text.num_references == 1:
+                self._vmu.text.forget_content(block.text)
+                return False
+        self._move_to_heap(table, block)
+        return True
+
+    def _move_to_heap(self, table: TensorTable, block: Block) -> None:
+        sharing = table.sharing(block)
+        assert sharing, "a block without tensors is being written to"
+        base = sharing[0].tensor
+        storage = torch.UntypedStorage(block.num_bytes)
+        start = block.start - base.untyped_storage().data_ptr()
+        storage.copy_(base.untyped_storage()[start : start + block.num_bytes])
+        for entry in sharing:
+            # New tensor objects, so that bindings which compare identities notice the move.
+            old = entry.tensor
+            offset = (old.data_ptr() - block.start) // old.itemsize
+            entry.tensor = torch.empty(0, dtype=old.dtype).set_(storage, offset, old.shape, old.stride())
+            entry.block = None
+        block.num_references = 0
+        block.release()

@@ -1,0 +1,123 @@
+"""The tensors of one client by identifier, and the memory blocks that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+
+from djinn.errors import PlanError, SessionClosedError
+from djinn.memory.text_segment import TextEntry
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """A range of a segment that one or more tensors view; released with the last of them.
+
+    Attributes:
+        start: address of its first byte.
+        num_bytes: its length.
+        release: gives the range back.
+        session_id: the session whose arena it lies in, if any.
+        text: the Text entry that it is, if any.
+    """
+
+    start: int
+    num_bytes: int
+    release: Callable[[], None]
+    session_id: str | None = None
+    text: TextEntry | None = None
+    num_references: int = 0
+
+    def covers(self, address: int) -> bool:
+        """Tell whether an address lies in the block."""
+        return self.start <= address < self.start + max(self.num_bytes, 1)
+
+
+@dataclass(slots=True)
+class Entry:
+    """A tensor and the block it lies in; None for memory that torch's allocator owns."""
+
+    tensor: torch.Tensor
+    block: Block | None = None
+
+
+@dataclass(slots=True)
+class TensorTable:
+    """Identifier to tensor for one client."""
+
+    _entries: dict[int, Entry] = field(default_factory=dict)
+    _closed_sessions: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, tensor_id: int, tensor: torch.Tensor, block: Block | None = None) -> None:
+        """Register a tensor under an identifier that is not in use.
+
+        Raises:
+            PlanError: the identifier is in use.
+        """
+        if tensor_id in self._entries:
+            raise PlanError(f"Tensor {tensor_id} exists already; use a new identifier.")
+        if block is not None:
+            block.num_references += 1
+        self._entries[tensor_id] = Entry(tensor, block)
+
+    def entry(self, tensor_id: int) -> Entry:
+        """Return the entry of a tensor.
+
+        Raises:
+            SessionClosedError: it lay in the arena of a session that ended.
+            PlanError: there is no such tensor.
+        """
+        entry = self._entries.get(tensor_id)
+        if entry is not None:
+            return entry
+        if tensor_id in self._closed_sessions:
+            session_id = self._closed_sessions[tensor_id]
+            raise SessionClosedError(f"Session {session_id!r} was closed and its tensors are gone; open a session and make them again.")
+        raise PlanError(f"Tensor {tensor_id} is unknown to the server; it was freed or never made.")
+
+    def tensor(self, tensor_id: int) -> torch.Tensor:
+        """Return a tensor; raises as `entry` does."""
+        return self.entry(tensor_id).tensor
+
+    def sessions_of(self, tensor_ids: Iterable[int]) -> list[str]:
+        """Return the sessions in whose arenas these tensors lie."""
+        found = []
+        for tensor_id in tensor_ids:
+            block = self.entry(tensor_id).block
+            if block is not None and block.session_id is not None and block.session_id not in found:
+                found.append(block.session_id)
+        return found
+
+    def sharing(self, block: Block) -> list[Entry]:
+        """Return the entries whose tensors view a block."""
+        return [entry for entry in self._entries.values() if entry.block is block]
+
+    def free(self, tensor_id: int) -> None:
+        """Forget a tensor; unknown identifiers are ignored, because a session's end frees tensors too."""
+        self._closed_sessions.pop(tensor_id, None)
+        entry = self._entries.pop(tensor_id, None)
+        if entry is not None and entry.block is not None:
+            _drop_reference(entry.block)
+
+    def close_session(self, session_id: str) -> None:
+        """Forget every tensor in a session's arena; later uses say so."""
+        for tensor_id, entry in list(self._entries.items()):
+            if entry.block is not None and entry.block.session_id == session_id:
+                self.free(tensor_id)
+                self._closed_sessions[tensor_id] = session_id
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for tensor_id in list(self._entries):
+            self.free(tensor_id)
+
+
+def _drop_reference(block: Block) -> None:
+    block.num_references -= 1
+    if block.num_references == 0:
+        block.release()

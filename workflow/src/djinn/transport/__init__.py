@@ -1,0 +1,1 @@
+"""Frames over sockets, for both ends of a connection."""

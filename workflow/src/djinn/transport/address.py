@@ -1,0 +1,81 @@
+"""Server addresses: `unix:PATH` and `tcp://HOST:PORT`."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+from djinn.errors import ConfigurationError, ConnectionFailedError
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed address: a socket path, or a host and port."""
+
+    path: str | None = None
+    host: str = ""
+    port: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Parse an address.
+
+        Raises:
+            ConfigurationError: text of neither form.
+        """
+        if text.startswith("unix:") and len(text) > len("unix:"):
+            return cls(path=text.removeprefix("unix:"))
+        host, colon, port = text.removeprefix("tcp://").rpartition(":")
+        if text.startswith("tcp://") and colon and host and port.isdigit() and int(port) < 65_536:
+            return cls(host=host.strip("[]"), port=int(port))
+        raise ConfigurationError(f"Address {text!r} is not understood; write unix:PATH or tcp://HOST:PORT.")
+
+    def __str__(self) -> str:
+        """Return the text that `parse` accepts."""
+        return f"unix:{self.path}" if self.path is not None else f"tcp://{self.host}:{self.port}"
+
+    def connect(self, timeout_s: float = 10.0) -> socket.socket:
+        """Connect to a listening server.
+
+        Raises:
+            ConnectionFailedError: nobody listens there.
+        """
+        try:
+            if self.path is not None:
+                connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                connection.connect(self.path)
+                return connection
+            connection = socket.create_connection((self.host, self.port), timeout=timeout_s)
+            connection.settimeout(None)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        except OSError as error:
+            raise ConnectionFailedError(
+                f"No djinn server answers at {self} ({error.strerror or error}); start one with python -m djinn.server --listen {self}."
+            ) from error
+
+    def listen(self) -> socket.socket:
+        """Bind and listen; a Unix socket is created with mode 0600.
+
+        Raises:
+            ConnectionFailedError: the address cannot be bound.
+        """
+        try:
+            if self.path is not None:
+                listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                _bind_private(listener, self.path)
+            else:
+                listener = socket.create_server((self.host, self.port))
+            listener.listen(128)
+            return listener
+        except OSError as error:
+            raise ConnectionFailedError(f"The server cannot listen at {self} ({error.strerror or error}); choose another address.") from error
+
+
+def _bind_private(listener: socket.socket, path: str) -> None:
+    previous = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(previous)

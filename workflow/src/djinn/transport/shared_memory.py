@@ -1,0 +1,38 @@
+"""Memory that both ends of a local connection map, for tensor bytes."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+
+from djinn.units import MiB
+
+SHARED_BYTES = 256 * MiB
+
+
+class SharedMemory:
+    """A memory file, sealed against shrinking so that neither end can make the other fault."""
+
+    def __init__(self, descriptor: int, num_bytes: int) -> None:
+        self.descriptor = descriptor
+        self.num_bytes = num_bytes
+        self._map = mmap.mmap(descriptor, num_bytes)
+        self.view = memoryview(self._map)
+
+    @classmethod
+    def create(cls, num_bytes: int = SHARED_BYTES) -> SharedMemory:
+        """Make a memory file; pages are committed when they are first used."""
+        descriptor = os.memfd_create("djinn", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(descriptor, num_bytes)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+        return cls(descriptor, num_bytes)
+
+    def close(self) -> None:
+        """Unmap and close; views that are still held keep their pages."""
+        os.close(self.descriptor)
+        try:
+            self.view.release()
+            self._map.close()
+        except BufferError:
+            pass  # a caller still reads a payload; the mapping goes with its last view
