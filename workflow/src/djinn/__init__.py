@@ -36,7 +36,7 @@ _LAZY: dict[str, str] = {
     "stats": "djinn.api",
 }
 
-__all__ = sorted(_LAZY)
+__all__ = sorted(_LAZY)  # noqa: PLE0605 - one table states the names
 
 
 def __getattr__(name: str) -> Any:

@@ -108,7 +108,9 @@ class Config:
             values = msgspec.json.decode(text, type=dict[str, Any])
             return cls(**values)
         except (msgspec.DecodeError, TypeError) as error:
-            raise ConfigurationError(f"Configuration {text!r} cannot be read ({error}); pass a JSON object of known settings.") from error
+            raise ConfigurationError(
+                f"Configuration {text!r} cannot be read ({error}); pass a JSON object of known settings."
+            ) from error
 
 
 def environment_name(field_name: str) -> str:
@@ -126,5 +128,7 @@ def _parse(variable: str, text: str, type_name: str) -> Any:
             return float(text)
         return text
     except (KeyError, ValueError) as error:
-        kind = type_name.split(" ")[0]
-        raise ConfigurationError(f"Variable {variable} is {text!r}, which is not a value of type {kind}; correct or unset it.") from error
+        kind = type_name.split(" ", maxsplit=1)[0]
+        raise ConfigurationError(
+            f"Variable {variable} is {text!r}, which is not a value of type {kind}; correct or unset it."
+        ) from error

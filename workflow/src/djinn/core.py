@@ -37,7 +37,7 @@ class TensorMeta:
     @classmethod
     def of(cls, tensor: torch.Tensor) -> TensorMeta:
         """Describe `tensor`, of any device."""
-        return cls(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, tensor.storage_offset())
+        return cls(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, int(tensor.storage_offset()))
 
     @property
     def extent_bytes(self) -> int:

@@ -103,7 +103,7 @@ class Client:
             self._process.stop()
 
     def _take_frees(self) -> list[int]:
-        taken = []
+        taken: list[int] = []
         while self._frees and len(taken) < _MAX_FREES:
             taken.append(self._frees.popleft())
         return taken

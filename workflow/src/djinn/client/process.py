@@ -28,11 +28,25 @@ class ServerProcess:
         self._directory = Path(tempfile.mkdtemp(prefix="djinn-"))
         self._log_path = self._directory / "server.log"
         self.address = f"unix:{self._directory / 'socket'}"
-        command = [sys.executable, "-m", "djinn.server", "--listen", self.address, "--config", config.to_json(), "--exit-with-stdin"]
+        command = [
+            sys.executable,
+            "-m",
+            "djinn.server",
+            "--listen",
+            self.address,
+            "--config",
+            config.to_json(),
+            "--exit-with-stdin",
+        ]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
             )
         assert self._process.stdout is not None, "the server's standard output is a pipe"
         line = self._process.stdout.readline().decode()
@@ -63,7 +77,8 @@ class ServerProcess:
 
     def stop(self) -> None:
         """End the process and remove its directory."""
-        assert self._process.stdin is not None and self._process.stdout is not None, "the server's streams are pipes"
+        assert self._process.stdin is not None, "the server's standard input is a pipe"
+        assert self._process.stdout is not None, "the server's standard output is a pipe"
         self._process.stdin.close()
         try:
             self._process.wait(timeout=5.0)

@@ -13,7 +13,15 @@ _CLASSES: dict[str, type[Exception]] = {
     if inspect.isclass(value) and issubclass(value, errors.DjinnError)
 } | {
     error.__name__: error
-    for error in (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError, OverflowError, ZeroDivisionError)
+    for error in (
+        RuntimeError,
+        IndexError,
+        ValueError,
+        TypeError,
+        NotImplementedError,
+        OverflowError,
+        ZeroDivisionError,
+    )
 }
 
 

@@ -43,7 +43,9 @@ class Session:
     def __enter__(self) -> Session:
         """Make the session current for this thread."""
         if self.is_closed:
-            raise SessionClosedError(f"Session {self.session_id!r} was closed; open a new one with djinn.session().")
+            raise SessionClosedError(
+                f"Session {self.session_id!r} was closed; open a new one with djinn.session()."
+            )
         self._scope.__enter__()
         return self
 
@@ -91,7 +93,9 @@ def signal_phase(phase: str, session_id: str | None = None, estimated_resume_ms:
     """
     session_id = runtime.current_session() if session_id is None else session_id
     if session_id is None:
-        raise ValueError("No session is current in this thread; signal inside `with djinn.session():` or pass session_id.")
+        raise ValueError(
+            "No session is current in this thread; signal inside `with djinn.session():` or pass session_id."
+        )
     runtime.current_client().request(
         m.Signal(signalled_id=session_id, phase=phase, estimated_resume_ms=estimated_resume_ms)
     )

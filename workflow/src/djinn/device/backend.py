@@ -57,12 +57,30 @@ def register() -> None:
     _library.impl("_copy_from", _copy_from, "PrivateUse1")
 
 
-def _empty(size: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None, memory_format: Any = None) -> RemoteTensor:
-    shaped = torch.empty(size, dtype=dtype, device="meta", memory_format=memory_format or torch.contiguous_format)
+def _empty(
+    size: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: Any = None,
+    memory_format: Any = None,
+) -> RemoteTensor:
+    shaped = torch.empty(
+        size, dtype=dtype, device="meta", memory_format=memory_format or torch.contiguous_format
+    )
     return make_uninitialised(TensorMeta.of(shaped))
 
 
-def _empty_strided(size: Any, stride: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None) -> RemoteTensor:
+def _empty_strided(
+    size: Any,
+    stride: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: Any = None,
+) -> RemoteTensor:
     return make_uninitialised(TensorMeta(tuple(size), tuple(stride), dtype or torch.get_default_dtype()))
 
 

@@ -17,10 +17,13 @@ from djinn.protocol import messages as m
 from djinn.protocol.operands import OWN_DEVICE, TensorRef
 
 aten = torch.ops.aten
+_HOST = torch.device("cpu")
 _thread = threading.local()
 
 # As on every accelerator, indices may come from the host.
-_HOST_INDEX_OPERATORS = frozenset({"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"})
+_HOST_INDEX_OPERATORS = frozenset(
+    {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
+)
 
 
 def last_call() -> CallTimestamps | None:
@@ -45,7 +48,9 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if special is not None:
         return special(*args, **kwargs)
     if func.namespace != "aten":
-        raise UnsupportedOperatorError(f"Operator {func} is not run on {DEVICE}; move its operands to the CPU.")
+        raise UnsupportedOperatorError(
+            f"Operator {func} is not run on {DEVICE}; move its operands to the CPU."
+        )
     if func._can_decompose():
         return func.decompose(*args, **kwargs)
     device = kwargs.get("device")
@@ -138,7 +143,9 @@ def _run_on_host(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     def stand_in(value: Any) -> Any:
         return _meta_tensor(value) if isinstance(value, RemoteTensor) else value
 
-    return func(*(stand_in(value) for value in args), **{name: stand_in(value) for name, value in kwargs.items()})
+    return func(
+        *(stand_in(value) for value in args), **{name: stand_in(value) for name, value in kwargs.items()}
+    )
 
 
 def _meta_tensor(tensor: torch.Tensor) -> torch.Tensor:
@@ -148,15 +155,17 @@ def _meta_tensor(tensor: torch.Tensor) -> torch.Tensor:
 def _to_copy(source: torch.Tensor, **kwargs: Any) -> torch.Tensor:
     device = kwargs.get("device")
     if device is None or torch.device(device).type == DEVICE_NAME:
-        result: torch.Tensor = _run(aten._to_copy.default, (source,), {k: v for k, v in kwargs.items() if k != "device"})
+        result: torch.Tensor = _run(
+            aten._to_copy.default, (source,), {k: v for k, v in kwargs.items() if k != "device"}
+        )
         return result
     assert isinstance(source, RemoteTensor), "a host tensor reached the device's copy"
-    layout_kwargs = {k: v for k, v in kwargs.items() if k in ("dtype", "memory_format")}
-    shaped = torch.empty_like(_meta_tensor(source), device=device, **layout_kwargs)
     host = download(source)
-    if shaped.stride() == host.stride() and shaped.dtype == host.dtype:
+    if source.is_contiguous() and kwargs.get("dtype", source.dtype) == source.dtype and device == _HOST:
         return host
-    return shaped.copy_(host)
+    # What torch would return keeps the source's strides where they are dense; `empty_like` knows that rule.
+    layout_kwargs = {k: v for k, v in kwargs.items() if k in ("dtype", "memory_format")}
+    return torch.empty_like(_meta_tensor(source), device=device, **layout_kwargs).copy_(host)
 
 
 def _copy_(destination: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:

@@ -60,7 +60,10 @@ def is_simulating() -> bool:
 
 
 def make_plan(
-    client: Client, module: torch.nn.Module, call: tuple[tuple[Any, ...], dict[str, Any]], arguments: list[RemoteTensor]
+    client: Client,
+    module: torch.nn.Module,
+    call: tuple[tuple[Any, ...], dict[str, Any]],
+    arguments: list[RemoteTensor],
 ) -> ClientPlan:
     """Simulate `module(*args, **kwargs)` and have it planned.
 
@@ -87,7 +90,9 @@ def make_plan(
         client=client,
         weights=weights,
         output_metas=[trace.values[index].meta for index in trace.outputs],
-        output_inputs=[index - first if first <= index < trace.num_inputs else None for index in trace.outputs],
+        output_inputs=[
+            index - first if first <= index < trace.num_inputs else None for index in trace.outputs
+        ],
         simulation=simulation,
         expected_us=float("inf"),
         simulate_us=(simulated_ns - start_ns) / 1e3,
@@ -154,7 +159,8 @@ def _simulating() -> Iterator[None]:
 def _request(trace: Trace, weights: list[RemoteTensor]) -> m.MakePlan:
     return m.MakePlan(
         values=[
-            (v.meta.shape, v.meta.strides, DTYPE_CODES[v.meta.dtype], v.meta.storage_offset, v.storage) for v in trace.values
+            (v.meta.shape, v.meta.strides, DTYPE_CODES[v.meta.dtype], v.meta.storage_offset, v.storage)
+            for v in trace.values
         ],
         storage_bytes=list(trace.storage_bytes),
         nodes=[(n.operator, list(n.args), n.kwargs, list(n.outputs)) for n in trace.nodes],

@@ -63,23 +63,25 @@ class RemoteTensor(torch.Tensor):
     def __init__(self, meta: TensorMeta, handle: Handle) -> None:
         """Nothing is left to do; torch calls this with the arguments of `__new__`."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         """Run one ATen operation on the server."""
         from djinn.device.dispatch import dispatch
 
         return dispatch(func, args, kwargs or {})
 
-    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         """Show the elements as torch does, with this device's name."""
         text = repr(self.detach().cpu())
         text = f"{text[:-1]}, device='{DEVICE}'"
         return f"{text}, requires_grad=True)" if self.requires_grad else f"{text})"
 
     @property
-    def data(self) -> RemoteTensor:  # type: ignore[override]
+    def data(self) -> RemoteTensor:
         """Return a tensor over the same elements, outside of autograd."""
         detached = self.detach()
         assert isinstance(detached, RemoteTensor), "detaching left the device"
@@ -88,7 +90,9 @@ class RemoteTensor(torch.Tensor):
     @data.setter
     def data(self, source: torch.Tensor) -> None:
         if not isinstance(source, RemoteTensor):
-            raise TypeError(f"data of a tensor on {DEVICE} cannot become a tensor on {source.device}; move it there with .to().")
+            raise TypeError(
+                f"data of a tensor on {DEVICE} cannot become a tensor on {source.device}; move it there with .to()."
+            )
         self.adopt(source)
 
     def adopt(self, source: RemoteTensor) -> None:

@@ -43,7 +43,9 @@ def creations(tensors: list[RemoteTensor]) -> list[m.Creation]:
         if pending is not None:
             tensor.handle.pending = None
             shape, strides = tuple(tensor.shape), tuple(tensor.stride())
-            made.append(m.Creation(tensor.handle.tensor_id, shape, strides, DTYPE_CODES[tensor.dtype], pending[0]))
+            made.append(
+                m.Creation(tensor.handle.tensor_id, shape, strides, DTYPE_CODES[tensor.dtype], pending[0])
+            )
     return made
 
 
@@ -85,7 +87,7 @@ def download(tensor: RemoteTensor) -> torch.Tensor:
     host = torch.empty(reply.shape, dtype=DTYPES[reply.dtype_code])
     if payload:
         # A torch copy would wake worker threads, which then spin on the core that the server needs.
-        memoryview(host.reshape(-1).view(torch.uint8).numpy())[:] = payload
+        host.reshape(-1).view(torch.uint8).numpy().data[:] = payload
     return host
 
 
@@ -107,5 +109,5 @@ def _send(source: torch.Tensor, handle: Handle, session_id: str | None, *, is_we
         is_weight=is_weight,
         session_id=session_id,
     )
-    payload = memoryview(source.reshape(-1).view(torch.uint8).numpy()) if source.numel() else b""
+    payload = source.reshape(-1).view(torch.uint8).numpy().data if source.numel() else b""
     handle.client.request(request, payload)

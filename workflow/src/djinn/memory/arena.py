@@ -47,14 +47,18 @@ class Arena:
 
     def release(self, offset: int, num_bytes: int) -> None:
         """Give back a range that `allocate(num_bytes)` returned."""
-        assert self._free_list is not None, f"session {self.session_id!r} releases bytes that it never allocated"
+        assert self._free_list is not None, (
+            f"session {self.session_id!r} releases bytes that it never allocated"
+        )
         self._free_list.release(offset, tensor_bytes(num_bytes))
 
     def check_integrity(self) -> None:
         """Assert that the arena's own bookkeeping is consistent."""
         if self._free_list is not None:
             self._free_list.check_integrity()
-        assert self.used_bytes <= self.high_water_bytes <= self.arena_bytes, f"session {self.session_id!r} leaves its arena"
+        assert self.used_bytes <= self.high_water_bytes <= self.arena_bytes, (
+            f"session {self.session_id!r} leaves its arena"
+        )
 
 
 def tensor_bytes(num_bytes: int) -> int:

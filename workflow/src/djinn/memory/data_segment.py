@@ -42,9 +42,13 @@ class DataSegment:
             OutOfMemoryError: no free range of the segment is large enough.
         """
         if session_id in self._arenas:
-            raise ValueError(f"Session {session_id!r} has an arena already; release it or choose another session_id.")
+            raise ValueError(
+                f"Session {session_id!r} has an arena already; release it or choose another session_id."
+            )
         if arena_bytes <= 0:
-            raise ValueError(f"Session {session_id!r} asked for an arena of {arena_bytes} bytes; ask for at least one byte.")
+            raise ValueError(
+                f"Session {session_id!r} asked for an arena of {arena_bytes} bytes; ask for at least one byte."
+            )
         arena_bytes = align_up(arena_bytes, PAGE_BYTES)
         offset = self._free_list.allocate(arena_bytes)
         if offset is None:
@@ -65,7 +69,9 @@ class DataSegment:
         """
         arena = self._arenas.get(session_id)
         if arena is None:
-            raise SessionClosedError(f"Session {session_id!r} has no arena; open it with djinn.session() first.")
+            raise SessionClosedError(
+                f"Session {session_id!r} has no arena; open it with djinn.session() first."
+            )
         return arena
 
     def release(self, session_id: str) -> None:
@@ -94,6 +100,8 @@ class DataSegment:
         for start, next_end in sorted(ranges):
             assert start == end, f"the Data segment has a hole or an overlap at {start}, expected {end}"
             end = next_end
-        assert end == self.region.capacity_bytes, f"the Data segment ends at {end} instead of {self.region.capacity_bytes}"
+        assert end == self.region.capacity_bytes, (
+            f"the Data segment ends at {end} instead of {self.region.capacity_bytes}"
+        )
         for arena in self._arenas.values():
             arena.check_integrity()

@@ -10,7 +10,6 @@ from djinn.core import TensorMeta
 from djinn.errors import OutOfMemoryError
 from djinn.units import PAGE_BYTES, align_up
 
-
 # From <asm-generic/mman-common.h>; Python 3.11's mmap module does not name it.
 _MAP_NORESERVE = 0x4000
 
@@ -39,7 +38,9 @@ class Region:
 
     def tensor(self, offset_bytes: int, meta: TensorMeta) -> torch.Tensor:
         """Return a tensor of `meta` whose storage offset 0 lies at `offset_bytes`, a multiple of the item size."""
-        assert offset_bytes + meta.extent_bytes <= self.capacity_bytes, f"{meta} at {offset_bytes} leaves the {self.name} segment"
+        assert offset_bytes + meta.extent_bytes <= self.capacity_bytes, (
+            f"{meta} at {offset_bytes} leaves the {self.name} segment"
+        )
         tensor = torch.empty(0, dtype=meta.dtype)
         offset = offset_bytes // meta.dtype.itemsize + meta.storage_offset
         tensor.set_(self._storage, offset, meta.shape, meta.strides)

@@ -41,7 +41,9 @@ class VirtualMemoryUnit:
             OutOfMemoryError: no contiguous free range is large enough.
         """
         with self.lock:
-            return self.data.reserve(session_id, self.default_arena_bytes if arena_bytes is None else arena_bytes)
+            return self.data.reserve(
+                session_id, self.default_arena_bytes if arena_bytes is None else arena_bytes
+            )
 
     def commit_session_arena(self, session_id: str) -> int:
         """Touch every page of a session's arena and return its bytes.
@@ -85,7 +87,10 @@ class VirtualMemoryUnit:
                     "num_sessions": self.data.num_sessions,
                     "capacity_bytes": self.data.region.capacity_bytes,
                 },
-                "stack": {"peak_bytes": self.stack.peak_bytes, "capacity_bytes": self.stack.region.capacity_bytes},
+                "stack": {
+                    "peak_bytes": self.stack.peak_bytes,
+                    "capacity_bytes": self.stack.region.capacity_bytes,
+                },
             }
 
     def check_integrity(self) -> None:

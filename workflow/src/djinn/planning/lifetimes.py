@@ -44,7 +44,11 @@ def activation_lifetimes(trace: Trace) -> list[Lifetime]:
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     for position, node in enumerate(trace.nodes):
-        touched = [*value_refs(node.args), *value_refs(node.kwargs), *(i for i in node.outputs if i is not None)]
+        touched = [
+            *value_refs(node.args),
+            *value_refs(node.kwargs),
+            *(i for i in node.outputs if i is not None),
+        ]
         for storage in {trace.values[index].storage for index in touched}:
             first.setdefault(storage, position)
             last[storage] = position

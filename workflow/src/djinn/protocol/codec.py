@@ -15,7 +15,12 @@ from djinn.protocol.operands import OWN_DEVICE, OwnDevice, TensorRef
 
 _TENSOR, _VALUE, _DTYPE, _MEMORY_FORMAT, _LAYOUT, _DEVICE, _COMPLEX = range(1, 8)
 
-_MEMORY_FORMATS = (torch.contiguous_format, torch.preserve_format, torch.channels_last, torch.channels_last_3d)
+_MEMORY_FORMATS = (
+    torch.contiguous_format,
+    torch.preserve_format,
+    torch.channels_last,
+    torch.channels_last_3d,
+)
 _LAYOUTS = (torch.strided,)
 
 
@@ -34,7 +39,9 @@ def _encode_operand(operand: Any) -> msgspec.msgpack.Ext:
         return msgspec.msgpack.Ext(_DEVICE, b"")
     if isinstance(operand, complex):
         return msgspec.msgpack.Ext(_COMPLEX, struct.pack("<dd", operand.real, operand.imag))
-    raise NotImplementedError(f"An operand of type {type(operand).__name__} cannot travel; pass tensors and plain scalars.")
+    raise NotImplementedError(
+        f"An operand of type {type(operand).__name__} cannot travel; pass tensors and plain scalars."
+    )
 
 
 def _decode_operand(code: int, data: memoryview) -> Any:
@@ -58,8 +65,12 @@ def _decode_operand(code: int, data: memoryview) -> Any:
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_encode_operand)
-_request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest, ext_hook=_decode_operand)
-_reply_decoder: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(AnyReply, ext_hook=_decode_operand)
+_request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(
+    AnyRequest, ext_hook=_decode_operand
+)
+_reply_decoder: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(
+    AnyReply, ext_hook=_decode_operand
+)
 
 
 def encode(message: Request | Reply) -> bytes:
@@ -80,7 +91,9 @@ def decode_request(body: bytes | memoryview) -> AnyRequest:
     try:
         return _request_decoder.decode(body)
     except (msgspec.DecodeError, ValueError, IndexError, struct.error, RecursionError) as error:
-        raise ProtocolError(f"A request of {len(body)} bytes cannot be decoded ({error}); use a client of this version.") from error
+        raise ProtocolError(
+            f"A request of {len(body)} bytes cannot be decoded ({error}); use a client of this version."
+        ) from error
 
 
 def decode_reply(body: bytes | memoryview) -> AnyReply:
@@ -92,4 +105,6 @@ def decode_reply(body: bytes | memoryview) -> AnyReply:
     try:
         return _reply_decoder.decode(body)
     except (msgspec.DecodeError, ValueError, IndexError, struct.error, RecursionError) as error:
-        raise ProtocolError(f"A reply of {len(body)} bytes cannot be decoded ({error}); use a server of this version.") from error
+        raise ProtocolError(
+            f"A reply of {len(body)} bytes cannot be decoded ({error}); use a server of this version."
+        ) from error

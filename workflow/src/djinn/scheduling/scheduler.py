@@ -138,7 +138,9 @@ class Scheduler:
         if phase not in PHASES:
             raise ValueError(f"Phase {phase!r} is unknown; signal one of {', '.join(PHASES)}.")
         if estimated_resume_ms is not None and not 0 <= estimated_resume_ms < float("inf"):
-            raise ValueError(f"estimated_resume_ms is {estimated_resume_ms}, but must be a finite number of at least 0.")
+            raise ValueError(
+                f"estimated_resume_ms is {estimated_resume_ms}, but must be a finite number of at least 0."
+            )
         with self._changed:
             session = self._session(session_id)
             self._num_signals += 1
@@ -193,7 +195,9 @@ class Scheduler:
     def _session(self, session_id: str) -> _Session:
         session = self._sessions.get(session_id)
         if session is None:
-            raise SessionClosedError(f"Session {session_id!r} is not open; open it with djinn.session() and use it inside.")
+            raise SessionClosedError(
+                f"Session {session_id!r} is not open; open it with djinn.session() and use it inside."
+            )
         return session
 
     def _settled(self, session_id: str) -> _Session:

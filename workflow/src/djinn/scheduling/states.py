@@ -1,8 +1,8 @@
 """The life of a session as a table: (state, event) -> state. This file holds nothing else.
 
-    IDLE ⇄ RUNNING            a request starts and ends
-    IDLE → IO_WAIT → IDLE     phase signals
-    IDLE, IO_WAIT → SWAPPING_OUT → EVICTED → SWAPPING_IN → IDLE
+IDLE ⇄ RUNNING            a request starts and ends
+IDLE → IO_WAIT → IDLE     phase signals
+IDLE, IO_WAIT → SWAPPING_OUT → EVICTED → SWAPPING_IN → IDLE
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class InputSlot(ExchangeableStorage):
     def bind(self, source: torch.Tensor) -> None:
         """Use `source`, which has the metadata that was planned for."""
         if self.source is not source:
-            self.point_at(source.untyped_storage(), source.storage_offset())
+            self.point_at(source.untyped_storage(), int(source.storage_offset()))
             self.source = source
 
 
@@ -152,14 +152,18 @@ class Binding:
             fresh = [s is not None and s not in defined for s in storages]
             if operator.written:
                 if any(fresh):
-                    raise PlanError(f"Operator {node.operator} writes to its operands and makes new tensors; run it singly.")
+                    raise PlanError(
+                        f"Operator {node.operator} writes to its operands and makes new tensors; run it singly."
+                    )
                 self.calls.append((operator.call._op, *self._operands(node, frozenset())))
             elif any(fresh):
                 self._bind_computation(node, operator, fresh, [s in read for s in storages])
             # Otherwise the node only makes views, and those exist already.
             defined.update(s for s in storages if s is not None)
 
-    def _bind_computation(self, node: TraceNode, operator: Operator, fresh: list[bool], read: list[bool]) -> None:
+    def _bind_computation(
+        self, node: TraceNode, operator: Operator, fresh: list[bool], read: list[bool]
+    ) -> None:
         form = out_form(node.operator)
         if form is not None and all(fresh):
             self.calls.append(self._call_into(node, form))
@@ -170,7 +174,9 @@ class Binding:
             for position, index in enumerate(node.outputs)
             if index is not None and fresh[position] and read[position]
         ]
-        self.calls.append((_CopyResults(operator.call._op, wanted, is_single=len(node.outputs) == 1), args, kwargs))
+        self.calls.append(
+            (_CopyResults(operator.call._op, wanted, is_single=len(node.outputs) == 1), args, kwargs)
+        )
 
     def _call_into(self, node: TraceNode, form: OutForm) -> Call:
         args, kwargs = self._operands(node, form.dropped)
@@ -203,7 +209,9 @@ class _CopyResults:
 
     __slots__ = ("_call", "_is_single", "_wanted")
 
-    def __init__(self, call: Callable[..., Any], wanted: list[tuple[int, torch.Tensor]], *, is_single: bool) -> None:
+    def __init__(
+        self, call: Callable[..., Any], wanted: list[tuple[int, torch.Tensor]], *, is_single: bool
+    ) -> None:
         self._call = call
         self._wanted = wanted
         self._is_single = is_single

@@ -44,7 +44,12 @@ class Executor:
         self._lock = threading.Lock()
 
     def run_operator(
-        self, table: TensorTable, generator: torch.Generator, name: str, operands: tuple[list[Any], dict[str, Any]], base_id: int
+        self,
+        table: TensorTable,
+        generator: torch.Generator,
+        name: str,
+        operands: tuple[list[Any], dict[str, Any]],
+        base_id: int,
     ) -> Executed:
         """Run one operator and register its new tensors from `base_id`.
 
@@ -64,7 +69,10 @@ class Executor:
 
         with self._lock:
             self._prepare_writes(table, operator, operands)
-            args, kwargs = [lookup(value) for value in operands[0]], {k: lookup(v) for k, v in operands[1].items()}
+            args, kwargs = (
+                [lookup(value) for value in operands[0]],
+                {k: lookup(v) for k, v in operands[1].items()},
+            )
             with _random_state(generator) if operator.uses_random_numbers else nullcontext():
                 started_ns = perf_counter_ns()
                 result = operator.call(*args, **kwargs)
@@ -72,7 +80,9 @@ class Executor:
         is_sequence = isinstance(result, tuple | list)
         results = list(result) if is_sequence else [result]
         if len(results) > MAX_OUTPUTS:
-            raise PlanError(f"Operator {name} returned {len(results)} tensors; split it so that it returns at most {MAX_OUTPUTS}.")
+            raise PlanError(
+                f"Operator {name} returned {len(results)} tensors; split it so that it returns at most {MAX_OUTPUTS}."
+            )
         outputs = []
         for position, value in enumerate(results):
             if isinstance(value, torch.Tensor) and id(value) not in refs:
@@ -86,7 +96,12 @@ class Executor:
         return Binding(plan, self._vmu.stack.region, self._device)
 
     def execute(
-        self, table: TensorTable, generator: torch.Generator, stored: StoredPlan, input_ids: list[int], base_id: int
+        self,
+        table: TensorTable,
+        generator: torch.Generator,
+        stored: StoredPlan,
+        input_ids: list[int],
+        base_id: int,
     ) -> Executed:
         """Replay a plan and register its outputs from `base_id`.
 
@@ -128,7 +143,9 @@ class Executor:
             return [self._lookup(table, item, refs, entries) for item in operand]
         return self._device if isinstance(operand, OwnDevice) else operand
 
-    def _prepare_writes(self, table: TensorTable, operator: Operator, operands: tuple[list[Any], dict[str, Any]]) -> None:
+    def _prepare_writes(
+        self, table: TensorTable, operator: Operator, operands: tuple[list[Any], dict[str, Any]]
+    ) -> None:
         args, kwargs = operands
         for position, name in operator.written:
             operand = args[position] if position < len(args) else kwargs.get(name)

@@ -64,7 +64,9 @@ class Handler:
             return None
         qualified = self._client.qualified(session_id)
         if qualified not in self._client.sessions:
-            raise SessionClosedError(f"Session {session_id!r} is not open; open it with djinn.session() and use it inside.")
+            raise SessionClosedError(
+                f"Session {session_id!r} is not open; open it with djinn.session() and use it inside."
+            )
         return qualified
 
     def _own_session(self, session_id: str) -> str:
@@ -83,7 +85,9 @@ class Handler:
         dtype = _dtype(request.dtype_code)
         meta = TensorMeta(request.shape, _dense_strides(request.shape), dtype)
         if meta.extent_bytes != len(payload):
-            raise PlanError(f"An upload of shape {request.shape} needs {meta.extent_bytes} bytes, but {len(payload)} came; send them all.")
+            raise PlanError(
+                f"An upload of shape {request.shape} needs {meta.extent_bytes} bytes, but {len(payload)} came; send them all."
+            )
         source = _from_bytes(payload, meta)
         if request.is_weight:
             self._server.store.store_weight(self._client.table, request.base_id, source)
@@ -107,7 +111,10 @@ class Handler:
                 self._client.table, self._client.generator, request.operator, operands, request.base_id
             )
         return m.Described(
-            outputs=done.outputs, is_sequence=done.is_sequence, started_ns=done.started_ns, finished_ns=done.finished_ns
+            outputs=done.outputs,
+            is_sequence=done.is_sequence,
+            started_ns=done.started_ns,
+            finished_ns=done.finished_ns,
         )
 
     def _make_plan(self, request: m.MakePlan, payload: memoryview) -> m.Reply:
@@ -189,7 +196,7 @@ def _from_bytes(payload: memoryview, meta: TensorMeta) -> torch.Tensor:
 def _as_bytes(tensor: torch.Tensor) -> memoryview | bytes:
     if tensor.numel() == 0:
         return b""
-    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _tensor_ids(operand: Any) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -54,7 +55,9 @@ class Listener:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve_connection, args=(connection,), name="djinn-connection", daemon=True).start()
+            threading.Thread(
+                target=self._serve_connection, args=(connection,), name="djinn-connection", daemon=True
+            ).start()
 
     def close(self) -> None:
         """Stop accepting and remove a Unix socket's file."""
@@ -82,7 +85,9 @@ class Listener:
         body, _ = stream.receive()
         hello = decode_request(body)
         if not isinstance(hello, m.Hello) or hello.version != PROTOCOL_VERSION:
-            raise ProtocolError(f"The peer did not greet with version {PROTOCOL_VERSION}; run the same release on both sides.")
+            raise ProtocolError(
+                f"The peer did not greet with version {PROTOCOL_VERSION}; run the same release on both sides."
+            )
         client = self._core.attach(hello.client_token)
         try:
             self._welcome(stream, client.token)
@@ -122,11 +127,11 @@ def _check_peer(connection: socket.socket) -> None:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, user_id, _ = struct.unpack("3i", credentials)
     if user_id != os.getuid():
-        raise ProtocolError(f"User {user_id} may not use this server, which belongs to user {os.getuid()}; start your own.")
+        raise ProtocolError(
+            f"User {user_id} may not use this server, which belongs to user {os.getuid()}; start your own."
+        )
 
 
 def _refuse(stream: FramedStream, error: ProtocolError) -> None:
-    try:
+    with contextlib.suppress(ConnectionFailedError):  # the peer that broke the protocol may be gone already
         stream.send(encode(m.Failed(error=type(error).__name__, message=str(error))))
-    except ConnectionFailedError:
-        pass  # the peer that broke the protocol is gone already

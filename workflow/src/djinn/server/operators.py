@@ -54,13 +54,19 @@ def resolve(name: str) -> Operator:
     """
     parts = name.split(".")
     if len(parts) != 3 or parts[0] != "aten" or parts[1] in _FORBIDDEN:
-        raise UnsupportedOperatorError(f"Operator {name} is not run on this device; move the tensors to the CPU for it.")
+        raise UnsupportedOperatorError(
+            f"Operator {name} is not run on this device; move the tensors to the CPU for it."
+        )
     packet = getattr(torch.ops.aten, parts[1], None)
     overload = getattr(packet, parts[2], None)
     if overload is None:
-        raise UnsupportedOperatorError(f"Operator {name} does not exist in torch {torch.__version__}; run the same torch on both sides.")
+        raise UnsupportedOperatorError(
+            f"Operator {name} does not exist in torch {torch.__version__}; run the same torch on both sides."
+        )
     arguments = overload._schema.arguments
-    written = tuple((i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write)
+    written = tuple(
+        (i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write
+    )
     return Operator(overload, written, torch.Tag.nondeterministic_seeded in overload.tags)
 
 
@@ -77,7 +83,11 @@ def out_form(name: str) -> OutForm | None:
         candidate = getattr(packet, candidate_name)
         out_names = tuple(a.name for a in candidate._schema.arguments if a.is_out)
         other_names = [a.name for a in candidate._schema.arguments if not a.is_out]
-        if not out_names or len(out_names) != len(overload._schema.returns) or torch.Tag.generated in candidate.tags:
+        if (
+            not out_names
+            or len(out_names) != len(overload._schema.returns)
+            or torch.Tag.generated in candidate.tags
+        ):
             continue
         dropped = frozenset(own_names) - frozenset(other_names)
         same_order = [n for n in own_names if n not in dropped] == other_names

@@ -77,7 +77,9 @@ class TensorTable:
             return entry
         if tensor_id in self._closed_sessions:
             session_id = self._closed_sessions[tensor_id]
-            raise SessionClosedError(f"Session {session_id!r} was closed and its tensors are gone; open a session and make them again.")
+            raise SessionClosedError(
+                f"Session {session_id!r} was closed and its tensors are gone; open a session and make them again."
+            )
         raise PlanError(f"Tensor {tensor_id} is unknown to the server; it was freed or never made.")
 
     def tensor(self, tensor_id: int) -> torch.Tensor:

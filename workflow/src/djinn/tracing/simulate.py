@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 from torch.utils import _pytree as pytree
 
 from djinn.core import TensorMeta, Trace
@@ -86,4 +90,6 @@ def warm_up(device_type: str) -> None:
         return torch.func.functional_call(layer, state, (fakes[-1],))
 
     with torch.no_grad():
-        simulate(call, [*parameters.values(), TensorMeta((1, 2), (2, 1), torch.float32)], device_type=device_type)
+        simulate(
+            call, [*parameters.values(), TensorMeta((1, 2), (2, 1), torch.float32)], device_type=device_type
+        )

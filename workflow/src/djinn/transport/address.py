@@ -70,7 +70,9 @@ class Address:
             listener.listen(128)
             return listener
         except OSError as error:
-            raise ConnectionFailedError(f"The server cannot listen at {self} ({error.strerror or error}); choose another address.") from error
+            raise ConnectionFailedError(
+                f"The server cannot listen at {self} ({error.strerror or error}); choose another address."
+            ) from error
 
 
 def _bind_private(listener: socket.socket, path: str) -> None:
