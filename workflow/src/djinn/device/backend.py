@@ -39,6 +39,15 @@ class DeviceModule:
     def _is_in_bad_fork(self) -> bool:
         return False
 
+    def get_rng_state(self, device: Any = None) -> torch.Tensor:
+        """Return the state of this process's random numbers on the server, a uint8 host tensor."""
+        _, payload = runtime.current_client().request(m.RandomState())
+        return torch.frombuffer(bytearray(payload), dtype=torch.uint8)
+
+    def set_rng_state(self, new_state: torch.Tensor, device: Any = None) -> None:
+        """Restore a state that `get_rng_state` returned."""
+        runtime.current_client().request(m.RandomState(), new_state.numpy().data)
+
     def manual_seed_all(self, seed: int) -> None:
         """Seed this process's random numbers on the server; `torch.manual_seed` calls it."""
         if runtime.is_running():

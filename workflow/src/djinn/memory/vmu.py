@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import torch
+
 from djinn.config import Config
 from djinn.memory.arena import Arena
 from djinn.memory.data_segment import DataSegment
@@ -54,6 +56,22 @@ class VirtualMemoryUnit:
         with self.lock:
             return self.data.commit(session_id)
 
+    def write_session_arena(self, session_id: str, offset_bytes: int, content: bytes) -> None:
+        """Copy bytes into a session's arena.
+
+        Raises:
+            SessionClosedError: the session has no arena.
+            ValueError: the range leaves the arena.
+        """
+        with self.lock:
+            view = self._arena_view(session_id, offset_bytes, len(content))
+            view.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+
+    def read_session_arena(self, session_id: str, offset_bytes: int, num_bytes: int) -> bytes:
+        """Return a copy of bytes of a session's arena; raises as `write_session_arena` does."""
+        with self.lock:
+            return bytes(self._arena_view(session_id, offset_bytes, num_bytes).numpy())
+
     def release_session_arena(self, session_id: str) -> None:
         """Return a session's arena; its pages go back to the system and read zero for the next owner.
 
@@ -72,6 +90,15 @@ class VirtualMemoryUnit:
     def reserved_bytes(self) -> int:
         """Bytes of all session arenas."""
         return self.data.reserved_bytes
+
+    def _arena_view(self, session_id: str, offset_bytes: int, num_bytes: int) -> torch.Tensor:
+        arena = self.data.arena(session_id)
+        if offset_bytes < 0 or num_bytes < 0 or offset_bytes + num_bytes > arena.arena_bytes:
+            raise ValueError(
+                f"Bytes {offset_bytes} to {offset_bytes + num_bytes} leave the arena of session {session_id!r}, which has "
+                f"{arena.arena_bytes}; stay inside."
+            )
+        return self.data.region.bytes_view(arena.offset_bytes + offset_bytes, num_bytes)
 
     def stats(self) -> dict[str, Any]:
         """Return what each segment holds, in bytes and counts."""

@@ -122,6 +122,10 @@ class Seed(Request):
     seed: int
 
 
+class RandomState(Request):
+    """Asks for the state of this client's random number generator, and replaces it by the payload if there is one."""
+
+
 class Stats(Request):
     """Asks for the server's counters."""
 
@@ -139,6 +143,7 @@ AnyRequest = (
     | Signal
     | Checksum
     | Seed
+    | RandomState
     | Stats
 )
 

@@ -37,6 +37,7 @@ class Handler:
             m.Signal: self._signal,
             m.Checksum: self._checksum,
             m.Seed: self._seed,
+            m.RandomState: self._random_state,
             m.Stats: self._stats,
         }
 
@@ -167,6 +168,12 @@ class Handler:
     def _seed(self, request: m.Seed, payload: memoryview) -> m.Reply:
         self._client.generator.manual_seed(request.seed)
         return m.Done()
+
+    def _random_state(self, request: m.RandomState, payload: memoryview) -> Answer:
+        state = self._client.generator.get_state()
+        if payload:
+            self._client.generator.set_state(torch.frombuffer(payload, dtype=torch.uint8).clone())
+        return m.Bytes(shape=tuple(state.shape), dtype_code=DTYPE_CODES[state.dtype]), _as_bytes(state)
 
     def _stats(self, request: m.Stats, payload: memoryview) -> m.Reply:
         own = {"num_tensors": len(self._client.table), "num_plans": len(self._client.plans)}

@@ -1,0 +1,1 @@
+"""The four ablation studies of Djinn: measuring, aggregating, rendering."""

@@ -1,0 +1,10 @@
+"""Runs the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from ablations.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The command line: `python -m ablations <stage>`, one subcommand for each stage of the workflow."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from djinn.errors import DjinnError
+
+from ablations.errors import AblationError, SettingsError
+from ablations.settings import STUDIES, load_config, trial_settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one stage; errors that a user can mend are one sentence and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (AblationError, DjinnError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ablations", description=__doc__)
+    stages = parser.add_subparsers(required=True, metavar="STAGE")
+    trial = stages.add_parser("trial", help="measure one trial")
+    trial.add_argument("--study", required=True, choices=STUDIES)
+    trial.add_argument("--variant", required=True)
+    trial.add_argument("--trial", type=int, required=True)
+    trial.add_argument("--settings", help="JSON of the trial's settings; default: from the configuration")
+    trial.add_argument("--config", type=Path, action="append", default=[], help="configuration over the default one")
+    trial.add_argument("--output", type=Path, required=True)
+    trial.set_defaults(run=_trial)
+    sources = stages.add_parser("sources", help="list the package files that a study depends on")
+    sources.add_argument("--study", required=True, choices=STUDIES)
+    sources.set_defaults(run=_sources)
+    _add_result_stages(stages)
+    return parser
+
+
+def _add_result_stages(stages: Any) -> None:
+    aggregate = stages.add_parser("aggregate", help="put the trials of one study together")
+    aggregate.add_argument("--study", required=True, choices=STUDIES)
+    aggregate.add_argument("--output", type=Path, required=True)
+    aggregate.add_argument("trials", type=Path, nargs="+")
+    aggregate.set_defaults(run=_aggregate)
+    table = stages.add_parser("table", help="render one study's LaTeX table")
+    table.add_argument("--study", required=True, choices=STUDIES)
+    table.add_argument("--input", type=Path, required=True)
+    table.add_argument("--output", type=Path, required=True)
+    table.set_defaults(run=_table)
+    figure = stages.add_parser("figure", help="draw one figure as PDF and PNG")
+    figure.add_argument("name")
+    figure.add_argument("--inputs", type=Path, nargs="+", required=True)
+    figure.add_argument("--output", type=Path, required=True, help="the PDF; the PNG is written beside it")
+    figure.set_defaults(run=_figure)
+    for name, summary in (("numbers", "write one LaTeX macro for each number"), ("document", "write the LaTeX document")):
+        stage = stages.add_parser(name, help=summary)
+        stage.add_argument("--inputs", type=Path, nargs="+", required=True)
+        stage.add_argument("--output", type=Path, required=True)
+        stage.set_defaults(run=_numbers if name == "numbers" else _document)
+
+
+# Each stage imports what it needs when it runs: measuring must work without plotting packages, and the workflow
+# asks for sources at every parse.
+
+
+def _trial(options: argparse.Namespace) -> None:
+    if options.settings is not None:
+        try:
+            settings = json.loads(options.settings)
+        except ValueError as error:
+            raise SettingsError(f"--settings is not JSON ({error}); pass what the workflow passes, or --config.") from error
+    else:
+        settings = trial_settings(load_config(*options.config), options.study)
+    import_module("ablations.trial").run_trial(options.study, options.variant, options.trial, settings, options.output)
+
+
+def _sources(options: argparse.Namespace) -> None:
+    for path in import_module("ablations.measurement.sources").study_sources(options.study):
+        print(path)
+
+
+def _aggregate(options: argparse.Namespace) -> None:
+    import_module("ablations.analysis.aggregate").aggregate_files(options.study, options.trials, options.output)
+
+
+def _table(options: argparse.Namespace) -> None:
+    import_module("ablations.rendering.tables").render_table(options.study, options.input, options.output)
+
+
+def _figure(options: argparse.Namespace) -> None:
+    import_module("ablations.rendering.figures").render_figure(options.name, options.inputs, options.output)
+
+
+def _numbers(options: argparse.Namespace) -> None:
+    import_module("ablations.rendering.macros").render_macros(options.inputs, options.output)
+
+
+def _document(options: argparse.Namespace) -> None:
+    import_module("ablations.rendering.document").render_document(options.inputs, options.output)

@@ -1,0 +1,30 @@
+"""Errors that a user of the study can cause or has to know of; each message is one sentence with its remedy.
+
+AblationError
+├── SettingsError (also ValueError)   a configuration that cannot be used
+├── RecordError                       a result file that is missing, damaged or of another kind
+├── AggregationError                  trials that may not be put together
+└── MeasurementError                  a trial whose checks failed or that could not be run
+"""
+
+from __future__ import annotations
+
+
+class AblationError(Exception):
+    """Base of the study's errors."""
+
+
+class SettingsError(AblationError, ValueError):
+    """A configuration that cannot be used."""
+
+
+class RecordError(AblationError):
+    """A result file that is missing, damaged or of another kind."""
+
+
+class AggregationError(AblationError):
+    """Trials that may not be put together."""
+
+
+class MeasurementError(AblationError):
+    """A trial whose checks failed, or that could not be run."""

@@ -1,0 +1,1 @@
+"""How measurements are taken: alternation, environment, contamination, exclusivity, progress, declared sources."""

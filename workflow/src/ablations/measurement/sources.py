@@ -1,0 +1,129 @@
+"""Which package files a study depends on, found without importing them.
+
+The workflow declares them as inputs of the study's trials, so that an edit measures again exactly the studies that
+import the file. `djinn` loads its public names lazily; its table of names is read, so that `djinn.X` leads to the
+module that defines X.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+from ablations.errors import MeasurementError
+
+_SOURCE_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGES = ("ablations", "djinn")
+# Parsing the command line happens before anything is measured and cannot change it.
+_ENTRY_POINTS = frozenset({"ablations.cli", "ablations.__main__"})
+
+
+def study_sources(study: str) -> list[Path]:
+    """Return the package files that a trial of `study` may load, sorted.
+
+    Raises:
+        MeasurementError: there is no such study.
+    """
+    entry = f"ablations.studies.{study}"
+    if _module_path(entry) is None:
+        raise MeasurementError(f"Study {study!r} has no module {entry}; add it or correct the name.")
+    return module_sources(entry, "ablations.trial")
+
+
+def module_sources(*entries: str) -> list[Path]:
+    """Return the package files that these modules import, transitively, and themselves, sorted."""
+    found: dict[str, Path] = {}
+    waiting = list(entries)
+    while waiting:
+        name = waiting.pop()
+        path = _module_path(name)
+        if name in found or path is None:
+            continue
+        found[name] = path
+        waiting.extend(_imports(path))
+        waiting.extend(_parents(name))
+    return sorted(set(found.values()))
+
+
+def sources_hash(paths: list[Path]) -> str:
+    """Return the sha256 over names and contents of source files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(str(path.relative_to(_SOURCE_ROOT)).encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def undeclared_modules(declared: list[Path]) -> list[str]:
+    """Return the project's modules that this process has loaded although they are not among `declared`."""
+    known = {path.resolve() for path in declared}
+    loaded = []
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.partition(".")[0] not in _PACKAGES or name in _ENTRY_POINTS or file is None:
+            continue
+        if Path(file).resolve() not in known:
+            loaded.append(name)
+    return sorted(loaded)
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def _module_path(name: str) -> Path | None:
+    if name.partition(".")[0] not in _PACKAGES:
+        return None
+    base = _SOURCE_ROOT.joinpath(*name.split("."))
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@lru_cache(maxsize=512)
+def _imports(path: Path) -> tuple[str, ...]:
+    tree = ast.parse(path.read_text(), filename=str(path))
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.extend(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names.append(node.module)
+            names.extend(f"{node.module}.{alias.name}" for alias in node.names)
+    if path != _SOURCE_ROOT / "djinn" / "__init__.py":
+        names.extend(_lazy_targets(tree))
+    return tuple(names)
+
+
+def _lazy_targets(tree: ast.Module) -> list[str]:
+    table = _lazy_table()
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "djinn"
+    }
+    used |= {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "djinn"
+        for alias in node.names
+    }
+    targets = [table[name] for name in sorted(used) if name in table]
+    # The runtime starts its server by name, so whoever starts the runtime depends on the server too.
+    return [*targets, "djinn.server.__main__"] if "init" in used else targets
+
+
+@lru_cache(maxsize=1)
+def _lazy_table() -> dict[str, str]:
+    path = _SOURCE_ROOT / "djinn" / "__init__.py"
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "_LAZY":
+            assert node.value is not None, "the table of public names has a value"
+            table: dict[str, str] = ast.literal_eval(node.value)
+            return table
+    raise AssertionError(f"{path} has no table of public names")

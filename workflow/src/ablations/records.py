@@ -1,0 +1,142 @@
+"""The trial record: everything that one invocation measured, as one JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+
+from ablations.errors import RecordError
+from ablations.settings import repository_root
+
+SCHEMA_VERSION = 1
+
+
+class TrialRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One invocation of one variant of one study.
+
+    Attributes:
+        schema_version: of this format.
+        study, variant, trial: what was measured.
+        seed: of this trial's random choices.
+        tier: of the configuration.
+        settings, settings_sha256: what the trial depends on.
+        sources_sha256: of the package files that the study imports.
+        environment: machine and software; `machine_id` must agree within an aggregate.
+        started_at, duration_s: wall-clock start (ISO 8601, UTC) and length.
+        samples: every raw sample, in order, with units in the names.
+        counters: what the runtime counted.
+        checks: what was verified; a violated check leaves no record.
+        contamination: signs that something else used the machine.
+    """
+
+    schema_version: int
+    study: str
+    variant: str
+    trial: int
+    seed: int
+    tier: str
+    settings: dict[str, Any]
+    settings_sha256: str
+    sources_sha256: str
+    environment: dict[str, Any]
+    started_at: str
+    duration_s: float
+    samples: dict[str, Any]
+    counters: dict[str, Any]
+    checks: dict[str, bool]
+    contamination: dict[str, Any]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that the file is either absent, old or complete.
+
+    Raises:
+        RecordError: the folder cannot be written to.
+    """
+    write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file through a temporary one in the same folder.
+
+    Raises:
+        RecordError: the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise RecordError(f"Result {path} cannot be written ({error.strerror}); choose a writable output directory.") from error
+
+
+def write_record(path: Path, record: TrialRecord) -> None:
+    """Write a trial record, checked against its schema."""
+    plain = msgspec.to_builtins(record)
+    _check(plain, "trial_record", path)
+    write_json(path, plain)
+
+
+def read_record(path: Path) -> TrialRecord:
+    """Read and check a trial record.
+
+    Raises:
+        RecordError: the file is missing, truncated, of another version or does not fit the schema.
+    """
+    plain = read_result(path, "trial_record")
+    return msgspec.convert(plain, TrialRecord)
+
+
+def read_result(path: Path, schema_name: str) -> dict[str, Any]:
+    """Read a JSON result of any kind and check it against `workflow/schemas/<schema_name>.schema.json`.
+
+    Raises:
+        RecordError: the file is missing, truncated, of another version or does not fit the schema.
+    """
+    try:
+        plain = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise RecordError(f"Result {path} does not exist; run the rule or script that makes it.") from error
+    except OSError as error:
+        raise RecordError(f"Result {path} cannot be read ({error.strerror}); check its permissions.") from error
+    except ValueError as error:
+        raise RecordError(f"Result {path} is not complete JSON ({error}); delete it and run its trial again.") from error
+    version = plain.get("schema_version") if isinstance(plain, dict) else None
+    if version != SCHEMA_VERSION:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        remedy = "use the release that wrote it" if newer else "delete it and run its trial again"
+        raise RecordError(f"Result {path} has schema version {version}, but this release reads {SCHEMA_VERSION}; {remedy}.")
+    _check(plain, schema_name, path)
+    assert isinstance(plain, dict), "the schema admits objects only"
+    return plain
+
+
+def _check(plain: Any, schema_name: str, path: Path) -> None:
+    violation = jsonschema.exceptions.best_match(_validator(schema_name).iter_errors(plain))
+    if violation is not None:
+        place = ".".join(str(part) for part in violation.absolute_path) or "the top level"
+        raise RecordError(
+            f"Result {path} does not fit schema {schema_name} at {place} ({violation.message[:200]}); delete it and run its trial again."
+        )
+
+
+@lru_cache(maxsize=8)
+def _validator(schema_name: str) -> jsonschema.Draft202012Validator:
+    path = repository_root() / f"workflow/schemas/{schema_name}.schema.json"
+    return jsonschema.Draft202012Validator(json.loads(path.read_text()))

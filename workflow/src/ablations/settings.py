@@ -1,0 +1,278 @@
+"""The configuration: its types, its schema, and the slice of it that one study depends on.
+
+The types below are the single source: `workflow/schemas/config.schema.json` is generated from them, and a test holds
+the two together.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jsonschema
+import msgspec
+import yaml
+from msgspec import Meta
+
+from ablations.errors import SettingsError
+
+STUDIES = ("os_tax", "session_arena", "plan_cache", "semantic_signals")
+DEFAULT_TIER = "laptop"
+DEFAULT_CONFIG = "config/config.yaml"
+
+Count = Annotated[int, Meta(ge=1)]
+Trials = Annotated[int, Meta(ge=1, le=1000)]
+Megabytes = Annotated[int, Meta(ge=1, le=1_048_576)]
+PositiveNumber = Annotated[float, Meta(gt=0)]
+Mode = Literal["proactive", "reactive", "none"]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all settings: frozen, by name, without unknown keys."""
+
+
+class ModelShape(Settings):
+    """A decoder-only transformer."""
+
+    num_layers: Count
+    d_model: Count
+    num_heads: Count
+    vocabulary: Count
+    context: Count
+
+
+class LayerShape(Settings):
+    """One transformer layer and its input."""
+
+    d_model: Count
+    num_heads: Count
+    num_tokens: Count
+
+
+class ForwardShape(Settings):
+    """A full forward pass: a model and its input."""
+
+    model: ModelShape
+    num_tokens: Count
+
+
+class Sampling(Settings):
+    """How often each scale of the OS tax is sampled."""
+
+    rounds: Count
+    block: Count
+    cold: Count
+
+
+class OsTax(Settings):
+    """Ablation 1."""
+
+    trials: Trials
+    warmup: Count
+    micro_add: Sampling
+    transformer_layer: Sampling
+    full_forward: Sampling
+    layer: LayerShape
+    forward: ForwardShape
+
+
+class SessionArena(Settings):
+    """Ablation 2."""
+
+    trials: Trials
+    arena_sizes_mb: Annotated[list[Megabytes], Meta(min_length=1)]
+    sessions: Count
+    commit_samples: Count
+    budget_mb: Megabytes
+
+
+class PlanCache(Settings):
+    """Ablation 3."""
+
+    trials: Trials
+    sequences: Count
+    tokens: Annotated[int, Meta(ge=2)]
+    uncached_tokens: Count
+    model: ModelShape
+
+
+class SemanticSignals(Settings):
+    """Ablation 4."""
+
+    trials: Trials
+    modes: Annotated[list[Mode], Meta(min_length=1)]
+    model: ModelShape
+    prompt_tokens: Count
+    decode_tokens: Count
+    phases: Annotated[int, Meta(ge=2)]
+    wait_min_s: PositiveNumber
+    wait_max_s: PositiveNumber
+    arrivals_per_s: PositiveNumber
+    estimate_error: Annotated[float, Meta(ge=0, le=1)]
+    slots: Count
+    arena_mb: Megabytes
+    host_pool_mb: Megabytes
+    idle_timeout_s: PositiveNumber
+    swap_bandwidth_gb_per_s: PositiveNumber
+    latency_objective_s: PositiveNumber
+    max_probes: Annotated[int, Meta(ge=2)]
+
+
+class Studies(Settings):
+    """Settings of each study."""
+
+    os_tax: OsTax
+    session_arena: SessionArena
+    plan_cache: PlanCache
+    semantic_signals: SemanticSignals
+
+
+class Config(Settings):
+    """The whole configuration."""
+
+    tier: Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]*$")]
+    seed: Annotated[int, Meta(ge=0)]
+    device: Literal["cpu", "cuda"]
+    threads: Count | None
+    studies: Studies
+
+
+class TrialSettings(Settings):
+    """What one trial depends on: the common settings and its study's own."""
+
+    tier: str
+    seed: int
+    device: Literal["cpu", "cuda"]
+    threads: Count | None
+    study: OsTax | SessionArena | PlanCache | SemanticSignals | dict[str, Any]
+
+
+@lru_cache(maxsize=1)
+def repository_root() -> Path:
+    """Return the folder that holds the Snakefile, found from this file upwards.
+
+    Raises:
+        SettingsError: the package does not lie in a checkout.
+    """
+    for folder in Path(__file__).resolve().parents:
+        if (folder / "Snakefile").is_file():
+            return folder
+    raise SettingsError(f"No Snakefile lies above {__file__}; install the package in place with pip install -e .")
+
+
+def generate_schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of the configuration."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Config)}
+
+
+def load_config(*paths: Path) -> Config:
+    """Read the default configuration with `paths` laid over it, as `snakemake --configfile` does.
+
+    Raises:
+        SettingsError: a file that is missing, is not YAML, or does not fit the schema.
+    """
+    merged: dict[str, Any] = {}
+    for path in (repository_root() / DEFAULT_CONFIG, *paths):
+        merged = _overlay(merged, _read_yaml(path))
+    return validate_config(merged, source=str(paths[-1]) if paths else DEFAULT_CONFIG)
+
+
+def validate_config(config: Mapping[str, Any], *, source: str = DEFAULT_CONFIG) -> Config:
+    """Check a configuration against the schema and convert it.
+
+    Raises:
+        SettingsError: the first violation, with its key, value and remedy.
+    """
+    schema_path = repository_root() / "workflow/schemas/config.schema.json"
+    validator = jsonschema.Draft202012Validator(json.loads(schema_path.read_text()))
+    violation = jsonschema.exceptions.best_match(validator.iter_errors(dict(config)))
+    if violation is not None:
+        raise SettingsError(f"{source}: {_explain(violation)}")
+    converted = msgspec.convert(dict(config), Config)
+    _check_relations(converted, source)
+    return converted
+
+
+def trial_settings(config: Config, study: str) -> dict[str, Any]:
+    """Return the plain settings that trials of `study` depend on.
+
+    Raises:
+        SettingsError: an unknown study.
+    """
+    if study not in STUDIES:
+        near = difflib.get_close_matches(study, STUDIES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(STUDIES)}."
+        raise SettingsError(f"Study {study!r} is unknown{hint}")
+    plain = msgspec.to_builtins(config)
+    common = {name: plain[name] for name in ("tier", "seed", "device", "threads")}
+    return {**common, "study": plain["studies"][study]}
+
+
+def study_types() -> dict[str, type[Settings]]:
+    """Return the settings type of each study."""
+    return {"os_tax": OsTax, "session_arena": SessionArena, "plan_cache": PlanCache, "semantic_signals": SemanticSignals}
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """Return the sha256 of settings in canonical form."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _overlay(base: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _overlay(merged[key], value) if both else value
+    return merged
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"Configuration {path} cannot be read ({error.strerror}); pass an existing file.") from error
+    except yaml.YAMLError as error:
+        detail = " ".join(str(error).split())
+        raise SettingsError(f"Configuration {path} is not YAML ({detail}); correct it.") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"Configuration {path} holds no settings; start from {DEFAULT_CONFIG}.")
+    return content
+
+
+def _explain(violation: jsonschema.ValidationError) -> str:
+    place = ".".join(str(part) for part in violation.absolute_path) or "the configuration"
+    if violation.validator == "additionalProperties":
+        known = sorted(violation.schema.get("properties", {}))
+        unknown = sorted(set(violation.instance) - set(known))[0]
+        near = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {near[0]!r}" if near else f"the known keys are {', '.join(known)}"
+        return f"key {unknown!r} in {place} is unknown; {hint}?" if near else f"key {unknown!r} in {place} is unknown; {hint}."
+    if violation.validator == "required":
+        return f"{place} lacks a key ({violation.message}); add it as in {DEFAULT_CONFIG}."
+    return f"{place} is {violation.instance!r}, which does not fit ({violation.message}); see config/README.md for its range."
+
+
+def _check_relations(config: Config, source: str) -> None:
+    signals = config.studies.semantic_signals
+    if signals.wait_min_s > signals.wait_max_s:
+        raise SettingsError(
+            f"{source}: studies.semantic_signals.wait_min_s is {signals.wait_min_s}, more than wait_max_s, {signals.wait_max_s}; swap them."
+        )
+    if signals.host_pool_mb < signals.arena_mb:
+        raise SettingsError(
+            f"{source}: studies.semantic_signals.host_pool_mb is {signals.host_pool_mb}, less than one arena of "
+            f"{signals.arena_mb}; raise it."
+        )
+    tokens = signals.prompt_tokens + signals.phases * signals.decode_tokens
+    for name, needed, context in (
+        ("semantic_signals", tokens, signals.model.context),
+        ("plan_cache", config.studies.plan_cache.tokens, config.studies.plan_cache.model.context),
+        ("os_tax.forward", config.studies.os_tax.forward.num_tokens, config.studies.os_tax.forward.model.context),
+    ):
+        if needed > context:
+            raise SettingsError(f"{source}: studies.{name} needs {needed} tokens, but model.context is {context}; raise it.")

@@ -1,0 +1,1 @@
+"""The four studies; each module measures one trial of one variant."""

@@ -1,0 +1,179 @@
+"""Ablation 1: how much latency the runtime's interposition adds to an operation, a layer and a forward pass.
+
+A sample is one module call whose weights and operands already lie where they are used, together with fetching its
+result to host memory: `module(x)` natively, `module(x_remote).cpu()` through Djinn. Fetching is what makes the remote
+call synchronous, and it is charged to Djinn alone.
+
+The smallest scale is `torch.add` on 1x1. Plans belong to modules, so it is wrapped in one whose only state is the
+other operand; natively the same module is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any
+
+import djinn
+import torch
+from torch import nn
+
+from ablations.measurement.interleaving import Arm, alternate, timer_floor_us
+from ablations.measurement.progress import Progress
+from ablations.models import DecoderModel, TransformerLayer, make_model
+from ablations.settings import OsTax, Sampling, TrialSettings
+from ablations.studies.on_device import DEVICE, require_equal, running_runtime
+from ablations.studies.results import Measured, require
+
+VARIANTS = ("micro_add", "transformer_layer", "full_forward")
+PARTS = ("serialize", "dispatch", "compute", "result")
+
+
+class Add(nn.Module):
+    """`torch.add` with its second operand as a buffer."""
+
+    other: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("other", torch.ones(1, 1))
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the sum, (1, 1)."""
+        return torch.add(value, self.other)
+
+
+class Subject:
+    """A module and its operands, natively and on the device, with the expected result."""
+
+    def __init__(self, build: Callable[[], nn.Module], operands: tuple[torch.Tensor, ...]) -> None:
+        self.native = build()
+        self.operands = operands
+        self.remote = build().to(DEVICE)
+        self.remote_operands = tuple(operand.to(DEVICE) for operand in operands)
+        self.expected = self.native(*operands)
+        self.parts: dict[str, dict[str, list[float]]] = {
+            "warm": {part: [] for part in PARTS},
+            "cold": {part: [] for part in (*PARTS, "simulate", "plan")},
+        }
+
+    def call_native(self) -> int:
+        """Return the nanoseconds of one native call."""
+        start_ns = perf_counter_ns()
+        result = self.native(*self.operands)
+        end_ns = perf_counter_ns()
+        require_equal(result, self.expected, "a native result")
+        return end_ns - start_ns
+
+    def call_warm(self) -> int:
+        """Return the nanoseconds of one call whose plan is cached."""
+        total_ns, timestamps = self._call_remote("warm")
+        require(timestamps.cache_hit is True, "a warm call missed the plan cache")
+        return total_ns
+
+    def call_cold(self) -> int:
+        """Return the nanoseconds of one call after the plan cache was emptied."""
+        djinn.plan_cache.clear()
+        total_ns, timestamps = self._call_remote("cold")
+        require(timestamps.cache_hit is False, "a cold call hit the plan cache")
+        self.parts["cold"]["simulate"].append(timestamps.simulate_us)
+        self.parts["cold"]["plan"].append(timestamps.plan_us)
+        return total_ns
+
+    def _call_remote(self, kind: str) -> tuple[int, djinn.CallTimestamps]:
+        start_ns = perf_counter_ns()
+        result = self.remote(*self.remote_operands)
+        timestamps = djinn.last_call()
+        result = result.cpu()
+        end_ns = perf_counter_ns()
+        assert timestamps is not None, "a call left no timestamps"
+        require(timestamps.planned, "a module call ran without a plan")
+        require_equal(result, self.expected, f"a {kind} result")
+        passed = (start_ns, timestamps.sent_ns, timestamps.started_ns, timestamps.finished_ns, end_ns)
+        parts = self.parts[kind]
+        for part, begin, end in zip(PARTS, passed, passed[1:], strict=False):
+            parts[part].append((end - begin) / 1e3)
+        return end_ns - start_ns, timestamps
+
+
+def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress) -> Measured:
+    """Measure one scale: native twice (the second is the A/A arm), warm and cold calls, alternating.
+
+    Raises:
+        MeasurementError: a result that differs, a warm call that missed, a cold call that hit, or a breakdown that
+            does not add up within 5 %.
+    """
+    study = settings.study
+    assert isinstance(study, OsTax), "the settings are another study's"
+    sampling: Sampling = getattr(study, variant)
+    with running_runtime(settings), torch.no_grad():
+        subject = _make_subject(study, variant, seed)
+        warmup_us = _warm_up(subject, study.warmup)
+        before = djinn.stats()["plan_cache"]
+        arms = {
+            "native": Arm("native", subject.call_native, sampling.block),
+            "native_again": Arm("native_again", subject.call_native, sampling.block),
+            "djinn_warm": Arm("djinn_warm", subject.call_warm, sampling.block),
+            "djinn_cold": Arm("djinn_cold", subject.call_cold, max_blocks=sampling.cold),
+        }
+        order = alternate(
+            list(arms.values()),
+            rounds=sampling.rounds,
+            seed=seed,
+            on_round=lambda done: progress.update(done, sampling.rounds),
+        )
+        stats = djinn.stats()
+    _check_counters(before, stats["plan_cache"], arms)
+    samples: dict[str, Any] = {f"{name}_us": arm.samples_us for name, arm in arms.items()}
+    samples["warm_breakdown_us"] = subject.parts["warm"]
+    samples["cold_breakdown_us"] = subject.parts["cold"]
+    samples |= {"order": order, "block": sampling.block, "warmup_us": warmup_us, "timer_floor_us": timer_floor_us()}
+    _check_sums(samples["djinn_warm_us"], subject.parts["warm"])
+    checks = {"bit_exact": True, "warm_hit": True, "cold_missed": True, "breakdown_adds_up": True}
+    return Measured(samples=samples, counters={"plan_cache": stats["plan_cache"], "memory": stats["memory"]}, checks=checks)
+
+
+def _make_subject(study: OsTax, variant: str, seed: int) -> Subject:
+    generator = torch.Generator().manual_seed(seed)
+    if variant == "micro_add":
+        return Subject(Add, (torch.rand(1, 1, generator=generator),))
+    if variant == "transformer_layer":
+        shape = study.layer
+        hidden = torch.randn(1, shape.num_tokens, shape.d_model, generator=generator)
+        return Subject(lambda: _make_layer(shape.d_model, shape.num_heads, seed), (hidden,))
+    forward = study.forward
+    tokens = torch.randint(forward.model.vocabulary, (1, forward.num_tokens), generator=generator)
+    return Subject(lambda: _make_model(study, seed), (tokens, torch.arange(forward.num_tokens)))
+
+
+def _make_layer(d_model: int, num_heads: int, seed: int) -> TransformerLayer:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return TransformerLayer(d_model, num_heads).eval().requires_grad_(False)
+
+
+def _make_model(study: OsTax, seed: int) -> DecoderModel:
+    return make_model(study.forward.model, seed=seed)
+
+
+def _warm_up(subject: Subject, num_calls: int) -> dict[str, list[float]]:
+    """Call both arms untimed, so that imports, page faults and caches are settled; keep what the clock showed."""
+    native = [subject.call_native() / 1e3 for _ in range(num_calls)]
+    remote = [subject.call_cold() / 1e3, *(subject.call_warm() / 1e3 for _ in range(num_calls))]
+    for kinds in subject.parts.values():
+        for values in kinds.values():
+            values.clear()
+    return {"native": native, "djinn": remote}
+
+
+def _check_counters(before: dict[str, int], after: dict[str, int], arms: dict[str, Arm]) -> None:
+    misses, hits = after["misses"] - before["misses"], after["hits"] - before["hits"]
+    num_cold, num_warm = len(arms["djinn_cold"].samples_us), len(arms["djinn_warm"].samples_us)
+    require(misses == num_cold, f"{num_cold} cold calls caused {misses} misses")
+    require(hits == num_warm, f"{num_warm} warm calls caused {hits} hits")
+
+
+def _check_sums(totals_us: list[float], parts: dict[str, list[float]]) -> None:
+    for number, total_us in enumerate(totals_us):
+        sum_us = sum(parts[part][number] for part in PARTS)
+        require(abs(sum_us - total_us) <= 0.05 * total_us, f"a breakdown of {sum_us:.1f} us for a call of {total_us:.1f} us")

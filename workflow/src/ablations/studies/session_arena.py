@@ -1,0 +1,133 @@
+"""Ablation 2: what reserving a session's arena costs as its size and the number of live sessions grow.
+
+The memory unit that the server uses is called in this process, so that the call itself is timed and not a socket.
+Reserving touches no page; what touching, and giving back, costs is measured beside it, or the number would prove
+nothing. Density, sessions that fit one fixed budget, is what smaller arenas buy.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any
+
+import djinn
+
+from ablations.measurement.interleaving import timer_floor_us
+from ablations.measurement.progress import Progress
+from ablations.settings import SessionArena, TrialSettings
+from ablations.studies.results import Measured, require
+
+VARIANTS = ("arenas",)
+_MIB = 1024**2
+# Every session of every size is live at once; the segment is address space only.
+_SPARE_FACTOR = 2
+
+
+def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress) -> Measured:
+    """Reserve `sessions` arenas of each size, all live at once, in random order; release them in random order.
+
+    Raises:
+        OutOfMemoryError: a reservation that failed fails the trial.
+        MeasurementError: a violated invariant of the segment.
+    """
+    study = settings.study
+    assert isinstance(study, SessionArena), "the settings are another study's"
+    generator = random.Random(seed)
+    capacity_mb = _SPARE_FACTOR * study.sessions * sum(study.arena_sizes_mb)
+    vmu = djinn.VirtualMemoryUnit(djinn.Config(data_capacity_mb=capacity_mb))
+    _warm_up(vmu, study.arena_sizes_mb)
+    sessions = [(f"{size_mb}-{number}", size_mb) for size_mb in study.arena_sizes_mb for number in range(study.sessions)]
+    generator.shuffle(sessions)
+    reserve = _reserve_all(vmu, sessions)
+    progress.update(1, 3, "reserved")
+    require(vmu.num_sessions == len(sessions), f"{vmu.num_sessions} of {len(sessions)} sessions are live")
+    vmu.check_integrity()
+    commit = _commit_some(vmu, study, generator)
+    progress.update(2, 3, "committed")
+    release = _release_all(vmu, sessions, {entry["session_id"] for entry in commit}, generator)
+    vmu.check_integrity()
+    require(vmu.reserved_bytes == 0, f"{vmu.reserved_bytes} bytes stay reserved after every session ended")
+    density = [_fill_budget(size_mb, study.budget_mb) for size_mb in study.arena_sizes_mb]
+    progress.update(3, 3, "released")
+    samples: dict[str, Any] = {
+        "reserve": reserve,
+        "commit": [{"size_mb": entry["size_mb"], "commit_us": entry["commit_us"]} for entry in commit],
+        "release": release,
+        "density": density,
+        "timer_floor_us": timer_floor_us(),
+    }
+    checks = {"all_sessions_live": True, "integrity": True, "pages_read_zero_again": True, "nothing_left": True}
+    return Measured(samples=samples, counters={"num_sessions": len(sessions)}, checks=checks)
+
+
+def _timed_us(call: Callable[[], Any]) -> float:
+    start_ns = perf_counter_ns()
+    call()
+    return (perf_counter_ns() - start_ns) / 1e3
+
+
+def _warm_up(vmu: djinn.VirtualMemoryUnit, sizes_mb: list[int]) -> None:
+    for size_mb in sizes_mb:
+        vmu.reserve_session_arena(f"warm-up-{size_mb}", size_mb * _MIB)
+        vmu.release_session_arena(f"warm-up-{size_mb}")
+
+
+def _reserve_all(vmu: djinn.VirtualMemoryUnit, sessions: list[tuple[str, int]]) -> list[dict[str, Any]]:
+    entries = []
+    for num_live, (session_id, size_mb) in enumerate(sessions):
+        arena_bytes = size_mb * _MIB
+        start_ns = perf_counter_ns()
+        vmu.reserve_session_arena(session_id, arena_bytes)
+        end_ns = perf_counter_ns()
+        entries.append({"size_mb": size_mb, "num_live": num_live, "reserve_us": (end_ns - start_ns) / 1e3})
+    return entries
+
+
+def _commit_some(vmu: djinn.VirtualMemoryUnit, study: SessionArena, generator: random.Random) -> list[dict[str, Any]]:
+    """Touch every page of a few arenas of each size, then give them back and check that the pages read zero again."""
+    chosen = [(size_mb, number) for size_mb in study.arena_sizes_mb for number in range(study.commit_samples)]
+    generator.shuffle(chosen)
+    entries = []
+    for size_mb, number in chosen:
+        session_id = f"{size_mb}-{number % study.sessions}"
+        commit_us = _timed_us(lambda session_id=session_id: vmu.commit_session_arena(session_id))
+        entries.append({"session_id": session_id, "size_mb": size_mb, "commit_us": commit_us})
+        _check_zero_after_release(vmu, session_id, size_mb)
+    return entries
+
+
+def _check_zero_after_release(vmu: djinn.VirtualMemoryUnit, session_id: str, size_mb: int) -> None:
+    vmu.write_session_arena(session_id, 0, b"\xa5" * 4096)
+    vmu.release_session_arena(session_id)
+    vmu.reserve_session_arena(session_id, size_mb * _MIB)
+    require(not any(vmu.read_session_arena(session_id, 0, 4096)), "an arena's next owner reads its predecessor's bytes")
+
+
+def _release_all(
+    vmu: djinn.VirtualMemoryUnit, sessions: list[tuple[str, int]], committed: set[str], generator: random.Random
+) -> list[dict[str, Any]]:
+    """Release every arena; those in `committed` are touched again first, since their pages were given back."""
+    order = list(sessions)
+    generator.shuffle(order)
+    entries = []
+    for session_id, size_mb in order:
+        if session_id in committed:
+            vmu.commit_session_arena(session_id)
+        release_us = _timed_us(lambda session_id=session_id: vmu.release_session_arena(session_id))
+        entries.append({"size_mb": size_mb, "release_us": release_us, "committed": session_id in committed})
+    return entries
+
+
+def _fill_budget(size_mb: int, budget_mb: int) -> dict[str, int]:
+    """Open sessions of one size until the budget refuses one."""
+    vmu = djinn.VirtualMemoryUnit(djinn.Config(data_capacity_mb=budget_mb))
+    num_sessions = 0
+    try:
+        while True:
+            vmu.reserve_session_arena(f"session-{num_sessions}", size_mb * _MIB)
+            num_sessions += 1
+    except djinn.OutOfMemoryError:
+        vmu.close()
+    return {"size_mb": size_mb, "budget_mb": budget_mb, "sessions": num_sessions}

@@ -1,0 +1,104 @@
+"""One trial: a process that measures one variant of one study alone on the machine and writes its record."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from ablations.errors import MeasurementError, SettingsError
+from ablations.measurement.contamination import ContaminationMonitor
+from ablations.measurement.environment import capture_environment
+from ablations.measurement.exclusive import measuring_alone
+from ablations.measurement.progress import Progress
+from ablations.measurement.sources import sources_hash, study_sources, undeclared_modules
+from ablations.records import SCHEMA_VERSION, TrialRecord, write_record
+from ablations.settings import TrialSettings, settings_hash, study_types
+
+
+def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], output: Path) -> TrialRecord:
+    """Measure and write one trial.
+
+    Args:
+        study, variant: what to measure.
+        trial: number of the trial, from 0.
+        settings: plain settings as `trial_settings` returns them.
+        output: the record's file.
+
+    Raises:
+        SettingsError: an unknown variant, a negative trial, or a device that is not there.
+        MeasurementError: a check that failed, or sources that were loaded without being declared.
+        RecordError: the output cannot be written.
+    """
+    typed = _typed_settings(study, settings)
+    module = import_module(f"ablations.studies.{study}")
+    if variant not in module.VARIANTS:
+        raise SettingsError(f"Study {study} has no variant {variant!r}; choose one of {', '.join(module.VARIANTS)}.")
+    if trial < 0:
+        raise SettingsError(f"Trial {trial} does not exist; trials are numbered from 0.")
+    if typed.threads is not None:
+        torch.set_num_threads(typed.threads)
+    seed = trial_seed(typed.seed, study, trial)
+    with measuring_alone():
+        monitor = ContaminationMonitor()
+        started = datetime.now(UTC)
+        start_s = time.monotonic()
+        measured = module.run_trial(typed, variant, seed, Progress(f"{study}/{variant}/trial_{trial}"))
+        duration_s = time.monotonic() - start_s
+        contamination = monitor.report()
+    sources = study_sources(study)
+    _audit_sources(study, sources)
+    record = TrialRecord(
+        schema_version=SCHEMA_VERSION,
+        study=study,
+        variant=variant,
+        trial=trial,
+        seed=seed,
+        tier=typed.tier,
+        settings=settings,
+        settings_sha256=settings_hash(settings),
+        sources_sha256=sources_hash(sources),
+        environment=capture_environment(num_threads=torch.get_num_threads()),
+        started_at=started.isoformat(timespec="seconds"),
+        duration_s=duration_s,
+        samples=measured.samples,
+        counters=measured.counters,
+        checks=measured.checks,
+        contamination=contamination,
+    )
+    write_record(output, record)
+    return record
+
+
+def trial_seed(seed: int, study: str, trial: int) -> int:
+    """Return the seed of a trial: the same for every variant, so that modes meet the same arrivals and waits."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{study}/{trial}".encode()).digest()[:4], "big")
+
+
+def _typed_settings(study: str, settings: dict[str, Any]) -> TrialSettings:
+    known = study_types()
+    if study not in known:
+        raise SettingsError(f"Study {study!r} is unknown; choose one of {', '.join(known)}.")
+    try:
+        own = msgspec.convert(settings.get("study"), known[study])
+        rest = {name: value for name, value in settings.items() if name != "study"}
+        typed = TrialSettings(**rest, study=own)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise SettingsError(f"Settings of study {study} do not fit ({error}); take them from the configuration.") from error
+    if typed.device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("Setting device is 'cuda', but torch finds no CUDA device on this machine; set it to 'cpu'.")
+    return typed
+
+
+def _audit_sources(study: str, declared: list[Path]) -> None:
+    loaded = undeclared_modules(declared)
+    if loaded:
+        raise MeasurementError(
+            f"Study {study} loaded {', '.join(loaded)}, which the workflow does not know as its inputs; import them at module level."
+        )
