@@ -88,8 +88,17 @@ def write_text(path: Path, text: str) -> None:
 
 def write_record(path: Path, record: TrialRecord) -> None:
     """Write a trial record, checked against its schema."""
-    plain = msgspec.to_builtins(record)
-    _check(plain, "trial_record", path)
+    write_result(path, msgspec.to_builtins(record), "trial_record")
+
+
+def write_result(path: Path, plain: dict[str, Any], schema_name: str) -> None:
+    """Write a JSON result of any kind, checked against `workflow/schemas/<schema_name>.schema.json`.
+
+    Raises:
+        RecordError: it does not fit the schema, or the folder cannot be written to.
+    """
+    # A round trip turns tuples into what a reader will see.
+    _check(json.loads(json.dumps(plain)), schema_name, path)
     write_json(path, plain)
 
 

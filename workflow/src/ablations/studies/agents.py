@@ -1,8 +1,8 @@
 """Agents: sessions of a real transformer that compute, wait for a tool, and compute again.
 
 An agent arrives by a Poisson process, opens a session with its KV cache in the session's arena, and goes through
-compute phases (Reason, then Reflect) with a tool wait between them. It goes on until it has done its phases and all
-agents have arrived, so that all of them are alive at the same time. Everything that is random is drawn from the trial's
+compute phases (Reason, then Reflect) with a tool wait between them. It goes on until it has done its phases, and some of
+them after the last arrival, so that all agents are alive at the same time for a while. Everything that is random is drawn from the trial's
 seed beforehand: agent k has the same arrival, prompt and waits in every mode and for every number of agents.
 """
 
@@ -22,6 +22,8 @@ from ablations.settings import SemanticSignals
 from ablations.studies.on_device import DEVICE, require_equal
 
 NUM_PROMPTS = 4
+# Phases that each agent goes through while all of them are alive.
+_PHASES_TOGETHER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,6 @@ class Crowd:
         self._sends_signals = sends_signals
         self._start_s = time.monotonic()
         self._deadline_s = self._start_s + timeout_s
-        self._all_arrived = threading.Barrier(len(traces) + 1)
         self._arrived = 0
         self._lock = threading.Lock()
         self._give_up = threading.Event()
@@ -185,14 +186,16 @@ class Crowd:
         with self._lock:
             self._arrived += 1
         cache = self._workload.open_cache()
+        num_together = 0
         for phase in range(self._workload.num_phases):
+            num_together += self._arrived == len(self._traces)
             requested_s = self._now_s()
             if phase:
                 self._signal("COMPUTE")
             logits = self._workload.compute_phase(trace.prompt, phase, cache)
             log.request_latencies_s.append(self._now_s() - requested_s)
             self._workload.check_phase(trace.prompt, phase, logits)
-            if self._may_leave(phase):
+            if phase + 1 >= self._workload.study.phases and num_together >= _PHASES_TOGETHER:
                 return
             wait = phase % len(trace.waits_s)
             self._signal("IO_WAIT", estimated_resume_ms=1e3 * trace.estimates_s[wait])
@@ -201,9 +204,6 @@ class Crowd:
                 self._give_up.set()
                 return
         raise MeasurementError("an agent outlived its model's context; raise arrivals_per_s or model.context")
-
-    def _may_leave(self, phase: int) -> bool:
-        return phase + 1 >= self._workload.study.phases and self._arrived == len(self._traces)
 
     def _signal(self, phase: str, estimated_resume_ms: float | None = None) -> None:
         if self._sends_signals:

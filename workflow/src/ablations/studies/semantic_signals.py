@@ -58,11 +58,13 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
             return bool(probes[-1]["outcome"] == "success")
 
         bound = _bound(study, calibration, variant)
+        # The first crowd also pays for threads, connections and pages; it is kept apart and decides nothing.
+        warmup = _probe(workload, max(1, int(bound) // 2), variant, seed)
         found = find_boundary(probe, start=max(1, int(bound)), max_probes=study.max_probes)
         stats = djinn.stats()
     _check_mode(variant, probes)
     return Measured(
-        samples=_samples(probes, found, bound, calibration),
+        samples=_samples(probes, found, bound, calibration) | {"warmup": warmup},
         counters={"scheduler": stats["scheduler"], "plan_cache": stats["plan_cache"]},
         checks={"logits_bit_exact": True, "no_session_left": True, "signals_only_in_their_mode": True},
     )
@@ -109,7 +111,7 @@ def _bound(study: SemanticSignals, calibration: dict[str, float], mode: str) -> 
 def _probe(workload: Workload, num_agents: int, mode: str, seed: int) -> Probe:
     study = workload.study
     traces = draw_traces(study, num_agents, seed)
-    lifetime_s = traces[-1].arrival_s + (study.phases + 1) * (study.wait_max_s + study.latency_objective_s)
+    lifetime_s = traces[-1].arrival_s + (study.phases + 3) * (study.wait_max_s + study.latency_objective_s)
     before = djinn.stats()["scheduler"]
     start_s = time.monotonic()
     crowd = Crowd(workload, traces, sends_signals=mode == "proactive", timeout_s=2 * lifetime_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from collections import Counter
 from time import perf_counter_ns
 from typing import Any
@@ -44,6 +45,8 @@ def _drop_on_server(plan: ClientPlan) -> None:
 plan_cache: PlanCache[ClientPlan] = PlanCache(256, on_evict=_drop_on_server)
 fallbacks: Counter[str] = Counter()
 _refusals: dict[Any, str] = {}
+# A simulation puts fake tensors in a module's place for as long as it runs, so nobody may look at modules meanwhile.
+_simulation_lock = threading.RLock()
 _call_numbers = itertools.count()
 
 
@@ -89,9 +92,11 @@ class PlannedCall:
         return None
 
     def _describe(self) -> None:
-        self._fingerprint = fingerprint(self._module)
-        self._hook_tables = hook_tables(self._module)
-        self._seen_mutations = Mutations.count
+        with _simulation_lock:
+            count = Mutations.count
+            self._fingerprint = fingerprint(self._module)
+            self._hook_tables = hook_tables(self._module)
+            self._seen_mutations = count
 
     def _call_planned(self, call: Arguments, start_ns: int) -> Any:
         tensors: list[RemoteTensor] = []
@@ -109,19 +114,23 @@ class PlannedCall:
             plan_cache.discard(key)
             plan = self._plan(key, call, tensors)
             return _execute(plan, tensors, hit=False, lookup_us=lookup_us)
+        finally:
+            if not plan_cache.enabled:
+                _drop_on_server(plan)
 
     def _plan(self, key: tuple[Any, ...], call: Arguments, tensors: list[RemoteTensor]) -> ClientPlan:
-        if key in _refusals:
-            raise UnplannableError(_refusals[key])
-        try:
-            plan = make_plan(runtime.current_client(), self._module, call, tensors)
-        except UnplannableError as error:
-            if len(_refusals) >= _MAX_REFUSALS:
-                _refusals.clear()
-            _refusals[key] = str(error)
-            raise
-        plan_cache.put(key, plan)
-        return plan
+        with _simulation_lock:
+            if key in _refusals:
+                raise UnplannableError(_refusals[key])
+            try:
+                plan = make_plan(runtime.current_client(), self._module, call, tensors)
+            except UnplannableError as error:
+                if len(_refusals) >= _MAX_REFUSALS:
+                    _refusals.clear()
+                _refusals[key] = str(error)
+                raise
+            plan_cache.put(key, plan)
+            return plan
 
 
 def _execute(plan: ClientPlan, tensors: list[RemoteTensor], *, hit: bool, lookup_us: float) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ DEVICE = f"{DEVICE_NAME}:0"
 
 # Equal metadata gets equal small numbers, so that looking a plan up hashes integers instead of shapes.
 _meta_numbers: dict[TensorMeta, int] = {}
+_unused_numbers = itertools.count()
 
 
 class Handle:
@@ -119,4 +121,6 @@ _TORCH_DEVICE = _LazyDevice()
 
 def number_of(meta: TensorMeta) -> int:
     """Return the small number that stands for this metadata in plan keys."""
-    return _meta_numbers.setdefault(meta, len(_meta_numbers))
+    number = _meta_numbers.get(meta)
+    # Drawn from a counter, since two threads could see the same length; a number that loses the race is never used.
+    return _meta_numbers.setdefault(meta, next(_unused_numbers)) if number is None else number

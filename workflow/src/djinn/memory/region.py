@@ -29,21 +29,19 @@ class Region:
                 "set a smaller capacity or raise the limit of virtual memory."
             ) from error
         self._bytes = torch.frombuffer(self._map, dtype=torch.uint8)
-        self._storage = self._bytes.untyped_storage()
-
-    @property
-    def storage_key(self) -> int:
-        """Address that identifies this region's storage among all torch storages."""
-        return self._storage.data_ptr()
 
     def tensor(self, offset_bytes: int, meta: TensorMeta) -> torch.Tensor:
-        """Return a tensor of `meta` whose storage offset 0 lies at `offset_bytes`, a multiple of the item size."""
+        """Return a tensor of `meta` over a storage of its own that begins at `offset_bytes`.
+
+        A storage that ended with the region would show through in the tensor's storage offset, and with it in plan keys.
+        """
         assert offset_bytes + meta.extent_bytes <= self.capacity_bytes, (
             f"{meta} at {offset_bytes} leaves the {self.name} segment"
         )
+        num_bytes = max(meta.extent_bytes, 1)
+        own = torch.frombuffer(self._map, dtype=torch.uint8, count=num_bytes, offset=offset_bytes)
         tensor = torch.empty(0, dtype=meta.dtype)
-        offset = offset_bytes // meta.dtype.itemsize + meta.storage_offset
-        tensor.set_(self._storage, offset, meta.shape, meta.strides)
+        tensor.set_(own.untyped_storage(), meta.storage_offset, meta.shape, meta.strides)
         return tensor
 
     def bytes_view(self, offset_bytes: int, num_bytes: int) -> torch.Tensor:

@@ -49,8 +49,10 @@ class PlanCache(Generic[Entry]):
             return
         dropped: list[Entry] = []
         with self._lock:
+            replaced = self._entries.pop(key, None)
+            if replaced is not None:
+                dropped.append(replaced)
             self._entries[key] = entry
-            self._entries.move_to_end(key)
             while len(self._entries) > self._max_entries:
                 dropped.append(self._entries.popitem(last=False)[1])
                 self.evictions += 1

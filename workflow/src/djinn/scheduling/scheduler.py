@@ -255,7 +255,7 @@ class Scheduler:
                         f"Session {session_id!r} needs {num_bytes} resident bytes, but {self._resident_bytes} of the budget of "
                         f"{self._budget_bytes} are taken; close sessions, signal IO_WAIT or raise GENIE_DATA_BUDGET_MB."
                     )
-                self._changed.notify_all()
+                # Waking others here would have them wake this one, without end; what frees memory notifies.
                 self._changed.wait(remaining_s)
             self._resident_bytes += num_bytes
         finally:

@@ -1,0 +1,32 @@
+"""Ablation 1, reported: latency of each scale natively and through Djinn, and where the difference goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ablations.analysis.quantities import Quantity, estimate, estimate_difference, estimate_overhead_pct
+from ablations.analysis.trials import TrialSet
+
+REQUIRED_VARIANTS = ("micro_add", "transformer_layer", "full_forward")
+_ARMS = ("native", "djinn_warm", "djinn_cold")
+
+
+def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, Any]]:
+    """Return the quantities of every measured scale; there are no series beyond them."""
+    quantities: dict[str, Quantity | None] = {}
+    for variant in trials.variants:
+        samples = trials.samples(variant)
+        arms = {arm: [one[f"{arm}_us"] for one in samples] for arm in (*_ARMS, "native_again")}
+        for arm in _ARMS:
+            quantities[f"{variant}.{arm}"] = estimate(arms[arm], "us")
+        quantities[f"{variant}.djinn_warm_p99"] = estimate(arms["djinn_warm"], "us", quantile=0.99)
+        quantities[f"{variant}.native_p99"] = estimate(arms["native"], "us", quantile=0.99)
+        quantities[f"{variant}.warm_overhead"] = estimate_overhead_pct(arms["djinn_warm"], arms["native"])
+        quantities[f"{variant}.cold_overhead"] = estimate_overhead_pct(arms["djinn_cold"], arms["native"])
+        quantities[f"{variant}.noise_floor"] = estimate_overhead_pct(arms["native_again"], arms["native"])
+        quantities[f"{variant}.warm_difference"] = estimate_difference(arms["djinn_warm"], arms["native"], "us")
+        for kind in ("warm", "cold"):
+            for part in samples[0][f"{kind}_breakdown_us"]:
+                parts = [one[f"{kind}_breakdown_us"][part] for one in samples]
+                quantities[f"{variant}.{kind}_{part}"] = estimate(parts, "us")
+    return quantities, {}

@@ -1,0 +1,35 @@
+"""Ablation 3, reported: per-token latency and dispatch time, cold, warm and with the cache turned off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ablations.analysis.quantities import Quantity, estimate, estimate_overhead_pct, estimate_ratio
+from ablations.analysis.trials import TrialSet
+
+REQUIRED_VARIANTS = ("decode",)
+ARMS = ("cold", "warm", "cache_off", "native")
+_DISPATCHED = ("cold", "warm", "cache_off")
+
+
+def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, Any]]:
+    """Return quantities for each arm, speed-ups of token and dispatch apart, and every token's time."""
+    samples = trials.samples("decode")
+    tokens = {arm: _values(samples, arm, "token_us") for arm in (*ARMS, "native_again")}
+    dispatch = {arm: _values(samples, arm, "dispatch_us") for arm in _DISPATCHED}
+    quantities: dict[str, Quantity | None] = {}
+    for arm in ARMS:
+        quantities[f"token.{arm}"] = estimate(tokens[arm], "us")
+        quantities[f"token_p99.{arm}"] = estimate(tokens[arm], "us", quantile=0.99)
+    for arm in _DISPATCHED:
+        quantities[f"dispatch.{arm}"] = estimate(dispatch[arm], "us")
+    quantities["token_speedup"] = estimate_ratio(tokens["cold"], tokens["warm"])
+    quantities["token_speedup_over_cache_off"] = estimate_ratio(tokens["cache_off"], tokens["warm"])
+    quantities["dispatch_speedup"] = estimate_ratio(dispatch["cold"], dispatch["warm"])
+    quantities["warm_overhead"] = estimate_overhead_pct(tokens["warm"], tokens["native"])
+    quantities["noise_floor"] = estimate_overhead_pct(tokens["native_again"], tokens["native"])
+    return quantities, {"token_us": {arm: [value for one in tokens[arm] for value in one] for arm in ARMS}}
+
+
+def _values(samples: list[dict[str, Any]], arm: str, name: str) -> list[list[float]]:
+    return [[token[name] for token in one["tokens"] if token["arm"] == arm] for one in samples]

@@ -1,0 +1,44 @@
+"""Whether a cost grows: least-squares slopes within each invocation, for an interval over invocations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from ablations.analysis.quantities import Quantity, estimate
+
+_NUM_BINS = 20
+
+
+def slope_over_groups(invocations: Sequence[Sequence[tuple[float, float]]], unit: str) -> Quantity:
+    """Estimate the slope of y over x, where x takes few distinct values; medians of y at each x are fitted.
+
+    Args:
+        invocations: (x, y) pairs of each invocation, with at least two distinct x.
+        unit: of the slope.
+    """
+    return estimate([[_fit(_medians(pairs, [x for x, _ in pairs]))] for pairs in invocations], unit)
+
+
+def slope_over_range(invocations: Sequence[Sequence[tuple[float, float]]], unit: str) -> Quantity:
+    """Estimate the slope of y over x, where every x is different; medians of y in equal bins of x are fitted."""
+    return estimate([[_fit(binned_medians(pairs))] for pairs in invocations], unit)
+
+
+def binned_medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return (mean x, median y) of up to 20 bins of equal numbers of pairs in order of x."""
+    ordered = sorted(pairs)
+    bins = [part for part in np.array_split(np.array(ordered), min(_NUM_BINS, len(ordered))) if len(part)]
+    return [(float(part[:, 0].mean()), float(np.median(part[:, 1]))) for part in bins]
+
+
+def _medians(pairs: Sequence[tuple[float, float]], groups: Sequence[float]) -> list[tuple[float, float]]:
+    return [(x, float(np.median([y for other, y in pairs if other == x]))) for x in sorted(set(groups))]
+
+
+def _fit(points: Sequence[tuple[float, float]]) -> float:
+    if len({x for x, _ in points}) < 2:
+        return 0.0
+    return float(stats.linregress([x for x, _ in points], [y for _, y in points]).slope)
