@@ -1,0 +1,24 @@
+# Four ablation studies of Djinn: measured trial by trial, aggregated, tabulated, drawn.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/trials.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/document.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.aggregate_all.input,
+        rules.tables_all.input,
+        rules.figures_all.input,
+        rules.document.output,

@@ -9,10 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from djinn.errors import DjinnError
-
 from ablations.errors import AblationError, SettingsError
 from ablations.settings import STUDIES, load_config, trial_settings
+from djinn.errors import DjinnError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,9 +59,14 @@ def _add_result_stages(stages: Any) -> None:
     figure.add_argument("--inputs", type=Path, nargs="+", required=True)
     figure.add_argument("--output", type=Path, required=True, help="the PDF; the PNG is written beside it")
     figure.set_defaults(run=_figure)
-    for name, summary in (("numbers", "write one LaTeX macro for each number"), ("document", "write the LaTeX document")):
+    for name, summary in (
+        ("numbers", "write one LaTeX macro for each number"),
+        ("document", "write the LaTeX document"),
+    ):
         stage = stages.add_parser(name, help=summary)
         stage.add_argument("--inputs", type=Path, nargs="+", required=True)
+        if name == "document":
+            stage.add_argument("--results-dir", type=Path, required=True, help="folder of tables and macros")
         stage.add_argument("--output", type=Path, required=True)
         stage.set_defaults(run=_numbers if name == "numbers" else _document)
 
@@ -76,10 +80,16 @@ def _trial(options: argparse.Namespace) -> None:
         try:
             settings = json.loads(options.settings)
         except ValueError as error:
-            raise SettingsError(f"--settings is not JSON ({error}); pass what the workflow passes, or --config.") from error
+            raise SettingsError(
+                f"--settings is not JSON ({error}); pass what the workflow passes, or --config."
+            ) from error
     else:
         settings = trial_settings(load_config(*options.config), options.study)
-    import_module("ablations.trial").run_trial(options.study, options.variant, options.trial, settings, options.output)
+    # Even importing torch would disturb a trial that another process is measuring.
+    with import_module("ablations.measurement.exclusive").measuring_alone():
+        import_module("ablations.trial").run_trial(
+            options.study, options.variant, options.trial, settings, options.output
+        )
 
 
 def _sources(options: argparse.Namespace) -> None:
@@ -104,4 +114,4 @@ def _numbers(options: argparse.Namespace) -> None:
 
 
 def _document(options: argparse.Namespace) -> None:
-    import_module("ablations.rendering.document").render_document(options.inputs, options.output)
+    import_module("ablations.rendering.document").render_document(options.inputs, options.results_dir, options.output)

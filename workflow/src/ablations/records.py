@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -63,27 +65,59 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
+def require_writable(path: Path) -> None:
+    """Make a result's folder and fail now, not after hours of measuring, if it cannot be written to.
+
+    Raises:
+        RecordError: the folder cannot be written to.
+    """
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file through a temporary one in the same folder.
 
     Raises:
         RecordError: the folder cannot be written to.
     """
-    try:
+    with replacing(path) as temporary, temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path with the same suffix in the same folder that takes the place of `path` if all goes well.
+
+    Raises:
+        RecordError: the folder cannot be written to.
+    """
+    with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        os.close(descriptor)
+        temporary = Path(name)
         try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise RecordError(f"Result {path} cannot be written ({error.strerror}); choose a writable output directory.") from error
+        raise RecordError(
+            f"Result {path} cannot be written ({error.strerror}); choose a writable output directory."
+        ) from error
 
 
 def write_record(path: Path, record: TrialRecord) -> None:
@@ -125,12 +159,16 @@ def read_result(path: Path, schema_name: str) -> dict[str, Any]:
     except OSError as error:
         raise RecordError(f"Result {path} cannot be read ({error.strerror}); check its permissions.") from error
     except ValueError as error:
-        raise RecordError(f"Result {path} is not complete JSON ({error}); delete it and run its trial again.") from error
+        raise RecordError(
+            f"Result {path} is not complete JSON ({error}); delete it and run its trial again."
+        ) from error
     version = plain.get("schema_version") if isinstance(plain, dict) else None
     if version != SCHEMA_VERSION:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         remedy = "use the release that wrote it" if newer else "delete it and run its trial again"
-        raise RecordError(f"Result {path} has schema version {version}, but this release reads {SCHEMA_VERSION}; {remedy}.")
+        raise RecordError(
+            f"Result {path} has schema version {version}, but this release reads {SCHEMA_VERSION}; {remedy}."
+        )
     _check(plain, schema_name, path)
     assert isinstance(plain, dict), "the schema admits objects only"
     return plain

@@ -21,15 +21,21 @@ from msgspec import Meta
 
 from ablations.errors import SettingsError
 
-STUDIES = ("os_tax", "session_arena", "plan_cache", "semantic_signals")
+# The variants of each study, in order of the ablations; every variant of every trial is measured in a process of its own.
+VARIANTS = {
+    "os_tax": ("micro_add", "transformer_layer", "full_forward"),
+    "session_arena": ("arenas",),
+    "plan_cache": ("decode",),
+    "semantic_signals": ("proactive", "reactive", "none"),
+}
+STUDIES = tuple(VARIANTS)
 DEFAULT_TIER = "laptop"
 DEFAULT_CONFIG = "config/config.yaml"
 
 Count = Annotated[int, Meta(ge=1)]
-Trials = Annotated[int, Meta(ge=1, le=1000)]
+TrialCount = Annotated[int, Meta(ge=1, le=1000)]
 Megabytes = Annotated[int, Meta(ge=1, le=1_048_576)]
 PositiveNumber = Annotated[float, Meta(gt=0)]
-Mode = Literal["proactive", "reactive", "none"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,7 +78,6 @@ class Sampling(Settings):
 class OsTax(Settings):
     """Ablation 1."""
 
-    trials: Trials
     warmup: Count
     micro_add: Sampling
     transformer_layer: Sampling
@@ -84,7 +89,6 @@ class OsTax(Settings):
 class SessionArena(Settings):
     """Ablation 2."""
 
-    trials: Trials
     arena_sizes_mb: Annotated[list[Megabytes], Meta(min_length=1)]
     sessions: Count
     commit_samples: Count
@@ -94,7 +98,6 @@ class SessionArena(Settings):
 class PlanCache(Settings):
     """Ablation 3."""
 
-    trials: Trials
     sequences: Count
     tokens: Annotated[int, Meta(ge=2)]
     uncached_tokens: Count
@@ -104,8 +107,6 @@ class PlanCache(Settings):
 class SemanticSignals(Settings):
     """Ablation 4."""
 
-    trials: Trials
-    modes: Annotated[list[Mode], Meta(min_length=1)]
     model: ModelShape
     prompt_tokens: Count
     decode_tokens: Count
@@ -132,6 +133,15 @@ class Studies(Settings):
     semantic_signals: SemanticSignals
 
 
+class Trials(Settings):
+    """How many invocations each study has; more of them leave the finished ones valid."""
+
+    os_tax: TrialCount
+    session_arena: TrialCount
+    plan_cache: TrialCount
+    semantic_signals: TrialCount
+
+
 class Config(Settings):
     """The whole configuration."""
 
@@ -139,6 +149,7 @@ class Config(Settings):
     seed: Annotated[int, Meta(ge=0)]
     device: Literal["cpu", "cuda"]
     threads: Count | None
+    trials: Trials
     studies: Studies
 
 
@@ -170,8 +181,8 @@ def generate_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Config)}
 
 
-def load_config(*paths: Path) -> Config:
-    """Read the default configuration with `paths` laid over it, as `snakemake --configfile` does.
+def load_config(*paths: Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read the default configuration with `paths`, then `overrides`, laid over it, as `snakemake --configfile` does.
 
     Raises:
         SettingsError: a file that is missing, is not YAML, or does not fit the schema.
@@ -179,7 +190,10 @@ def load_config(*paths: Path) -> Config:
     merged: dict[str, Any] = {}
     for path in (repository_root() / DEFAULT_CONFIG, *paths):
         merged = _overlay(merged, _read_yaml(path))
-    return validate_config(merged, source=str(paths[-1]) if paths else DEFAULT_CONFIG)
+    source = str(paths[-1]) if paths else DEFAULT_CONFIG
+    if overrides:
+        merged, source = _overlay(merged, overrides), "command line"
+    return validate_config(merged, source=source)
 
 
 def validate_config(config: Mapping[str, Any], *, source: str = DEFAULT_CONFIG) -> Config:
@@ -213,9 +227,25 @@ def trial_settings(config: Config, study: str) -> dict[str, Any]:
     return {**common, "study": plain["studies"][study]}
 
 
+def trial_count(config: Config, study: str) -> int:
+    """Return how many trials of each variant of `study` are configured."""
+    count: int = getattr(config.trials, study)
+    return count
+
+
+def output_dir(base: str, tier: str) -> str:
+    """Return the folder under `results`, `figures` or `logs` that a tier owns; no tier writes into another's."""
+    return base if tier == DEFAULT_TIER else f"{base}/{tier}"
+
+
 def study_types() -> dict[str, type[Settings]]:
     """Return the settings type of each study."""
-    return {"os_tax": OsTax, "session_arena": SessionArena, "plan_cache": PlanCache, "semantic_signals": SemanticSignals}
+    return {
+        "os_tax": OsTax,
+        "session_arena": SessionArena,
+        "plan_cache": PlanCache,
+        "semantic_signals": SemanticSignals,
+    }
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
@@ -235,7 +265,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise SettingsError(f"Configuration {path} cannot be read ({error.strerror}); pass an existing file.") from error
+        raise SettingsError(
+            f"Configuration {path} cannot be read ({error.strerror}); pass an existing file."
+        ) from error
     except yaml.YAMLError as error:
         detail = " ".join(str(error).split())
         raise SettingsError(f"Configuration {path} is not YAML ({detail}); correct it.") from error
@@ -251,7 +283,11 @@ def _explain(violation: jsonschema.ValidationError) -> str:
         unknown = sorted(set(violation.instance) - set(known))[0]
         near = difflib.get_close_matches(unknown, known, n=1)
         hint = f"did you mean {near[0]!r}" if near else f"the known keys are {', '.join(known)}"
-        return f"key {unknown!r} in {place} is unknown; {hint}?" if near else f"key {unknown!r} in {place} is unknown; {hint}."
+        return (
+            f"key {unknown!r} in {place} is unknown; {hint}?"
+            if near
+            else f"key {unknown!r} in {place} is unknown; {hint}."
+        )
     if violation.validator == "required":
         return f"{place} lacks a key ({violation.message}); add it as in {DEFAULT_CONFIG}."
     return f"{place} is {violation.instance!r}, which does not fit ({violation.message}); see config/README.md for its range."
@@ -275,4 +311,6 @@ def _check_relations(config: Config, source: str) -> None:
         ("os_tax.forward", config.studies.os_tax.forward.num_tokens, config.studies.os_tax.forward.model.context),
     ):
         if needed > context:
-            raise SettingsError(f"{source}: studies.{name} needs {needed} tokens, but model.context is {context}; raise it.")
+            raise SettingsError(
+                f"{source}: studies.{name} needs {needed} tokens, but model.context is {context}; raise it."
+            )

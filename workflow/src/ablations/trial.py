@@ -15,11 +15,10 @@ import torch
 from ablations.errors import MeasurementError, SettingsError
 from ablations.measurement.contamination import ContaminationMonitor
 from ablations.measurement.environment import capture_environment
-from ablations.measurement.exclusive import measuring_alone
 from ablations.measurement.progress import Progress
 from ablations.measurement.sources import sources_hash, study_sources, undeclared_modules
-from ablations.records import SCHEMA_VERSION, TrialRecord, write_record
-from ablations.settings import TrialSettings, settings_hash, study_types
+from ablations.records import SCHEMA_VERSION, TrialRecord, require_writable, write_record
+from ablations.settings import VARIANTS, TrialSettings, settings_hash, study_types
 
 
 def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], output: Path) -> TrialRecord:
@@ -38,20 +37,20 @@ def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], ou
     """
     typed = _typed_settings(study, settings)
     module = import_module(f"ablations.studies.{study}")
-    if variant not in module.VARIANTS:
-        raise SettingsError(f"Study {study} has no variant {variant!r}; choose one of {', '.join(module.VARIANTS)}.")
+    if variant not in VARIANTS[study]:
+        raise SettingsError(f"Study {study} has no variant {variant!r}; choose one of {', '.join(VARIANTS[study])}.")
     if trial < 0:
         raise SettingsError(f"Trial {trial} does not exist; trials are numbered from 0.")
+    require_writable(output)
     if typed.threads is not None:
         torch.set_num_threads(typed.threads)
     seed = trial_seed(typed.seed, study, trial)
-    with measuring_alone():
-        monitor = ContaminationMonitor()
-        started = datetime.now(UTC)
-        start_s = time.monotonic()
-        measured = module.run_trial(typed, variant, seed, Progress(f"{study}/{variant}/trial_{trial}"))
-        duration_s = time.monotonic() - start_s
-        contamination = monitor.report()
+    monitor = ContaminationMonitor()
+    started = datetime.now(UTC)
+    start_s = time.monotonic()
+    measured = module.run_trial(typed, variant, seed, Progress(f"{study}/{variant}/trial_{trial}"))
+    duration_s = time.monotonic() - start_s
+    contamination = monitor.report()
     sources = study_sources(study)
     _audit_sources(study, sources)
     record = TrialRecord(
@@ -90,9 +89,13 @@ def _typed_settings(study: str, settings: dict[str, Any]) -> TrialSettings:
         rest = {name: value for name, value in settings.items() if name != "study"}
         typed = TrialSettings(**rest, study=own)
     except (msgspec.ValidationError, TypeError) as error:
-        raise SettingsError(f"Settings of study {study} do not fit ({error}); take them from the configuration.") from error
+        raise SettingsError(
+            f"Settings of study {study} do not fit ({error}); take them from the configuration."
+        ) from error
     if typed.device == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("Setting device is 'cuda', but torch finds no CUDA device on this machine; set it to 'cpu'.")
+        raise SettingsError(
+            "Setting device is 'cuda', but torch finds no CUDA device on this machine; set it to 'cpu'."
+        )
     return typed
 
 

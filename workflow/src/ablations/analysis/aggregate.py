@@ -13,7 +13,7 @@ from ablations.analysis.quantities import MIN_INVOCATIONS
 from ablations.analysis.trials import TrialSet
 from ablations.errors import AggregationError
 from ablations.records import SCHEMA_VERSION, read_result, write_result
-from ablations.settings import STUDIES
+from ablations.settings import STUDIES, VARIANTS
 
 ABLATION_NUMBERS = {study: number for number, study in enumerate(STUDIES, start=1)}
 
@@ -31,7 +31,7 @@ def aggregate_files(study: str, trial_paths: list[Path], output: Path) -> None:
 def aggregate(trials: TrialSet) -> dict[str, Any]:
     """Return the result of one study as plain data."""
     module = import_module(f"ablations.analysis.{trials.study}")
-    missing = sorted(set(module.REQUIRED_VARIANTS) - set(trials.variants))
+    missing = sorted(set(VARIANTS[trials.study]) - set(trials.variants))
     if missing:
         raise AggregationError(f"Study {trials.study} lacks trials of {', '.join(missing)}; measure them.")
     quantities, series = module.summarise(trials)
@@ -64,7 +64,7 @@ def read_aggregated(path: Path) -> dict[str, Any]:
 
 
 def read_studies(paths: list[Path]) -> dict[str, dict[str, Any]]:
-    """Read several studies' results, by name of the study.
+    """Read several studies' results, by name of the study, in order of the ablations.
 
     Raises:
         RecordError: a file that is missing, damaged or of another kind.
@@ -74,15 +74,19 @@ def read_studies(paths: list[Path]) -> dict[str, dict[str, Any]]:
     for path in paths:
         result = read_aggregated(path)
         if result["study"] in results:
-            raise AggregationError(f"Result {path} is of study {result['study']}, which was given before; pass each study once.")
+            raise AggregationError(
+                f"Result {path} is of study {result['study']}, which was given before; pass each study once."
+            )
         results[result["study"]] = result
     if len({result["tier"] for result in results.values()}) > 1:
         tiers = ", ".join(f"{study} is of {result['tier']}" for study, result in results.items())
         raise AggregationError(f"Results of different tiers cannot be shown together ({tiers}); pass one tier's.")
-    return results
+    return dict(sorted(results.items(), key=lambda item: item[1]["ablation"]))
 
 
 def _flags(trials: TrialSet, num_trials: int) -> list[str]:
     flags = ["underpowered"] if num_trials < MIN_INVOCATIONS else []
     contaminated = Counter(flag for record in trials.records for flag in record.contamination["flags"])
-    return flags + [f"{flag} in {count} of {len(trials.records)} trials" for flag, count in sorted(contaminated.items())]
+    return flags + [
+        f"{flag} in {count} of {len(trials.records)} trials" for flag, count in sorted(contaminated.items())
+    ]

@@ -7,7 +7,6 @@ from typing import Any
 from ablations.analysis.quantities import Quantity, estimate, estimate_difference, estimate_overhead_pct
 from ablations.analysis.trials import TrialSet
 
-REQUIRED_VARIANTS = ("micro_add", "transformer_layer", "full_forward")
 _ARMS = ("native", "djinn_warm", "djinn_cold")
 
 

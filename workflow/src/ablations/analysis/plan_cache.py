@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from ablations.analysis.quantities import Quantity, estimate, estimate_overhead_pct, estimate_ratio
 from ablations.analysis.trials import TrialSet
 
-REQUIRED_VARIANTS = ("decode",)
 ARMS = ("cold", "warm", "cache_off", "native")
 _DISPATCHED = ("cold", "warm", "cache_off")
 
 
 def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, Any]]:
     """Return quantities for each arm, speed-ups of token and dispatch apart, and every token's time."""
-    samples = trials.samples("decode")
-    tokens = {arm: _values(samples, arm, "token_us") for arm in (*ARMS, "native_again")}
-    dispatch = {arm: _values(samples, arm, "dispatch_us") for arm in _DISPATCHED}
+    frames = [pd.DataFrame(one["tokens"]) for one in trials.samples("decode")]
+    tokens = {arm: _of_arm(frames, arm, "token_us") for arm in (*ARMS, "native_again")}
+    dispatch = {arm: _of_arm(frames, arm, "dispatch_us") for arm in _DISPATCHED}
     quantities: dict[str, Quantity | None] = {}
     for arm in ARMS:
         quantities[f"token.{arm}"] = estimate(tokens[arm], "us")
@@ -31,5 +32,5 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
     return quantities, {"token_us": {arm: [value for one in tokens[arm] for value in one] for arm in ARMS}}
 
 
-def _values(samples: list[dict[str, Any]], arm: str, name: str) -> list[list[float]]:
-    return [[token[name] for token in one["tokens"] if token["arm"] == arm] for one in samples]
+def _of_arm(frames: list[pd.DataFrame], arm: str, column: str) -> list[list[float]]:
+    return [frame.loc[frame["arm"] == arm, column].tolist() for frame in frames]

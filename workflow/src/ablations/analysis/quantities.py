@@ -65,19 +65,25 @@ def estimate(invocations: Sequence[Samples], unit: str, *, quantile: float = 0.5
     return _estimate([invocations], unit, quantile, lambda means: means[0])
 
 
-def estimate_ratio(numerator: Sequence[Samples], denominator: Sequence[Samples], *, quantile: float = 0.5) -> Quantity | None:
+def estimate_ratio(
+    numerator: Sequence[Samples], denominator: Sequence[Samples], *, quantile: float = 0.5
+) -> Quantity | None:
     """Estimate the ratio of two arms' quantiles, paired by invocation; None where the denominator can be zero."""
     if any(min(samples) <= 0 for samples in denominator):
         return None
     return _estimate([numerator, denominator], "ratio", quantile, lambda means: means[0] / means[1])
 
 
-def estimate_overhead_pct(measured: Sequence[Samples], baseline: Sequence[Samples], *, quantile: float = 0.5) -> Quantity:
+def estimate_overhead_pct(
+    measured: Sequence[Samples], baseline: Sequence[Samples], *, quantile: float = 0.5
+) -> Quantity:
     """Estimate by how many percent one arm's quantile lies above another's, paired by invocation."""
     return _estimate([measured, baseline], "%", quantile, lambda means: 100 * (means[0] / means[1] - 1))
 
 
-def estimate_difference(measured: Sequence[Samples], baseline: Sequence[Samples], unit: str, *, quantile: float = 0.5) -> Quantity:
+def estimate_difference(
+    measured: Sequence[Samples], baseline: Sequence[Samples], unit: str, *, quantile: float = 0.5
+) -> Quantity:
     """Estimate the difference of two arms' quantiles, paired by invocation."""
     return _estimate([measured, baseline], unit, quantile, lambda means: means[0] - means[1])
 
@@ -96,7 +102,11 @@ def _estimate(
     arms: list[Sequence[Samples]], unit: str, quantile: float, statistic: Callable[[list[Floats]], Floats]
 ) -> Quantity:
     num_invocations = len(arms[0])
-    if num_invocations == 0 or any(len(arm) != num_invocations for arm in arms) or any(not len(s) for arm in arms for s in arm):
+    if (
+        num_invocations == 0
+        or any(len(arm) != num_invocations for arm in arms)
+        or any(not len(s) for arm in arms for s in arm)
+    ):
         raise AggregationError("An arm has no samples in some invocation; measure its trials again.")
     points = [np.array([sample_quantile(samples, quantile) for samples in arm]) for arm in arms]
     generator = np.random.default_rng(_SEED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
+import pandas as pd
 from scipy import stats
 
 from ablations.analysis.quantities import Quantity, estimate
@@ -19,7 +19,7 @@ def slope_over_groups(invocations: Sequence[Sequence[tuple[float, float]]], unit
         invocations: (x, y) pairs of each invocation, with at least two distinct x.
         unit: of the slope.
     """
-    return estimate([[_fit(_medians(pairs, [x for x, _ in pairs]))] for pairs in invocations], unit)
+    return estimate([[_fit(_medians(pairs))] for pairs in invocations], unit)
 
 
 def slope_over_range(invocations: Sequence[Sequence[tuple[float, float]]], unit: str) -> Quantity:
@@ -29,13 +29,15 @@ def slope_over_range(invocations: Sequence[Sequence[tuple[float, float]]], unit:
 
 def binned_medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return (mean x, median y) of up to 20 bins of equal numbers of pairs in order of x."""
-    ordered = sorted(pairs)
-    bins = [part for part in np.array_split(np.array(ordered), min(_NUM_BINS, len(ordered))) if len(part)]
-    return [(float(part[:, 0].mean()), float(np.median(part[:, 1]))) for part in bins]
+    frame = pd.DataFrame(pairs, columns=["x", "y"])
+    bins = pd.qcut(frame["x"], min(_NUM_BINS, len(frame)), duplicates="drop")
+    grouped = frame.groupby(bins, observed=True).agg({"x": "mean", "y": "median"})
+    return [(float(x), float(y)) for x, y in grouped.to_numpy()]
 
 
-def _medians(pairs: Sequence[tuple[float, float]], groups: Sequence[float]) -> list[tuple[float, float]]:
-    return [(x, float(np.median([y for other, y in pairs if other == x]))) for x in sorted(set(groups))]
+def _medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    medians = pd.DataFrame(pairs, columns=["x", "y"]).groupby("x")["y"].median()
+    return [(float(x), float(y)) for x, y in medians.items()]  # type: ignore[arg-type]
 
 
 def _fit(points: Sequence[tuple[float, float]]) -> float:

@@ -7,7 +7,6 @@ from typing import Any
 from ablations.analysis.quantities import Quantity, estimate, estimate_ratio
 from ablations.analysis.trials import TrialSet
 
-REQUIRED_VARIANTS = ("proactive", "reactive", "none")
 _PROBE_FIELDS = ("num_agents", "outcome", "p50_ms", "p99_ms", "max_alive", "mean_alive", "evictions", "oom_agents")
 
 
@@ -20,10 +19,14 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
         samples = trials.samples(mode)
         agents[mode] = [[one["max_agents"]] for one in samples]
         quantities[f"agents.{mode}"] = estimate(agents[mode], "agents")
-        quantities[f"bound.{mode}"] = estimate([[one["bound"]] for one in samples], "agents")
+        for name in ("bound", "prediction"):
+            quantities[f"{name}.{mode}"] = estimate([[one[name]] for one in samples], "agents")
         quantities |= _latencies(mode, samples)
         for trial, one in enumerate(samples):
-            probes.extend({"mode": mode, "trial": trial, **{name: probe[name] for name in _PROBE_FIELDS}} for probe in one["probes"])
+            probes.extend(
+                {"mode": mode, "trial": trial, **{name: probe[name] for name in _PROBE_FIELDS}}
+                for probe in one["probes"]
+            )
     for better, worse in (("proactive", "reactive"), ("proactive", "none"), ("reactive", "none")):
         quantities[f"gain.{better}_over_{worse}"] = estimate_ratio(agents[better], agents[worse])
     calibration = trials.samples(trials.variants[0])[0]["calibration"]

@@ -71,7 +71,9 @@ class TrialSet:
     def _refuse_strangers(self) -> None:
         for record, path in zip(self.records, self.paths, strict=True):
             if record.study != self.study:
-                raise AggregationError(f"Trial {path} is of study {record.study}, not {self.study}; pass the trials of one study.")
+                raise AggregationError(
+                    f"Trial {path} is of study {record.study}, not {self.study}; pass the trials of one study."
+                )
 
     def _refuse_mixtures(self) -> None:
         for what, read in _AGREEMENTS:
@@ -94,7 +96,11 @@ class TrialSet:
             trials[record.variant].append(record.trial)
         for variant, numbers in trials.items():
             if len(numbers) != len(set(numbers)):
-                raise AggregationError(f"Study {self.study} has a trial of {variant} twice ({numbers}); pass each trial once.")
+                raise AggregationError(
+                    f"Study {self.study} has a trial of {variant} twice ({numbers}); pass each trial once."
+                )
         if len({tuple(numbers) for numbers in trials.values()}) > 1:
             held = "; ".join(f"{variant} has {numbers}" for variant, numbers in sorted(trials.items()))
-            raise AggregationError(f"Study {self.study} lacks trials of some variants ({held}); measure the missing ones.")
+            raise AggregationError(
+                f"Study {self.study} lacks trials of some variants ({held}); measure the missing ones."
+            )

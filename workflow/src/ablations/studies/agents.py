@@ -13,9 +13,9 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-import djinn
 import torch
 
+import djinn
 from ablations.errors import MeasurementError
 from ablations.models import DecoderModel, KVCache, make_cache, make_model
 from ablations.settings import SemanticSignals
@@ -155,7 +155,8 @@ class Crowd:
             MeasurementError: an agent met anything but the end of its work, of memory or of time.
         """
         threads = [
-            threading.Thread(target=self._live, args=(number,), name=f"agent-{number}") for number in range(len(self._traces))
+            threading.Thread(target=self._live, args=(number,), name=f"agent-{number}")
+            for number in range(len(self._traces))
         ]
         for thread in threads:
             thread.start()
@@ -163,7 +164,9 @@ class Crowd:
             thread.join()
         for number, log in enumerate(self.logs):
             if log.error is not None:
-                raise MeasurementError(f"Agent {number} failed ({log.error}); nothing was recorded, so run the trial again.") from log.error
+                raise MeasurementError(
+                    f"Agent {number} failed ({log.error}); nothing was recorded, so run the trial again."
+                ) from log.error
 
     def _live(self, number: int) -> None:
         log, trace = self.logs[number], self._traces[number]

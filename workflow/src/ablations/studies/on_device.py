@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import djinn
 import torch
 
+import djinn
 from ablations.settings import TrialSettings
 from ablations.studies.results import require
 

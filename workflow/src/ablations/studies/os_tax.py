@@ -14,10 +14,10 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
 
-import djinn
 import torch
 from torch import nn
 
+import djinn
 from ablations.measurement.interleaving import Arm, alternate, timer_floor_us
 from ablations.measurement.progress import Progress
 from ablations.models import DecoderModel, TransformerLayer, make_model
@@ -25,7 +25,6 @@ from ablations.settings import OsTax, Sampling, TrialSettings
 from ablations.studies.on_device import DEVICE, require_equal, running_runtime
 from ablations.studies.results import Measured, require
 
-VARIANTS = ("micro_add", "transformer_layer", "full_forward")
 PARTS = ("serialize", "dispatch", "compute", "result")
 
 
@@ -130,7 +129,9 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     samples |= {"order": order, "block": sampling.block, "warmup_us": warmup_us, "timer_floor_us": timer_floor_us()}
     _check_sums(samples["djinn_warm_us"], subject.parts["warm"])
     checks = {"bit_exact": True, "warm_hit": True, "cold_missed": True, "breakdown_adds_up": True}
-    return Measured(samples=samples, counters={"plan_cache": stats["plan_cache"], "memory": stats["memory"]}, checks=checks)
+    return Measured(
+        samples=samples, counters={"plan_cache": stats["plan_cache"], "memory": stats["memory"]}, checks=checks
+    )
 
 
 def _make_subject(study: OsTax, variant: str, seed: int) -> Subject:
@@ -176,4 +177,6 @@ def _check_counters(before: dict[str, int], after: dict[str, int], arms: dict[st
 def _check_sums(totals_us: list[float], parts: dict[str, list[float]]) -> None:
     for number, total_us in enumerate(totals_us):
         sum_us = sum(parts[part][number] for part in PARTS)
-        require(abs(sum_us - total_us) <= 0.05 * total_us, f"a breakdown of {sum_us:.1f} us for a call of {total_us:.1f} us")
+        require(
+            abs(sum_us - total_us) <= 0.05 * total_us, f"a breakdown of {sum_us:.1f} us for a call of {total_us:.1f} us"
+        )

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from time import perf_counter_ns
 from typing import Any
 
-import djinn
 import torch
 
+import djinn
 from ablations.measurement.interleaving import DEFAULT_SETTLE_S, timer_floor_us
 from ablations.measurement.progress import Progress
 from ablations.models import KVCache, cache_bytes, make_cache, make_model
@@ -25,7 +25,6 @@ from ablations.settings import PlanCache, TrialSettings
 from ablations.studies.on_device import DEVICE, require_equal, running_runtime
 from ablations.studies.results import Measured, require
 
-VARIANTS = ("decode",)
 _MIB = 1024**2
 
 Token = dict[str, Any]
@@ -56,7 +55,9 @@ class DecodeLoop:
         djinn.plan_cache.clear()
         with djinn.session(arena_mb=self._arena_mb):
             cache = make_cache(self._shape, device=DEVICE)
-            return [self._remote_token(number, cache, "warm" if number else "cold") for number in range(len(self.tokens))]
+            return [
+                self._remote_token(number, cache, "warm" if number else "cold") for number in range(len(self.tokens))
+            ]
 
     def decode_uncached(self, num_tokens: int) -> list[Token]:
         """Decode the first tokens with the plan cache turned off."""
@@ -80,7 +81,10 @@ class DecodeLoop:
         end_ns = perf_counter_ns()
         assert timestamps is not None, "a call left no timestamps"
         expected_hit = {"cold": False, "warm": True, "cache_off": None}[arm]
-        require(timestamps.planned and timestamps.cache_hit is expected_hit, f"a {arm} token had cache_hit={timestamps.cache_hit}")
+        require(
+            timestamps.planned and timestamps.cache_hit is expected_hit,
+            f"a {arm} token had cache_hit={timestamps.cache_hit}",
+        )
         require_equal(logits, self._expected[number], f"token {number}, {arm},")
         dispatch_us = timestamps.lookup_us + timestamps.simulate_us + timestamps.plan_us
         compute_us = (timestamps.finished_ns - timestamps.started_ns) / 1e3

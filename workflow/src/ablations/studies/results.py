@@ -24,4 +24,6 @@ def require(condition: bool, what: str) -> None:
         MeasurementError: it does not.
     """
     if not condition:
-        raise MeasurementError(f"The trial's check failed: {what}; nothing was recorded, so find the cause and run it again.")
+        raise MeasurementError(
+            f"The trial's check failed: {what}; nothing was recorded, so find the cause and run it again."
+        )

@@ -10,10 +10,10 @@ import statistics
 import time
 from typing import Any
 
-import djinn
 import numpy as np
 import torch
 
+import djinn
 from ablations.measurement.progress import Progress
 from ablations.models import cache_bytes
 from ablations.settings import SemanticSignals, TrialSettings
@@ -22,7 +22,6 @@ from ablations.studies.on_device import running_runtime
 from ablations.studies.results import Measured, require
 from ablations.studies.search import Boundary, find_boundary
 
-VARIANTS = ("proactive", "reactive", "none")
 _MIB = 1024**2
 _NUM_CALIBRATION_PHASES = 8
 
@@ -57,14 +56,20 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
             progress.update(len(probes), study.max_probes, variant)
             return bool(probes[-1]["outcome"] == "success")
 
-        bound = _bound(study, calibration, variant)
+        prediction = _bound(study, calibration, variant, calibration["compute_s"] + calibration["swap_s"])
+        bound = _bound(study, calibration, variant, study.latency_objective_s)
         # The first crowd also pays for threads, connections and pages; it is kept apart and decides nothing.
-        warmup = _probe(workload, max(1, int(bound) // 2), variant, seed)
-        found = find_boundary(probe, start=max(1, int(bound)), max_probes=study.max_probes)
+        warmup = _probe(workload, max(1, int(prediction) // 2), variant, seed)
+        found = find_boundary(probe, start=max(1, int(prediction)), max_probes=study.max_probes)
         stats = djinn.stats()
     _check_mode(variant, probes)
     return Measured(
-        samples=_samples(probes, found, bound, calibration) | {"warmup": warmup},
+        samples={
+            **_samples(probes, found, calibration),
+            "prediction": prediction,
+            "bound": bound,
+            "warmup": warmup,
+        },
         counters={"scheduler": stats["scheduler"], "plan_cache": stats["plan_cache"]},
         checks={"logits_bit_exact": True, "no_session_left": True, "signals_only_in_their_mode": True},
     )
@@ -97,15 +102,20 @@ def _calibrate(workload: Workload, mode: str) -> dict[str, float]:
     }
 
 
-def _bound(study: SemanticSignals, calibration: dict[str, float], mode: str) -> float:
-    """Return the analytic bound on live agents: memory, one processor, and one link, whichever is lowest."""
+def _bound(study: SemanticSignals, calibration: dict[str, float], mode: str, response_s: float) -> float:
+    """Return how many agents can be alive if requests take `response_s`: the lowest of memory, processor, link and pool.
+
+    By Little's law N = X (W + R) agents cycle through waits of W and responses of R; the throughput X cannot exceed what
+    the slots, one processor and one direction of the link serve. R at the objective bounds N from above; R without
+    queueing predicts where queues begin.
+    """
     if mode == "none":
         return float(study.slots)
     compute_s, swap_s = calibration["compute_s"], calibration["swap_s"]
-    cycle_s = compute_s + calibration["wait_mean_s"]
-    memory = study.slots * cycle_s / (compute_s + 2 * swap_s + calibration["idle_timeout_s"])
+    memory_per_s = study.slots / (compute_s + 2 * swap_s + calibration["idle_timeout_s"])
+    throughput_per_s = min(memory_per_s, 1 / compute_s, 1 / swap_s)
     host = study.slots + study.host_pool_mb // study.arena_mb
-    return float(min(memory, cycle_s / compute_s, cycle_s / swap_s, host))
+    return float(min(throughput_per_s * (calibration["wait_mean_s"] + response_s), host))
 
 
 def _probe(workload: Workload, num_agents: int, mode: str, seed: int) -> Probe:
@@ -171,13 +181,12 @@ def _check_mode(mode: str, probes: list[Probe]) -> None:
             require(probe["max_alive"] == probe["num_agents"], "a probe succeeded without all agents alive at once")
 
 
-def _samples(probes: list[Probe], found: Boundary, bound: float, calibration: dict[str, float]) -> dict[str, Any]:
+def _samples(probes: list[Probe], found: Boundary, calibration: dict[str, float]) -> dict[str, Any]:
     return {
         "probes": probes,
         "max_agents": found.largest_success,
         "lower": found.largest_success,
         "upper": found.smallest_failure,
         "is_budget_hit": found.is_budget_hit,
-        "bound": bound,
         "calibration": calibration,
     }

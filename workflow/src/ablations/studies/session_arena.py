@@ -13,16 +13,16 @@ from time import perf_counter_ns
 from typing import Any
 
 import djinn
-
 from ablations.measurement.interleaving import timer_floor_us
 from ablations.measurement.progress import Progress
 from ablations.settings import SessionArena, TrialSettings
 from ablations.studies.results import Measured, require
 
-VARIANTS = ("arenas",)
 _MIB = 1024**2
 # Every session of every size is live at once; the segment is address space only.
 _SPARE_FACTOR = 2
+# The interpreter specialises code as it runs it; the first calls are slower than any later one.
+_WARM_UP_CALLS = 200
 
 
 def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress) -> Measured:
@@ -38,7 +38,9 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     capacity_mb = _SPARE_FACTOR * study.sessions * sum(study.arena_sizes_mb)
     vmu = djinn.VirtualMemoryUnit(djinn.Config(data_capacity_mb=capacity_mb))
     _warm_up(vmu, study.arena_sizes_mb)
-    sessions = [(f"{size_mb}-{number}", size_mb) for size_mb in study.arena_sizes_mb for number in range(study.sessions)]
+    sessions = [
+        (f"{size_mb}-{number}", size_mb) for size_mb in study.arena_sizes_mb for number in range(study.sessions)
+    ]
     generator.shuffle(sessions)
     reserve = _reserve_all(vmu, sessions)
     progress.update(1, 3, "reserved")
@@ -69,9 +71,10 @@ def _timed_us(call: Callable[[], Any]) -> float:
 
 
 def _warm_up(vmu: djinn.VirtualMemoryUnit, sizes_mb: list[int]) -> None:
-    for size_mb in sizes_mb:
-        vmu.reserve_session_arena(f"warm-up-{size_mb}", size_mb * _MIB)
-        vmu.release_session_arena(f"warm-up-{size_mb}")
+    for number in range(_WARM_UP_CALLS):
+        size_mb = sizes_mb[number % len(sizes_mb)]
+        vmu.reserve_session_arena(f"warm-up-{number}", size_mb * _MIB)
+        vmu.release_session_arena(f"warm-up-{number}")
 
 
 def _reserve_all(vmu: djinn.VirtualMemoryUnit, sessions: list[tuple[str, int]]) -> list[dict[str, Any]]:

@@ -43,9 +43,7 @@ class Session:
     def __enter__(self) -> Session:
         """Make the session current for this thread."""
         if self.is_closed:
-            raise SessionClosedError(
-                f"Session {self.session_id!r} was closed; open a new one with djinn.session()."
-            )
+            raise SessionClosedError(f"Session {self.session_id!r} was closed; open a new one with djinn.session().")
         self._scope.__enter__()
         return self
 

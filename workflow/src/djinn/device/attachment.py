@@ -52,9 +52,7 @@ def _settle(module: torch.nn.Module) -> None:
     """Attach a module that has tensors on the device, itself or below; detach one that has none left."""
     own = (*module._parameters.values(), *module._buffers.values())
     children = [child for child in module._modules.values() if child is not None]
-    if any(isinstance(tensor, RemoteTensor) for tensor in own) or any(
-        is_attached(child) for child in children
-    ):
+    if any(isinstance(tensor, RemoteTensor) for tensor in own) or any(is_attached(child) for child in children):
         if not is_attached(module):
             module.__dict__[_ATTRIBUTE] = PlannedCall(module)
     elif is_attached(module):

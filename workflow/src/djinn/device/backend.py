@@ -75,9 +75,7 @@ def _empty(
     pin_memory: Any = None,
     memory_format: Any = None,
 ) -> RemoteTensor:
-    shaped = torch.empty(
-        size, dtype=dtype, device="meta", memory_format=memory_format or torch.contiguous_format
-    )
+    shaped = torch.empty(size, dtype=dtype, device="meta", memory_format=memory_format or torch.contiguous_format)
     return make_uninitialised(TensorMeta.of(shaped))
 
 

@@ -21,9 +21,7 @@ _HOST = torch.device("cpu")
 _thread = threading.local()
 
 # As on every accelerator, indices may come from the host.
-_HOST_INDEX_OPERATORS = frozenset(
-    {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
-)
+_HOST_INDEX_OPERATORS = frozenset({"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"})
 
 
 def last_call() -> CallTimestamps | None:
@@ -48,9 +46,7 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if special is not None:
         return special(*args, **kwargs)
     if func.namespace != "aten":
-        raise UnsupportedOperatorError(
-            f"Operator {func} is not run on {DEVICE}; move its operands to the CPU."
-        )
+        raise UnsupportedOperatorError(f"Operator {func} is not run on {DEVICE}; move its operands to the CPU.")
     if func._can_decompose():
         return func.decompose(*args, **kwargs)
     device = kwargs.get("device")
@@ -143,9 +139,7 @@ def _run_on_host(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     def stand_in(value: Any) -> Any:
         return _meta_tensor(value) if isinstance(value, RemoteTensor) else value
 
-    return func(
-        *(stand_in(value) for value in args), **{name: stand_in(value) for name, value in kwargs.items()}
-    )
+    return func(*(stand_in(value) for value in args), **{name: stand_in(value) for name, value in kwargs.items()})
 
 
 def _meta_tensor(tensor: torch.Tensor) -> torch.Tensor:

@@ -17,9 +17,7 @@ def fingerprint(module: torch.nn.Module) -> tuple[Any, ...]:
     """Describe a module tree: structure, modes, tensors by identity and metadata, plain attributes by value."""
     parts: list[Any] = []
     for name, part in module.named_modules(remove_duplicate=False):
-        parts.append(
-            (name, id(part), type(part), part.training, tuple(_tensors(part)), tuple(_attributes(part)))
-        )
+        parts.append((name, id(part), type(part), part.training, tuple(_tensors(part)), tuple(_attributes(part))))
     return tuple(parts)
 
 

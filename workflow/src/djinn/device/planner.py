@@ -90,9 +90,7 @@ def make_plan(
         client=client,
         weights=weights,
         output_metas=[trace.values[index].meta for index in trace.outputs],
-        output_inputs=[
-            index - first if first <= index < trace.num_inputs else None for index in trace.outputs
-        ],
+        output_inputs=[index - first if first <= index < trace.num_inputs else None for index in trace.outputs],
         simulation=simulation,
         expected_us=float("inf"),
         simulate_us=(simulated_ns - start_ns) / 1e3,

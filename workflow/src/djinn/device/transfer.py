@@ -43,9 +43,7 @@ def creations(tensors: list[RemoteTensor]) -> list[m.Creation]:
         if pending is not None:
             tensor.handle.pending = None
             shape, strides = tuple(tensor.shape), tuple(tensor.stride())
-            made.append(
-                m.Creation(tensor.handle.tensor_id, shape, strides, DTYPE_CODES[tensor.dtype], pending[0])
-            )
+            made.append(m.Creation(tensor.handle.tensor_id, shape, strides, DTYPE_CODES[tensor.dtype], pending[0]))
     return made
 
 

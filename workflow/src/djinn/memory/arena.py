@@ -47,9 +47,7 @@ class Arena:
 
     def release(self, offset: int, num_bytes: int) -> None:
         """Give back a range that `allocate(num_bytes)` returned."""
-        assert self._free_list is not None, (
-            f"session {self.session_id!r} releases bytes that it never allocated"
-        )
+        assert self._free_list is not None, f"session {self.session_id!r} releases bytes that it never allocated"
         self._free_list.release(offset, tensor_bytes(num_bytes))
 
     def check_integrity(self) -> None:

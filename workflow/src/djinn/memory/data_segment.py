@@ -42,9 +42,7 @@ class DataSegment:
             OutOfMemoryError: no free range of the segment is large enough.
         """
         if session_id in self._arenas:
-            raise ValueError(
-                f"Session {session_id!r} has an arena already; release it or choose another session_id."
-            )
+            raise ValueError(f"Session {session_id!r} has an arena already; release it or choose another session_id.")
         if arena_bytes <= 0:
             raise ValueError(
                 f"Session {session_id!r} asked for an arena of {arena_bytes} bytes; ask for at least one byte."
@@ -69,9 +67,7 @@ class DataSegment:
         """
         arena = self._arenas.get(session_id)
         if arena is None:
-            raise SessionClosedError(
-                f"Session {session_id!r} has no arena; open it with djinn.session() first."
-            )
+            raise SessionClosedError(f"Session {session_id!r} has no arena; open it with djinn.session() first.")
         return arena
 
     def release(self, session_id: str) -> None:

@@ -69,20 +69,12 @@ class FreeList:
         free_bytes = 0
         for start, num_bytes in self.free_blocks():
             assert num_bytes > 0, f"free block at {start} has {num_bytes} bytes"
-            assert start > previous_end, (
-                f"free block at {start} touches or overlaps one that ends at {previous_end}"
-            )
+            assert start > previous_end, f"free block at {start} touches or overlaps one that ends at {previous_end}"
             previous_end = start + num_bytes
             free_bytes += num_bytes
-            assert self._start_by_end[previous_end] == start, (
-                f"free block at {start} is not indexed by its end"
-            )
-            assert start in self._starts_by_size[num_bytes], (
-                f"free block at {start} is not indexed by its size"
-            )
-        assert previous_end <= self.capacity_bytes, (
-            f"free block ends at {previous_end} of {self.capacity_bytes}"
-        )
+            assert self._start_by_end[previous_end] == start, f"free block at {start} is not indexed by its end"
+            assert start in self._starts_by_size[num_bytes], f"free block at {start} is not indexed by its size"
+        assert previous_end <= self.capacity_bytes, f"free block ends at {previous_end} of {self.capacity_bytes}"
         assert free_bytes + self.allocated_bytes == self.capacity_bytes, (
             f"{free_bytes} free and {self.allocated_bytes} allocated bytes are not {self.capacity_bytes}"
         )

@@ -43,9 +43,7 @@ class VirtualMemoryUnit:
             OutOfMemoryError: no contiguous free range is large enough.
         """
         with self.lock:
-            return self.data.reserve(
-                session_id, self.default_arena_bytes if arena_bytes is None else arena_bytes
-            )
+            return self.data.reserve(session_id, self.default_arena_bytes if arena_bytes is None else arena_bytes)
 
     def commit_session_arena(self, session_id: str) -> int:
         """Touch every page of a session's arena and return its bytes.

@@ -42,9 +42,7 @@ _ORDERS: tuple[Callable[[Lifetime], tuple[int, ...]], ...] = (
 def place(lifetimes: list[Lifetime]) -> Placement:
     """Assign offsets so that no two buffers that live together overlap."""
     aligned = [
-        Lifetime(
-            item.storage, align_up(max(item.num_bytes, 1), TENSOR_ALIGNMENT_BYTES), item.first, item.last
-        )
+        Lifetime(item.storage, align_up(max(item.num_bytes, 1), TENSOR_ALIGNMENT_BYTES), item.first, item.last)
         for item in lifetimes
     ]
     lower_bound = _largest_live_sum(aligned)

@@ -65,12 +65,8 @@ def _decode_operand(code: int, data: memoryview) -> Any:
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_encode_operand)
-_request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(
-    AnyRequest, ext_hook=_decode_operand
-)
-_reply_decoder: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(
-    AnyReply, ext_hook=_decode_operand
-)
+_request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest, ext_hook=_decode_operand)
+_reply_decoder: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(AnyReply, ext_hook=_decode_operand)
 
 
 def encode(message: Request | Reply) -> bytes:

@@ -43,9 +43,7 @@ def pack_header(body_bytes: int, payload_bytes: int, *, is_shared: bool) -> byte
         ProtocolError: a message or payload longer than the protocol allows.
     """
     _check_lengths(body_bytes, payload_bytes)
-    return _HEADER.pack(
-        MAGIC, PROTOCOL_VERSION, FLAG_SHARED if is_shared else 0, 0, body_bytes, payload_bytes
-    )
+    return _HEADER.pack(MAGIC, PROTOCOL_VERSION, FLAG_SHARED if is_shared else 0, 0, body_bytes, payload_bytes)
 
 
 def unpack_header(header: bytes | bytearray | memoryview) -> FrameHeader:
@@ -56,26 +54,20 @@ def unpack_header(header: bytes | bytearray | memoryview) -> FrameHeader:
     """
     magic, version, flags, reserved, body_bytes, payload_bytes = _HEADER.unpack(header)
     if magic != MAGIC:
-        raise ProtocolError(
-            f"The peer sent {bytes(magic)!r} instead of {MAGIC!r}; connect to a djinn server."
-        )
+        raise ProtocolError(f"The peer sent {bytes(magic)!r} instead of {MAGIC!r}; connect to a djinn server.")
     if version != PROTOCOL_VERSION:
         raise ProtocolError(
             f"The peer speaks version {version}, this side {PROTOCOL_VERSION}; run the same release on both."
         )
     if flags & ~FLAG_SHARED or reserved:
-        raise ProtocolError(
-            f"The peer set unknown flags {flags:#x}/{reserved:#x}; run the same release on both."
-        )
+        raise ProtocolError(f"The peer set unknown flags {flags:#x}/{reserved:#x}; run the same release on both.")
     _check_lengths(body_bytes, payload_bytes)
     return FrameHeader(body_bytes, payload_bytes, bool(flags & FLAG_SHARED))
 
 
 def _check_lengths(body_bytes: int, payload_bytes: int) -> None:
     if body_bytes > MAX_BODY_BYTES:
-        raise ProtocolError(
-            f"A message of {body_bytes} bytes exceeds the cap of {MAX_BODY_BYTES}; split the call."
-        )
+        raise ProtocolError(f"A message of {body_bytes} bytes exceeds the cap of {MAX_BODY_BYTES}; split the call.")
     if payload_bytes > MAX_PAYLOAD_BYTES:
         raise ProtocolError(
             f"A tensor of {payload_bytes} bytes exceeds the cap of {MAX_PAYLOAD_BYTES}; split the tensor."

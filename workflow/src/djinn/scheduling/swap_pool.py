@@ -101,9 +101,5 @@ class SwapPool:
     def checksum(self, arena: Arena) -> str:
         """Return the digest of an arena's used bytes, wherever they are."""
         swapped = self._swapped.get(arena.session_id)
-        data = (
-            self._region.bytes_view(arena.offset_bytes, arena.high_water_bytes)
-            if swapped is None
-            else swapped.data
-        )
+        data = self._region.bytes_view(arena.offset_bytes, arena.high_water_bytes) if swapped is None else swapped.data
         return hashlib.blake2b(data.numpy().data, digest_size=16).hexdigest()

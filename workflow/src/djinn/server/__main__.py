@@ -20,9 +20,7 @@ READY_LINE = "djinn server ready at "
 def main(arguments: list[str] | None = None) -> int:
     """Serve until interrupted, terminated or, if asked, until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m djinn.server", description=__doc__)
-    parser.add_argument(
-        "--listen", required=True, metavar="ADDRESS", help="unix:PATH or tcp://HOST:PORT (port 0: any)"
-    )
+    parser.add_argument("--listen", required=True, metavar="ADDRESS", help="unix:PATH or tcp://HOST:PORT (port 0: any)")
     parser.add_argument("--config", metavar="JSON", help="settings as JSON; default: the GENIE_* variables")
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
     options = parser.parse_args(arguments)

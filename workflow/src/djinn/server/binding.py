@@ -161,9 +161,7 @@ class Binding:
             # Otherwise the node only makes views, and those exist already.
             defined.update(s for s in storages if s is not None)
 
-    def _bind_computation(
-        self, node: TraceNode, operator: Operator, fresh: list[bool], read: list[bool]
-    ) -> None:
+    def _bind_computation(self, node: TraceNode, operator: Operator, fresh: list[bool], read: list[bool]) -> None:
         form = out_form(node.operator)
         if form is not None and all(fresh):
             self.calls.append(self._call_into(node, form))
@@ -174,9 +172,7 @@ class Binding:
             for position, index in enumerate(node.outputs)
             if index is not None and fresh[position] and read[position]
         ]
-        self.calls.append(
-            (_CopyResults(operator.call._op, wanted, is_single=len(node.outputs) == 1), args, kwargs)
-        )
+        self.calls.append((_CopyResults(operator.call._op, wanted, is_single=len(node.outputs) == 1), args, kwargs))
 
     def _call_into(self, node: TraceNode, form: OutForm) -> Call:
         args, kwargs = self._operands(node, form.dropped)
@@ -209,9 +205,7 @@ class _CopyResults:
 
     __slots__ = ("_call", "_is_single", "_wanted")
 
-    def __init__(
-        self, call: Callable[..., Any], wanted: list[tuple[int, torch.Tensor]], *, is_single: bool
-    ) -> None:
+    def __init__(self, call: Callable[..., Any], wanted: list[tuple[int, torch.Tensor]], *, is_single: bool) -> None:
         self._call = call
         self._wanted = wanted
         self._is_single = is_single

@@ -97,9 +97,7 @@ class ServerCore:
 
 def _device(device_type: str) -> torch.device:
     if device_type == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError(
-            "Setting device_type is 'cuda', but torch finds no CUDA device here; set it to 'cpu'."
-        )
+        raise ConfigurationError("Setting device_type is 'cuda', but torch finds no CUDA device here; set it to 'cpu'.")
     if device_type == "cuda":
         raise ConfigurationError(
             "Setting device_type is 'cuda', but the server's memory segments are host memory; set it to 'cpu'."

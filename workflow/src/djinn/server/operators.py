@@ -64,9 +64,7 @@ def resolve(name: str) -> Operator:
             f"Operator {name} does not exist in torch {torch.__version__}; run the same torch on both sides."
         )
     arguments = overload._schema.arguments
-    written = tuple(
-        (i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write
-    )
+    written = tuple((i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write)
     return Operator(overload, written, torch.Tag.nondeterministic_seeded in overload.tags)
 
 
@@ -83,11 +81,7 @@ def out_form(name: str) -> OutForm | None:
         candidate = getattr(packet, candidate_name)
         out_names = tuple(a.name for a in candidate._schema.arguments if a.is_out)
         other_names = [a.name for a in candidate._schema.arguments if not a.is_out]
-        if (
-            not out_names
-            or len(out_names) != len(overload._schema.returns)
-            or torch.Tag.generated in candidate.tags
-        ):
+        if not out_names or len(out_names) != len(overload._schema.returns) or torch.Tag.generated in candidate.tags:
             continue
         dropped = frozenset(own_names) - frozenset(other_names)
         same_order = [n for n in own_names if n not in dropped] == other_names

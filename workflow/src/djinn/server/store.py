@@ -17,9 +17,7 @@ class TensorStore:
     def __init__(self, vmu: VirtualMemoryUnit) -> None:
         self._vmu = vmu
 
-    def create(
-        self, table: TensorTable, tensor_id: int, meta: TensorMeta, session_id: str | None
-    ) -> torch.Tensor:
+    def create(self, table: TensorTable, tensor_id: int, meta: TensorMeta, session_id: str | None) -> torch.Tensor:
         """Make an uninitialised tensor, in the session's arena if there is a session.
 
         Raises:
@@ -49,9 +47,7 @@ class TensorStore:
         release = partial(self._vmu.text.release, entry)
         table.put(tensor_id, tensor, Block(tensor.data_ptr(), source.nbytes, release, text=entry))
 
-    def register(
-        self, table: TensorTable, tensor_id: int, tensor: torch.Tensor, operands: list[Entry]
-    ) -> None:
+    def register(self, table: TensorTable, tensor_id: int, tensor: torch.Tensor, operands: list[Entry]) -> None:
         """Register an operator's result; one that views an operand's block keeps that block alive."""
         address = tensor.data_ptr()
         for operand in operands:

@@ -42,9 +42,7 @@ class Recorder(TorchDispatchMode):
         """Run one operation on fake tensors and append it to the trace."""
         kwargs = kwargs or {}
         if func.namespace != "aten":
-            return func(
-                *args, **kwargs
-            )  # prim::device and the like: composite operators ask, nothing is computed
+            return func(*args, **kwargs)  # prim::device and the like: composite operators ask, nothing is computed
         if func._can_decompose():
             # Under inference mode composite operators arrive whole; their parts are what a plan consists of.
             with self:
@@ -54,9 +52,7 @@ class Recorder(TorchDispatchMode):
         refs = self._refs(args), self._refs(kwargs)
         result = func(*args, **kwargs)
         outputs = result if isinstance(result, tuple | list) else (result,)
-        indices = tuple(
-            self._define(output) if isinstance(output, torch.Tensor) else None for output in outputs
-        )
+        indices = tuple(self._define(output) if isinstance(output, torch.Tensor) else None for output in outputs)
         self._nodes.append(TraceNode(str(func), *refs, indices))
         return result
 

@@ -33,9 +33,7 @@ class Simulation:
     output_leaves: tuple[int | tuple[Any], ...]
 
 
-def simulate(
-    call: Callable[[list[torch.Tensor]], Any], inputs: list[TensorMeta], *, device_type: str
-) -> Simulation:
+def simulate(call: Callable[[list[torch.Tensor]], Any], inputs: list[TensorMeta], *, device_type: str) -> Simulation:
     """Run `call` on fake stand-ins of `inputs` and record it.
 
     Args:
@@ -90,6 +88,4 @@ def warm_up(device_type: str) -> None:
         return torch.func.functional_call(layer, state, (fakes[-1],))
 
     with torch.no_grad():
-        simulate(
-            call, [*parameters.values(), TensorMeta((1, 2), (2, 1), torch.float32)], device_type=device_type
-        )
+        simulate(call, [*parameters.values(), TensorMeta((1, 2), (2, 1), torch.float32)], device_type=device_type)

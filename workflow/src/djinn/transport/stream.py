@@ -69,9 +69,7 @@ class FramedStream:
         if not header.is_shared:
             return body, self._receive_payload(header.payload_bytes)
         if self.shared is None or header.payload_bytes > self.shared.num_bytes:
-            raise ProtocolError(
-                "The peer refers to shared memory that this connection does not have; connect again."
-            )
+            raise ProtocolError("The peer refers to shared memory that this connection does not have; connect again.")
         return body, self.shared.view[: header.payload_bytes]
 
     def wait_spinning(self, spin_us: float) -> bool:
@@ -127,9 +125,7 @@ class FramedStream:
         except BlockingIOError:
             raise
         except OSError as error:
-            raise ConnectionFailedError(
-                f"The connection broke ({error.strerror or error}); connect again."
-            ) from error
+            raise ConnectionFailedError(f"The connection broke ({error.strerror or error}); connect again.") from error
         if num_bytes == 0:
             raise ConnectionFailedError("The peer closed the connection; connect again.")
         return num_bytes

@@ -1,0 +1,32 @@
+# The two commands, and what their users may want beside them; .venv is built when it is missing or its pins changed.
+PYTHON ?= python3
+ACTIVATE := . .venv/bin/activate
+
+.PHONY: reproduce smoke report test lint clean
+
+reproduce: .venv/workflow  ## measure and render everything (about ten minutes on two cores)
+	$(ACTIVATE) && snakemake --cores 1 all
+
+smoke: .venv/workflow  ## the same in under two minutes, with too few trials to conclude from
+	$(ACTIVATE) && snakemake --cores 1 all --configfile config/smoke.yaml
+
+report: .venv/workflow  ## figures/ablation_report.pdf; needs pdflatex
+	$(ACTIVATE) && snakemake --cores 1 report_pdf
+
+test: .venv/test  ## the whole test suite
+	$(ACTIVATE) && python -m pytest
+
+lint: .venv/test  ## formatting, style, types and the workflow's own linter
+	$(ACTIVATE) && ruff check . && ruff format --check . && mypy && snakefmt --check Snakefile workflow/rules && snakemake --lint
+
+.venv/workflow: envs/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(ACTIVATE) && pip install --quiet -r envs/requirements.txt && pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv/test: .venv/workflow envs/requirements-test.txt
+	$(ACTIVATE) && pip install --quiet -r envs/requirements-test.txt
+	touch $@
+
+clean:  ## remove the environment; results stay
+	rm -rf .venv

@@ -1,0 +1,27 @@
+# From trials to one result for each study.
+
+
+for study in STUDIES:
+
+    rule:
+        name:
+            f"aggregate_{study}"
+        input:
+            trials=trials_of(study),
+            sources=sources_of("ablations.analysis.aggregate", f"ablations.analysis.{study}"),
+            schemas=["workflow/schemas/trial_record.schema.json", "workflow/schemas/aggregated.schema.json"],
+        output:
+            ABLATIONS[study],
+        log:
+            f"{LOGS}/aggregate/{study}.log",
+        conda:
+            "../../envs/environment.yaml"
+        params:
+            study=study,
+        shell:
+            "python -m ablations aggregate --study {params.study} --output {output} {input.trials} 2> >(tee {log} >&2)"
+
+
+rule aggregate_all:
+    input:
+        list(ABLATIONS.values()),

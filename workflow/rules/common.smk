@@ -1,0 +1,50 @@
+# What the rules share: the validated configuration, the tier's folders, and the sources that each result depends on.
+import json
+
+from ablations.errors import SettingsError
+from ablations.measurement.sources import module_sources, study_sources
+from ablations.rendering.names import BESIDE_RESULTS, FIGURE_STUDIES, TABLE_NAMES
+from ablations.settings import STUDIES, VARIANTS, output_dir, trial_count, trial_settings, validate_config
+
+try:
+    CONFIG = validate_config(config)
+except SettingsError as error:
+    raise WorkflowError(f"Configuration: {error}")
+
+# Jobs that run in an environment of their own find the package by its path.
+shell.prefix("set -euo pipefail; export PYTHONPATH=workflow/src; ")
+
+RESULTS = output_dir("results", CONFIG.tier)
+FIGURES = output_dir("figures", CONFIG.tier)
+LOGS = output_dir("logs", CONFIG.tier)
+ABLATIONS = {study: f"{RESULTS}/ablation_{number}.json" for number, study in enumerate(STUDIES, start=1)}
+
+
+wildcard_constraints:
+    study="|".join(STUDIES),
+    variant="[a-z_]+",
+    trial=r"\d+",
+
+
+def sources_of(*modules):
+    """Return the package files that these modules depend on, relative to the repository."""
+    return [relative(path) for path in module_sources(*modules)]
+
+
+def relative(path):
+    """Return a package file's path relative to the repository, where Snakemake runs."""
+    return os.path.relpath(path, workflow.basedir)
+
+
+def trials_of(study):
+    """Return the trial records that one study aggregates."""
+    return [
+        f"{RESULTS}/trials/{study}/{variant}/trial_{trial}.json"
+        for variant in VARIANTS[study]
+        for trial in range(trial_count(CONFIG, study))
+    ]
+
+
+def figure_path(name):
+    """Return a figure's path without its suffix."""
+    return f"{RESULTS if name in BESIDE_RESULTS else FIGURES}/{name}"

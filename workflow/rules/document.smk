@@ -1,0 +1,40 @@
+# The LaTeX document with all tables and figures, and its PDF where LaTeX is installed.
+
+
+rule document:
+    input:
+        results=list(ABLATIONS.values()),
+        template="workflow/templates/ablation_summary.tex.j2",
+        sources=sources_of("ablations.rendering.document"),
+    output:
+        f"{FIGURES}/ablation_summary.tex",
+    log:
+        f"{LOGS}/document/document.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        results_dir=lambda wildcards, input: os.path.dirname(input.results[0]),
+    shell:
+        "python -m ablations document --inputs {input.results} --results-dir {params.results_dir} --output {output}"
+        " 2> >(tee {log} >&2)"
+
+
+# The document and the 2x2 figure share a name, so the PDF is made under another.
+rule report_pdf:
+    input:
+        document=rules.document.output,
+        tables=rules.tables_all.input,
+        figures=rules.figures_all.input,
+    output:
+        f"{FIGURES}/ablation_report.pdf",
+    log:
+        f"{LOGS}/document/report_pdf.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
+        job=lambda wildcards, output: os.path.splitext(os.path.basename(output[0]))[0],
+    shell:
+        "command -v pdflatex > {log} || {{ echo 'error: pdflatex is not installed; install a TeX distribution' >&2; exit 1; }};"
+        " for pass in 1 2; do pdflatex -interaction=nonstopmode -halt-on-error -output-directory={params.folder}"
+        " -jobname={params.job} {input.document} >> {log} 2>&1; done"

@@ -1,0 +1,21 @@
+# Measuring: one process for each trial.
+
+
+rule trial:
+    input:
+        lambda wildcards: [relative(path) for path in study_sources(wildcards.study)],
+    output:
+        f"{RESULTS}/trials/{{study}}/{{variant}}/trial_{{trial}}.json",
+    log:
+        f"{LOGS}/trials/{{study}}/{{variant}}/trial_{{trial}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    # All cores, so that nothing else of this workflow runs beside it; a lock keeps out other workflows.
+    threads: lambda wildcards: workflow.cores or 1
+    params:
+        settings=lambda wildcards: json.dumps(trial_settings(CONFIG, wildcards.study), sort_keys=True),
+    message:
+        "measuring {wildcards.study}/{wildcards.variant}, trial {wildcards.trial}"
+    shell:
+        "python -m ablations trial --study {wildcards.study} --variant {wildcards.variant} --trial {wildcards.trial}"
+        " --settings {params.settings:q} --output {output} 2> >(tee {log} >&2)"

@@ -1,0 +1,1 @@
+"""From aggregated results to tables, macros, figures and the document."""

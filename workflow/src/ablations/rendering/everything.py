@@ -1,0 +1,49 @@
+"""Everything that is rendered from one folder of results, without a workflow engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ablations.errors import RecordError
+from ablations.rendering.document import render_document
+from ablations.rendering.figures import render_figure
+from ablations.rendering.macros import render_macros
+from ablations.rendering.names import BESIDE_RESULTS, FIGURE_STUDIES, TABLE_NAMES
+from ablations.rendering.tables import render_table
+from ablations.settings import STUDIES
+
+
+def result_paths(results_dir: Path) -> dict[str, Path]:
+    """Return where each study's result lies."""
+    return {study: results_dir / f"ablation_{number}.json" for number, study in enumerate(STUDIES, start=1)}
+
+
+def render_everything(results_dir: Path, figures_dir: Path) -> Iterator[Path]:
+    """Render what the results that exist allow, and yield each file as it is written; the document needs all of them.
+
+    Raises:
+        RecordError: no result, a damaged one, or a folder that cannot be written to.
+        AggregationError: results that do not belong together.
+    """
+    inputs = {study: path for study, path in result_paths(results_dir).items() if path.exists()}
+    if not inputs:
+        raise RecordError(
+            f"Folder {results_dir} holds no ablation_1.json to ablation_4.json; measure first or pass --results-dir."
+        )
+    for study, path in inputs.items():
+        table = results_dir / f"{TABLE_NAMES[study]}.tex"
+        render_table(study, path, table)
+        yield table
+    macros = results_dir / "ablation_numbers.tex"
+    render_macros(list(inputs.values()), macros)
+    yield macros
+    for name, studies in FIGURE_STUDIES.items():
+        if set(studies) <= set(inputs):
+            output = (results_dir if name in BESIDE_RESULTS else figures_dir) / f"{name}.pdf"
+            render_figure(name, [inputs[study] for study in studies], output)
+            yield output
+    if len(inputs) == len(STUDIES):
+        document = figures_dir / "ablation_summary.tex"
+        render_document(list(inputs.values()), results_dir, document)
+        yield document

@@ -1,0 +1,56 @@
+"""LaTeX through Jinja: delimiters that LaTeX does not use, and errors for names that are not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+
+from ablations.rendering.formatting import Number, format_quantity
+from ablations.settings import repository_root
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
+def render_template(name: str, **values: Any) -> str:
+    """Render `workflow/templates/<name>`; a name that the template uses and `values` lacks is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(repository_root() / "workflow/templates"),
+        undefined=jinja2.StrictUndefined,
+        block_start_string=r"\BLOCK{",
+        block_end_string="}",
+        variable_start_string=r"\VAR{",
+        variable_end_string="}",
+        comment_start_string=r"\#{",
+        comment_end_string="}",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters["tex"] = escape
+    environment.filters["number"] = format_quantity
+    environment.filters["cell"] = _cell
+    return environment.get_template(name).render(**values)
+
+
+def escape(text: Any) -> str:
+    """Return text that LaTeX prints as it stands."""
+    return "".join(_SPECIAL.get(character, character) for character in str(text))
+
+
+def _cell(quantity: dict[str, Any] | None, unit: str | None = None) -> str:
+    """Return a table cell: value and interval without unit."""
+    number: Number = format_quantity(quantity, unit)
+    return number.value if quantity is None else rf"{number.value} {{\scriptsize {number.interval}}}"

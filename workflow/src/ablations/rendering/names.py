@@ -1,0 +1,25 @@
+"""What is rendered and from what, without importing what renders it: the workflow reads this at every parse."""
+
+from __future__ import annotations
+
+# The file of each study's table, without its suffix; its template has the same name.
+TABLE_NAMES = {
+    "os_tax": "ablation_os_tax_table",
+    "session_arena": "ablation_arena_table",
+    "plan_cache": "ablation_cache_table",
+    "semantic_signals": "ablation_signals_table",
+}
+
+# The studies whose results each figure shows.
+FIGURE_STUDIES = {
+    "ablation_1_os_tax": ("os_tax",),
+    "ablation_2_arena_latency": ("session_arena",),
+    "ablation_3_plan_cache": ("plan_cache",),
+    "ablation_4_semantic_signals": ("semantic_signals",),
+    "ablation_cache_histogram": ("plan_cache",),
+    "ablation_signals_cliff": ("semantic_signals",),
+    "ablation_summary": ("os_tax", "session_arena", "plan_cache", "semantic_signals"),
+}
+
+# Figures that lie beside the results instead of among the figures.
+BESIDE_RESULTS = ("ablation_cache_histogram", "ablation_signals_cliff")

@@ -1,0 +1,71 @@
+"""The look of figures: widths, colours that survive colour blindness and grey print, and reproducible files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ablations.records import replacing
+
+COLUMN_WIDTH_IN = 3.33
+FULL_WIDTH_IN = 7.0
+
+# What would make equal figures differ from run to run.
+_NO_PDF_DATES = {"CreationDate": None, "Creator": None, "Producer": None}
+_NO_PNG_SOFTWARE = {"Software": None}
+
+# Okabe and Ito's palette; https://jfly.uni-koeln.de/color/
+_GREY, _BLUE, _ORANGE, _GREEN, _VERMILLION, _SKY = "#8c8c8c", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
+
+# One look for each thing wherever it appears: colour, hatch, marker.
+LOOKS: dict[str, tuple[str, str, str]] = {
+    "native": (_GREY, "", "s"),
+    "warm": (_BLUE, "//", "o"),
+    "cold": (_ORANGE, "..", "^"),
+    "cache_off": (_VERMILLION, "xx", "D"),
+    "serialize": (_SKY, "", "o"),
+    "dispatch": (_ORANGE, "//", "o"),
+    "compute": (_GREY, "", "o"),
+    "result": (_GREEN, "..", "o"),
+    "proactive": (_BLUE, "//", "o"),
+    "reactive": (_ORANGE, "..", "^"),
+    "none": (_GREY, "", "s"),
+}
+
+
+def new_figure(width_in: float, height_in: float, **subplots: Any) -> tuple[Figure, Any]:
+    """Return a figure in the paper's style and its axes."""
+    mpl.rcParams.update(mpl.rcParamsDefault)
+    mpl.use("Agg")
+    mpl.style.use(Path(__file__).with_name("paper.mplstyle"))
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(width_in, height_in), **subplots)
+    return figure, axes
+
+
+def label_panel(axes: Axes, letter: str) -> None:
+    """Put a panel's letter at the upper left of its title."""
+    title = axes.get_title()
+    axes.set_title("")
+    axes.set_title(f"({letter}) {title}", loc="left")
+
+
+def save(figure: Figure, output: Path) -> None:
+    """Write the PDF and, beside it, the PNG; equal figures give equal bytes.
+
+    Raises:
+        RecordError: the folder cannot be written to.
+    """
+    from matplotlib import pyplot
+
+    try:
+        for path, metadata in ((output, _NO_PDF_DATES), (output.with_suffix(".png"), _NO_PNG_SOFTWARE)):
+            with replacing(path) as temporary:
+                figure.savefig(temporary, metadata=metadata)
+    finally:
+        pyplot.close(figure)

@@ -1,0 +1,29 @@
+"""The LaTeX table of each study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ablations.analysis.aggregate import read_aggregated
+from ablations.errors import AggregationError
+from ablations.records import write_text
+from ablations.rendering.latex import render_template
+from ablations.rendering.names import TABLE_NAMES
+
+
+def render_table(study: str, aggregated: Path, output: Path) -> None:
+    """Render one study's table.
+
+    Raises:
+        AggregationError: the result is of another study.
+        RecordError: an input that cannot be used, or an output that cannot be written.
+    """
+    result = read_aggregated(aggregated)
+    if result["study"] != study:
+        raise AggregationError(f"Result {aggregated} is of study {result['study']}, not {study}; pass the other file.")
+    write_text(
+        output,
+        render_template(
+            f"{TABLE_NAMES[study]}.tex.j2", result=result, q=result["quantities"], study=result["settings"]["study"]
+        ),
+    )
