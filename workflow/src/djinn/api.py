@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,7 +39,8 @@ def init(address: str | None = None, *, config: Config | None = None) -> None:
     """
     global _installed
     config = Config.from_environment() if config is None else config
-    client = runtime.start(address, config)
+    with _warming_up():
+        client = runtime.start(address, config)
     if not _installed:
         backend.register()
         attachment.install()
@@ -44,7 +48,17 @@ def init(address: str | None = None, *, config: Config | None = None) -> None:
         _installed = True
     plan_cache.configure(config.plan_cache_entries, enabled=config.plan_cache_enabled)
     client.request(m.Seed(seed=torch.initial_seed() & (2**63 - 1)))
-    warm_up(client.device_type)
+
+
+@contextmanager
+def _warming_up() -> Iterator[None]:
+    """Import and exercise what simulations need while the server starts: seconds of work that need not wait for it."""
+    thread = threading.Thread(target=warm_up, args=("cpu",), name="djinn-warm-up")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def shutdown() -> None:

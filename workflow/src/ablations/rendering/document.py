@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ablations.analysis.aggregate import read_studies
+from ablations.analysis.reading import read_studies
 from ablations.errors import AggregationError
 from ablations.records import write_text
 from ablations.rendering.latex import render_template

@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from ablations.analysis.aggregate import read_studies
+from ablations.analysis.reading import read_studies
 from ablations.errors import AggregationError, SettingsError
 from ablations.rendering.names import FIGURE_STUDIES
 from ablations.rendering.panels import os_tax, plan_cache, semantic_signals, session_arena

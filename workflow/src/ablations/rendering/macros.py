@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ablations.analysis.aggregate import read_studies
+from ablations.analysis.reading import read_studies
 from ablations.records import write_text
 from ablations.rendering.formatting import format_quantity
 

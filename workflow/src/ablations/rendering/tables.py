@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ablations.analysis.aggregate import read_aggregated
+from ablations.analysis.reading import read_aggregated
 from ablations.errors import AggregationError
 from ablations.records import write_text
 from ablations.rendering.latex import render_template
