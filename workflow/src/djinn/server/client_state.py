@@ -24,3 +24,7 @@ class ClientState:
     def qualified(self, session_id: str) -> str:
         """Return the server-wide name of a session, so that clients cannot name each other's."""
         return f"{session_id}@{self.token[:8]}"
+
+    def unqualified(self, text: str) -> str:
+        """Return a text in which this client's sessions have the names that the client gave them."""
+        return text.replace(f"@{self.token[:8]}", "")

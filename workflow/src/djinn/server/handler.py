@@ -48,7 +48,7 @@ class Handler:
             reply = self._methods[type(request)](request, payload)
             return reply if isinstance(reply, tuple) else (reply, b"")
         except Exception as error:  # the peer gets every error; the server lives on
-            return m.Failed(error=type(error).__name__, message=str(error)), b""
+            return m.Failed(error=type(error).__name__, message=self._client.unqualified(str(error))), b""
 
     def _settle_tensors(self, request: m.Request) -> None:
         for tensor_id in request.frees:

@@ -1,0 +1,34 @@
+"""Small helpers of the tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+import pytest
+import torch
+
+DEVICE = "remote_accelerator:0"
+
+
+def as_host(result: Any) -> list[torch.Tensor]:
+    """Return every tensor of a result on the host, in order."""
+    if isinstance(result, torch.Tensor):
+        return [result.cpu()]
+    return [tensor for item in result for tensor in as_host(item)]
+
+
+def on(device: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy on a device."""
+    return tensor.to(device) if device != "cpu" else tensor.clone()
+
+
+def require_tool(name: str) -> str:
+    """Return a program's path; skip without it, except in CI, which installs it."""
+    path = shutil.which(name)
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{name} is missing although CI installs it")
+        pytest.skip(f"{name} is not installed")
+    return path

@@ -1,0 +1,152 @@
+"""Tables, macros, figures and the document from real results."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import jinja2
+import pypdf
+import pytest
+
+from ablations.errors import AggregationError, RecordError, SettingsError
+from ablations.rendering.everything import render_everything, result_paths
+from ablations.rendering.figures import LAYOUTS, render_figure
+from ablations.rendering.latex import render_template
+from ablations.rendering.names import FIGURE_STUDIES, TABLE_NAMES
+from support import require_tool
+
+COLUMN_IN, FULL_IN = 3.33, 7.0
+
+
+@pytest.fixture(scope="module")
+def rendered(tiny_results: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders of results and figures with everything rendered."""
+    folder = tmp_path_factory.mktemp("rendered")
+    shutil.copytree(tiny_results, folder / "results")
+    files = list(render_everything(folder / "results", folder / "figures"))
+    assert all(path.stat().st_size for path in files)
+    return folder / "results", folder / "figures"
+
+
+def test_everything_that_the_study_names_is_there(rendered: tuple[Path, Path]) -> None:
+    """Names are part of the specification."""
+    results, figures = rendered
+    assert {path.name for path in results.iterdir()} == {
+        *(f"ablation_{number}.json" for number in range(1, 5)),
+        *(f"ablation_{name}_table.tex" for name in ("os_tax", "arena", "cache", "signals")),
+        "ablation_numbers.tex",
+        *(f"ablation_{name}.{kind}" for name in ("cache_histogram", "signals_cliff") for kind in ("pdf", "png")),
+    }
+    names = ("1_os_tax", "2_arena_latency", "3_plan_cache", "4_semantic_signals", "summary")
+    assert {path.name for path in figures.iterdir()} == {
+        "ablation_summary.tex",
+        *(f"ablation_{name}.{kind}" for name in names for kind in ("pdf", "png")),
+    }
+
+
+def test_names_and_layouts_agree() -> None:
+    """Every figure that the workflow knows can be drawn, and no other."""
+    assert set(LAYOUTS) == set(FIGURE_STUDIES)
+
+
+def test_figures_fit_a_column_or_a_page_and_embed_truetype(rendered: tuple[Path, Path]) -> None:
+    """Widths of a two-column paper; no Type 3 fonts."""
+    for path in [*rendered[0].glob("*.pdf"), *rendered[1].glob("*.pdf")]:
+        page = pypdf.PdfReader(path).pages[0]
+        assert float(page.mediabox.width) / 72 in (pytest.approx(COLUMN_IN, abs=0.01), pytest.approx(FULL_IN, abs=0.01))
+        fonts = page["/Resources"]["/Font"].values()
+        assert fonts
+        for font in fonts:
+            kinds = [inner.get_object()["/Subtype"] for inner in font.get_object().get("/DescendantFonts", [font])]
+            assert set(kinds) <= {"/CIDFontType2", "/TrueType"}
+
+
+def test_rendering_again_gives_the_same_bytes(rendered: tuple[Path, Path], tmp_path: Path) -> None:
+    """PDF, PNG and LaTeX alike."""
+    results, figures = rendered
+    shutil.copytree(results, tmp_path / "results")
+    list(render_everything(tmp_path / "results", tmp_path / "figures"))
+    for folder, again in ((results, tmp_path / "results"), (figures, tmp_path / "figures")):
+        for path in folder.iterdir():
+            assert (again / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_figure_shows_its_data(tiny_results: Path, tmp_path: Path) -> None:
+    """Other numbers give another picture: nothing is drawn that was not measured."""
+    source = tiny_results / "ablation_3.json"
+    render_figure("ablation_3_plan_cache", [source], tmp_path / "a.pdf")
+    result = json.loads(source.read_text())
+    for quantity in result["quantities"].values():
+        for name in ("value", "low", "high"):
+            quantity[name] *= 3.7
+    (tmp_path / "other.json").write_text(json.dumps(result))
+    render_figure("ablation_3_plan_cache", [tmp_path / "other.json"], tmp_path / "b.pdf")
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+def test_an_unknown_figure_is_named(tiny_results: Path, tmp_path: Path) -> None:
+    """With the closest one that exists."""
+    with pytest.raises(SettingsError, match="did you mean ablation_summary"):
+        render_figure("ablation_sumary", [tiny_results / "ablation_1.json"], tmp_path / "x.pdf")
+
+
+def test_a_figure_needs_its_studies(tiny_results: Path, tmp_path: Path) -> None:
+    """No panel stays empty."""
+    with pytest.raises(AggregationError, match="needs results of session_arena, plan_cache, semantic_signals"):
+        render_figure("ablation_summary", [tiny_results / "ablation_1.json"], tmp_path / "x.pdf")
+
+
+def test_without_results_nothing_is_rendered(tmp_path: Path) -> None:
+    """One sentence instead of empty files."""
+    with pytest.raises(RecordError, match="measure first or pass --results-dir"):
+        list(render_everything(tmp_path, tmp_path))
+
+
+def test_some_results_are_rendered_without_the_others(tiny_results: Path, tmp_path: Path) -> None:
+    """A skipped ablation leaves the others' tables and figures."""
+    shutil.copy(result_paths(tiny_results)["plan_cache"], tmp_path / "ablation_3.json")
+    names = {path.name for path in render_everything(tmp_path, tmp_path / "figures")}
+    assert {"ablation_cache_table.tex", "ablation_3_plan_cache.pdf", "ablation_cache_histogram.pdf"} <= names
+    assert "ablation_summary.pdf" not in names
+
+
+def test_templates_hold_no_measured_number(root: Path) -> None:
+    """A number with a unit in a template would be typed by hand."""
+    typed = re.compile(r"\d+(\.\d+)?\s*(\\,)?\s*(ms|us|\\mu|\\%|\\times|agents|GB|MB)(?![a-z])")
+    for template in (root / "workflow/templates").iterdir():
+        for line in template.read_text().splitlines():
+            literal = re.sub(r"\\(VAR|BLOCK)\{.*?\}(?=\W|$)", "", line)
+            assert not typed.search(literal.replace(r"$1{\times}1$", "")), f"{template.name}: {line}"
+
+
+def test_a_name_that_a_template_lacks_is_an_error() -> None:
+    """Nothing is rendered as an empty string."""
+    with pytest.raises(jinja2.UndefinedError):
+        render_template(f"{TABLE_NAMES['os_tax']}.tex.j2", result={}, q={}, study={})
+
+
+def test_the_document_compiles(rendered: tuple[Path, Path]) -> None:
+    """With plain pdflatex, every number from a macro, every table and figure included."""
+    pdflatex = require_tool("pdflatex")
+    results, figures = rendered
+    for _ in range(2):
+        finished = subprocess.run(
+            [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "-jobname=report", "ablation_summary.tex"],
+            cwd=figures,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stdout[-2000:]
+    assert "undefined" not in finished.stdout
+    text = " ".join(page.extract_text() for page in pypdf.PdfReader(figures / "report.pdf").pages)
+    for caption in ("OS tax", "Session arenas", "Plan cache", "Semantic signals", "Environment"):
+        assert caption in text
+    reserve = json.loads((results / "ablation_2.json").read_text())["quantities"]["reserve"]
+    assert reserve["num_invocations"] == 1
+    for path in figures.glob("report.*"):
+        path.unlink()

@@ -1,0 +1,110 @@
+"""Trials as they are run: real processes, real measurements, honest records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations.records import read_record
+from ablations.settings import VARIANTS, load_config, trial_settings
+
+
+def _samples(paths: list[Path], variant: str) -> dict[str, Any]:
+    return next(read_record(path).samples for path in paths if path.parent.name == variant)
+
+
+def test_every_check_is_recorded_as_passed(tiny_trials: dict[str, list[Path]]) -> None:
+    """Bit-exactness and cache proofs are part of the record."""
+    for study, paths in tiny_trials.items():
+        assert [path.parent.name for path in paths] == list(VARIANTS[study])
+        for path in paths:
+            assert read_record(path).checks
+    assert "bit_exact" in read_record(tiny_trials["os_tax"][0]).checks
+
+
+def test_the_breakdown_adds_up(tiny_trials: dict[str, list[Path]]) -> None:
+    """Within 5 % of each measured call, warm and cold."""
+    for path in tiny_trials["os_tax"]:
+        samples = read_record(path).samples
+        for arm in ("warm", "cold"):
+            parts = samples[f"{arm}_breakdown_us"]
+            for number, total_us in enumerate(samples[f"djinn_{arm}_us"]):
+                sum_us = sum(parts[part][number] for part in ("serialize", "dispatch", "compute", "result"))
+                assert sum_us == pytest.approx(total_us, rel=0.05)
+
+
+def test_cold_calls_contain_their_simulation(tiny_trials: dict[str, list[Path]]) -> None:
+    """A cold call cannot be quicker than what it is said to consist of."""
+    samples = _samples(tiny_trials["os_tax"], "full_forward")
+    simulated = samples["cold_breakdown_us"]["simulate"]
+    assert all(total > part > 0 for total, part in zip(samples["djinn_cold_us"], simulated, strict=True))
+
+
+def test_every_arena_is_reserved_and_released(tiny_trials: dict[str, list[Path]]) -> None:
+    """All sessions are live at once; none was skipped."""
+    samples = _samples(tiny_trials["session_arena"], "arenas")
+    assert [entry["num_live"] for entry in samples["reserve"]] == list(range(40))
+    assert len(samples["release"]) == 40
+    assert {entry["size_mb"]: entry["sessions"] for entry in samples["density"]} == {1: 16, 2: 8}
+
+
+def test_tokens_of_every_arm_are_there(tiny_trials: dict[str, list[Path]]) -> None:
+    """One cold token a sequence; dispatch is zero natively and below the token elsewhere."""
+    tokens = _samples(tiny_trials["plan_cache"], "decode")["tokens"]
+    counts = {arm: sum(token["arm"] == arm for token in tokens) for arm in ("cold", "warm", "cache_off", "native")}
+    assert counts == {"cold": 2, "warm": 6, "cache_off": 4, "native": 8}
+    for token in tokens:
+        assert token["dispatch_us"] == 0 if token["arm"].startswith("native") else 0 < token["dispatch_us"]
+        assert token["dispatch_us"] < token["token_us"]
+
+
+def test_modes_differ_by_policy_alone(tiny_trials: dict[str, list[Path]]) -> None:
+    """Only the proactive mode got signals, and without eviction there is none."""
+    seeds = {read_record(path).seed for path in tiny_trials["semantic_signals"]}
+    assert len(seeds) == 1
+    totals = {
+        mode: {
+            name: sum(probe[name] for probe in _samples(tiny_trials["semantic_signals"], mode)["probes"])
+            for name in ("signals", "evictions", "restores")
+        }
+        for mode in VARIANTS["semantic_signals"]
+    }
+    assert totals["proactive"]["signals"] > 0
+    assert totals["reactive"]["signals"] == totals["none"]["signals"] == 0
+    assert totals["reactive"]["evictions"] > 0
+    assert totals["none"] == {"signals": 0, "evictions": 0, "restores": 0}
+
+
+def test_running_out_of_memory_is_a_datum(tiny_trials: dict[str, list[Path]]) -> None:
+    """Without eviction the device holds its slots and no more; the trial does not crash."""
+    samples = _samples(tiny_trials["semantic_signals"], "none")
+    slots = load_config().studies.semantic_signals.slots
+    failed = [probe for probe in samples["probes"] if probe["num_agents"] > slots]
+    assert failed
+    assert all(probe["outcome"] == "out_of_memory" and probe["oom_agents"] > 0 for probe in failed)
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        ({"device": "cuda"}, {}, "Setting device is 'cuda', but torch finds no CUDA device"),
+        ({}, {"--variant": "nonsense"}, "Study session_arena has no variant 'nonsense'; choose one of arenas"),
+        ({}, {"--trial": "-1"}, "Trial -1 does not exist"),
+        ({"studies": 3}, {}, "do not fit"),
+    ],
+)
+def test_a_trial_that_cannot_be_run_says_why(
+    run_cli: Any, tmp_path: Path, change: dict[str, Any], arguments: dict[str, str], message: str
+) -> None:
+    """One sentence, status 2, no file."""
+    settings = trial_settings(load_config(), "session_arena") | change
+    flags = {"--study": "session_arena", "--variant": "arenas", "--trial": "0"} | arguments
+    flags |= {"--settings": json.dumps(settings), "--output": str(tmp_path / "out.json")}
+    finished = run_cli("-m", "ablations", "trial", *[word for pair in flags.items() for word in pair])
+    assert finished.returncode == 2
+    assert message in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,96 @@
+"""Result files are complete or absent, and anything else is refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ablations.errors import RecordError
+from ablations.records import read_record, read_result, replacing, require_writable, write_json, write_record
+
+
+def test_a_record_survives_the_disk(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:
+    """What was written is what is read, byte for byte."""
+    for path in (paths[0] for paths in tiny_trials.values()):
+        copy = tmp_path / "copy.json"
+        write_record(copy, read_record(path))
+        assert copy.read_bytes() == path.read_bytes()
+
+
+def test_a_missing_file_says_what_makes_it(tmp_path: Path) -> None:
+    """Not a traceback."""
+    with pytest.raises(RecordError, match=r"absent.json does not exist; run the rule or script"):
+        read_record(tmp_path / "absent.json")
+
+
+def test_a_truncated_file_is_refused(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:
+    """A cut anywhere is noticed."""
+    whole = tiny_trials["plan_cache"][0].read_text()
+    path = tmp_path / "cut.json"
+    for length in (0, 1, len(whole) // 2, len(whole) - 3):
+        path.write_text(whole[:length])
+        with pytest.raises(RecordError, match=r"cut.json"):
+            read_record(path)
+
+
+@pytest.mark.parametrize(("version", "remedy"), [(99, "use the release that wrote it"), (0, "run its trial again")])
+def test_another_version_is_refused(
+    tiny_trials: dict[str, list[Path]], tmp_path: Path, version: int, remedy: str
+) -> None:
+    """Newer and older files have different remedies."""
+    content = json.loads(tiny_trials["plan_cache"][0].read_text()) | {"schema_version": version}
+    write_json(tmp_path / "other.json", content)
+    with pytest.raises(RecordError, match=remedy):
+        read_record(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record: record.pop("seed"),
+        lambda record: record.update(surprise=1),
+        lambda record: record["samples"].update(tokens=[]),
+        lambda record: record["samples"]["tokens"][0].update(token_us=-1.0),
+        lambda record: record["samples"]["tokens"][0].update(arm="tepid"),
+        lambda record: record["checks"].update(bit_exact=False),
+        lambda record: record.update(study="os_tax"),
+        lambda record: record["environment"].pop("machine_id"),
+    ],
+)
+def test_a_record_of_another_shape_is_refused(
+    tiny_trials: dict[str, list[Path]], tmp_path: Path, damage: object
+) -> None:
+    """The schema has no loose ends: missing, unknown, negative, unverified, of another study."""
+    record = json.loads(tiny_trials["plan_cache"][0].read_text())
+    damage(record)  # type: ignore[operator]
+    write_json(tmp_path / "damaged.json", record)
+    with pytest.raises(RecordError, match="damaged.json does not fit schema trial_record"):
+        read_record(tmp_path / "damaged.json")
+
+
+def test_a_trial_is_no_aggregate(tiny_trials: dict[str, list[Path]]) -> None:
+    """Kinds of results are told apart."""
+    with pytest.raises(RecordError, match="does not fit schema aggregated"):
+        read_result(tiny_trials["plan_cache"][0], "aggregated")
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
+    """Before measuring and when writing."""
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "results" / "x.json"
+    for attempt in (require_writable, lambda path: write_json(path, {})):
+        with pytest.raises(RecordError, match="cannot be written .*choose a writable output directory"):
+            attempt(target)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    """Readers never see half of a file."""
+    path = tmp_path / "result.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,94 @@
+"""The configuration is validated where it enters, with one sentence for each mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ablations.errors import SettingsError
+from ablations.settings import (
+    STUDIES,
+    generate_schema,
+    load_config,
+    output_dir,
+    settings_hash,
+    trial_settings,
+)
+
+
+def test_schema_file_is_what_the_types_say(root: Path) -> None:
+    """The committed schema is generated from the types; regenerate it when they change."""
+    written = json.loads((root / "workflow/schemas/config.schema.json").read_text())
+    assert written == generate_schema()
+
+
+@pytest.mark.parametrize("name", ["config/config.yaml", "config/smoke.yaml", "config/paper.yaml", "tests/tiny.yaml"])
+def test_every_shipped_configuration_is_valid(root: Path, name: str) -> None:
+    """And every tier has a name of its own."""
+    assert load_config(root / name).tier in {"laptop", "smoke", "paper", "tiny"}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ({"tiers": 1}, "key 'tiers' in the configuration is unknown; did you mean 'tier'"),
+        ({"studies": {"plan_cache": {"token": 3}}}, "'token' in studies.plan_cache is unknown; did you mean 'tokens'"),
+        ({"trials": {"os_tax": 0}}, "trials.os_tax is 0"),
+        ({"device": "tpu"}, "device is 'tpu'"),
+        ({"studies": {"session_arena": {"arena_sizes_mb": []}}}, "studies.session_arena.arena_sizes_mb is"),
+        ({"studies": {"plan_cache": {"tokens": 100_000}}}, "studies.plan_cache needs 100000 tokens, but model.context"),
+        ({"studies": {"semantic_signals": {"wait_min_s": 99.0}}}, "more than wait_max_s"),
+        ({"studies": {"semantic_signals": {"host_pool_mb": 1, "arena_mb": 2}}}, "less than one arena"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key_and_remedy(tmp_path: Path, overlay: dict[str, Any], message: str) -> None:
+    """Unknown keys and values out of range never pass silently."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(overlay))
+    with pytest.raises(SettingsError) as caught:
+        load_config(path)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(("content", "message"), [("tier: [", "is not YAML"), ("- 1", "holds no settings")])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    """With its name."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(SettingsError, match=message):
+        load_config(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    """With its name."""
+    with pytest.raises(SettingsError, match=r"absent.yaml cannot be read"):
+        load_config(tmp_path / "absent.yaml")
+
+
+def test_a_study_depends_on_its_own_settings_only() -> None:
+    """Another study's settings, and the number of trials, leave finished trials valid."""
+    before, after = (
+        load_config(overrides={"trials": {"os_tax": trials}, "studies": {"plan_cache": {"tokens": tokens}}})
+        for trials, tokens in ((6, 48), (9, 50))
+    )
+    hashes = {
+        study: [settings_hash(trial_settings(config, study)) for config in (before, after)] for study in STUDIES
+    }
+    assert [study for study, (one, two) in hashes.items() if one != two] == ["plan_cache"]
+
+
+def test_an_unknown_study_is_named() -> None:
+    """With the closest one that exists."""
+    with pytest.raises(SettingsError, match="'plan_cash' is unknown; did you mean plan_cache"):
+        trial_settings(load_config(), "plan_cash")
+
+
+def test_tiers_never_share_a_folder() -> None:
+    """The default tier owns the plain folders."""
+    assert output_dir("results", "laptop") == "results"
+    assert output_dir("results", "smoke") == "results/smoke"

@@ -1,0 +1,298 @@
+"""Module calls become plans that are exact, never stale, and never shared by different models."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import djinn
+from ablations.models import TransformerLayer, make_cache, make_model
+from ablations.settings import ModelShape
+from support import DEVICE
+
+pytestmark = pytest.mark.usefixtures("runtime")
+SHAPE = ModelShape(num_layers=2, d_model=32, num_heads=2, vocabulary=64, context=16)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache() -> None:
+    djinn.plan_cache.clear()
+
+
+def _pair(module: nn.Module) -> tuple[nn.Module, nn.Module]:
+    import copy
+
+    return module.eval(), copy.deepcopy(module).eval().to(DEVICE)
+
+
+def _calls(module: nn.Module, *args: Any) -> tuple[torch.Tensor, bool | None]:
+    with torch.no_grad():
+        result = module(*args)
+    timestamps = djinn.last_call()
+    assert timestamps is not None
+    assert timestamps.planned
+    return result.cpu(), timestamps.cache_hit
+
+
+def test_first_call_misses_and_later_calls_hit() -> None:
+    """Both give the native result bit for bit."""
+    native, remote = _pair(TransformerLayer(32, 2))
+    for expected_hit in (False, True, True):
+        x = torch.randn(1, 5, 32)
+        with torch.no_grad():
+            expected = native(x)
+        result, hit = _calls(remote, x.to(DEVICE))
+        assert hit is expected_hit
+        assert torch.equal(result, expected)
+
+
+def test_other_shapes_get_plans_of_their_own() -> None:
+    """A plan holds for one shape."""
+    native, remote = _pair(TransformerLayer(32, 2))
+    for num_tokens, expected_hit in ((3, False), (4, False), (3, True)):
+        x = torch.randn(1, num_tokens, 32)
+        result, hit = _calls(remote, x.to(DEVICE))
+        assert hit is expected_hit
+        with torch.no_grad():
+            assert torch.equal(result, native(x))
+
+
+def test_decoding_with_a_cache_in_a_session() -> None:
+    """One plan serves every token, and the cache in the session's arena is updated in place."""
+    native, remote = make_model(SHAPE, seed=1), make_model(SHAPE, seed=1).to(DEVICE)
+    with torch.no_grad(), djinn.session():
+        cache, remote_cache = make_cache(SHAPE, device="cpu"), make_cache(SHAPE, device=DEVICE)
+        for number in range(6):
+            token, position = torch.tensor([[number * 7 % 64]]), torch.tensor([number])
+            expected = native(token, position, cache)
+            assert torch.equal(remote(token.to(DEVICE), position.to(DEVICE), remote_cache).cpu(), expected)
+            timestamps = djinn.last_call()
+            assert timestamps is not None
+            assert timestamps.cache_hit is (number > 0)
+        for (key, value), (remote_key, remote_value) in zip(cache, remote_cache, strict=True):
+            assert torch.equal(remote_key.cpu(), key)
+            assert torch.equal(remote_value.cpu(), value)
+
+
+def test_sessions_share_plans() -> None:
+    """Where a session's arena lies is no part of a plan's key."""
+    remote = make_model(SHAPE, seed=1).to(DEVICE)
+    hits = []
+    with torch.no_grad():
+        for _ in range(3):
+            with djinn.session() as outer, djinn.session():
+                assert outer.arena_bytes
+                cache = make_cache(SHAPE, device=DEVICE)
+                remote(torch.tensor([[1]]).to(DEVICE), torch.tensor([0]).to(DEVICE), cache)
+                timestamps = djinn.last_call()
+                assert timestamps is not None
+                hits.append(timestamps.cache_hit)
+    assert hits == [False, True, True]
+
+
+def test_a_result_that_is_kept_is_not_overwritten() -> None:
+    """Later calls of the same plan leave earlier results alone."""
+    _, remote = _pair(nn.Linear(4, 4))
+    with torch.no_grad():
+        kept = remote(torch.ones(1, 4, device=DEVICE))
+        before = kept.cpu()
+        for _ in range(3):
+            remote(torch.zeros(1, 4, device=DEVICE))
+    assert torch.equal(kept.cpu(), before)
+
+
+def test_weights_changed_in_place_are_seen() -> None:
+    """No plan holds a copy of a weight."""
+    native, remote = _pair(nn.Linear(4, 4))
+    x = torch.randn(2, 4)
+    _calls(remote, x.to(DEVICE))
+    with torch.no_grad():
+        native.weight.mul_(2)
+        remote.weight.mul_(2)
+        assert torch.equal(_calls(remote, x.to(DEVICE))[0], native(x))
+
+
+def test_two_models_never_share_a_plan() -> None:
+    """Equal architectures, different weights."""
+    native_a, remote_a = _pair(nn.Linear(4, 4))
+    native_b, remote_b = _pair(nn.Linear(4, 4))
+    x = torch.randn(2, 4)
+    with torch.no_grad():
+        for _ in range(2):
+            assert torch.equal(_calls(remote_a, x.to(DEVICE))[0], native_a(x))
+            assert torch.equal(_calls(remote_b, x.to(DEVICE))[0], native_b(x))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.train(),
+        lambda m: setattr(m, "0", nn.Linear(4, 4, bias=False).requires_grad_(False).to(m[0].weight.device)),
+        lambda m: setattr(m[1], "negative_slope", 0.5),
+        lambda m: m.append(nn.Tanh()),
+        lambda m: setattr(m[0], "bias", None),
+    ],
+    ids=["train", "replaced", "attribute", "appended", "parameter removed"],
+)
+def test_a_changed_module_gets_a_new_plan(change: Any) -> None:
+    """Never a stale plan, whatever was changed."""
+    torch.manual_seed(0)
+    _, remote = _pair(nn.Sequential(nn.Linear(4, 4), nn.LeakyReLU(), nn.Dropout(0.5)))
+    x = torch.randn(2, 4).to(DEVICE)
+    _calls(remote, x)
+    assert _calls(remote, x)[1] is True
+    change(remote)
+    assert _calls(remote, x)[1] is False
+
+
+def test_dropout_in_training_draws_anew_at_each_call() -> None:
+    """A plan replays operations, not results."""
+    remote = nn.Dropout(0.5).train()
+    module = nn.Sequential(nn.Linear(64, 64), remote).to(DEVICE).train()
+    x = torch.ones(1, 64, device=DEVICE)
+    assert not torch.equal(_calls(module, x)[0], _calls(module, x)[0])
+
+
+def test_batch_norm_updates_its_buffers() -> None:
+    """Buffers changed by the call are changed on the device."""
+    native, remote = _pair(nn.BatchNorm1d(3))
+    native.train()
+    remote.train()
+    with torch.no_grad():
+        for _ in range(3):
+            x = torch.randn(5, 3)
+            assert torch.equal(remote(x.to(DEVICE)).cpu(), native(x))
+    assert torch.equal(remote.running_mean.cpu(), native.running_mean)
+    assert remote.num_batches_tracked.item() == 3
+
+
+@dataclass
+class Pair:
+    """A structured argument and result."""
+
+    left: torch.Tensor
+    right: torch.Tensor | None
+
+
+class Nested(nn.Module):
+    """Takes and returns containers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, pair: Pair, *, scale: float = 1.0, extra: dict[str, torch.Tensor] | None = None) -> Any:
+        """Return a nested structure."""
+        left = self.linear(pair.left) * scale
+        return {"left": (left, None), "extra": [value + left for value in (extra or {}).values()], "scale": scale}
+
+
+def test_nested_arguments_and_results() -> None:
+    """Tuples, lists, dictionaries, dataclasses, keywords and None go in and come out."""
+    native, remote = _pair(Nested())
+    x, y = torch.randn(2, 3), torch.randn(2, 3)
+    with torch.no_grad():
+        for scale in (1.0, 2.0, 2.0):
+            expected = native(Pair(x, None), scale=scale, extra={"y": y})
+            actual = remote(Pair(x.to(DEVICE), None), scale=scale, extra={"y": y.to(DEVICE)})
+            assert actual["scale"] == scale
+            assert actual["left"][1] is None
+            assert torch.equal(actual["left"][0].cpu(), expected["left"][0])
+            assert torch.equal(actual["extra"][0].cpu(), expected["extra"][0])
+
+
+def test_tied_weights_stay_tied() -> None:
+    """One tensor under two names is one weight."""
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    model[1].weight = model[0].weight
+    native, remote = _pair(model)
+    assert remote[0].weight is remote[1].weight
+    x = torch.randn(2, 4)
+    with torch.no_grad():
+        remote[0].weight.add_(1)
+        native[0].weight.add_(1)
+        assert torch.equal(_calls(remote, x.to(DEVICE))[0], native(x))
+
+
+def test_what_cannot_be_planned_runs_singly_and_says_why() -> None:
+    """Autograd, hooks and data-dependent control flow keep their meaning; `stats` names the reason."""
+
+    class Branching(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) if x.sum() > 0 else -x
+
+    native, remote = _pair(Branching(3, 3))
+    with torch.no_grad():
+        for x in (torch.ones(1, 3), -torch.ones(1, 3)):
+            assert torch.equal(remote(x.to(DEVICE)).cpu(), native(x))
+    native, remote = _pair(nn.Linear(3, 3))
+    remote(torch.ones(1, 3, device=DEVICE)).sum().backward()
+    native(torch.ones(1, 3)).sum().backward()
+    assert torch.equal(remote.weight.grad.cpu(), native.weight.grad)
+    seen = []
+    remote.register_forward_hook(lambda *_: seen.append(1))
+    with torch.no_grad():
+        remote(torch.ones(1, 3, device=DEVICE))
+    assert seen == [1]
+    reasons = " ".join(djinn.stats()["fallbacks"])
+    assert "autograd" in reasons
+    assert "hooks" in reasons
+
+
+def test_cache_off_plans_every_call() -> None:
+    """The switch of ablation 3: still exact, never found, nothing left on the server."""
+    native, remote = _pair(nn.Linear(4, 4))
+    x = torch.randn(2, 4)
+    before = djinn.stats()["plan_cache"]["bypassed"]
+    djinn.plan_cache.enabled = False
+    try:
+        for _ in range(3):
+            result, hit = _calls(remote, x.to(DEVICE))
+            assert hit is None
+            with torch.no_grad():
+                assert torch.equal(result, native(x))
+    finally:
+        djinn.plan_cache.enabled = True
+    stats = djinn.stats()
+    assert stats["plan_cache"]["bypassed"] - before == 3
+    assert stats["client"]["num_plans"] == 0
+
+
+def test_threads_may_plan_at_the_same_time() -> None:
+    """Simulations swap fake tensors into the module; no other thread may see them."""
+    model = make_model(SHAPE, seed=2)
+    remote = make_model(SHAPE, seed=2).to(DEVICE)
+    failures: list[BaseException] = []
+
+    def call(num_tokens: int) -> None:
+        try:
+            with torch.no_grad():
+                tokens, positions = torch.arange(num_tokens)[None], torch.arange(num_tokens)
+                for _ in range(3):
+                    result = remote(tokens.to(DEVICE), positions.to(DEVICE)).cpu()
+                    assert torch.equal(result, model(tokens, positions))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=call, args=(1 + number % 5,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_freed_tensors_are_freed_on_the_server() -> None:
+    """Results that nobody holds do not pile up."""
+    _, remote = _pair(nn.Linear(4, 4))
+    x = torch.randn(2, 4).to(DEVICE)
+    _calls(remote, x)
+    before = djinn.stats()["client"]["num_tensors"]
+    for _ in range(50):
+        _calls(remote, x)
+    assert djinn.stats()["client"]["num_tensors"] <= before + 2

@@ -1,0 +1,268 @@
+"""Ordinary tensor programs give bit for bit what native PyTorch gives; the CPU is the oracle."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+import djinn
+from support import DEVICE, as_host, on
+
+pytestmark = pytest.mark.usefixtures("runtime")
+
+Program = Callable[[str], Any]
+
+
+def _values(device: str, *shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (10 * torch.randn(*shape, generator=generator)).to(dtype).to(device)
+
+
+def _written(device: str) -> torch.Tensor:
+    base = _values(device, 4, 6)
+    view = base.t()[1:4]
+    view.mul_(2)
+    view[0] = -1.0
+    base[:, 2:4].copy_(torch.zeros(4, 2))
+    return base
+
+
+def _indexed(device: str) -> list[torch.Tensor]:
+    x = _values(device, 5, 7)
+    rows = torch.tensor([3, 0, 3], device=device)
+    return [x[rows], x[:, rows], x[x > 0], x[1:4, ::2], x[..., None, -1], x[rows, rows], x.take_along_dim(rows[:, None], 0)]
+
+
+def _assigned(device: str) -> torch.Tensor:
+    x = _values(device, 5, 7)
+    x[x < 0] = 0
+    x[torch.tensor([0, 2], device=device)] = 7
+    x.index_add_(0, torch.tensor([1, 1], device=device), torch.ones(2, 7, device=device))
+    return x.masked_fill_(x > 8, 8.0)
+
+
+def _out_form(device: str) -> torch.Tensor:
+    out = torch.empty(4, 6, device=device)
+    torch.add(_values(device, 4, 6), 1.0, out=out)
+    return out
+
+
+PROGRAMS: dict[str, Program] = {
+    "factories": lambda d: [
+        torch.zeros(2, 3, device=d),
+        torch.ones(2, dtype=torch.int16, device=d),
+        torch.full((2, 2), 7.5, device=d),
+        torch.arange(3, 11, 2, device=d),
+        torch.linspace(0, 1, 7, device=d),
+        torch.eye(3, device=d),
+        torch.tensor([[1, 2], [3, 4]], device=d),
+        torch.zeros_like(_values(d, 3)),
+    ],
+    "arithmetic": lambda d: _values(d, 3, 4) * 2 + _values(d, 4, seed=1) - 0.5,
+    "type promotion": lambda d: [
+        torch.arange(4, device=d) + 0.5,
+        torch.arange(4, device=d) / 2,
+        torch.ones(2, dtype=torch.int8, device=d) + torch.ones(2, dtype=torch.int64, device=d),
+        torch.ones(2, dtype=torch.float16, device=d) * torch.tensor(2.0, dtype=torch.float64),
+    ],
+    "comparison and logic": lambda d: (_values(d, 9) > 0) & (_values(d, 9, seed=1) < 1),
+    "reductions": lambda d: [
+        _values(d, 4, 5).sum(),
+        _values(d, 4, 5).mean(1),
+        _values(d, 4, 5).max(0),
+        _values(d, 4, 5).argmin(),
+        _values(d, 4, 5).std(),
+        _values(d, 4, 5).cumsum(1),
+        _values(d, 4, 5).norm(),
+        torch.any(_values(d, 4, 5) > 100),
+    ],
+    "linear algebra": lambda d: [
+        _values(d, 4, 5) @ _values(d, 5, 3),
+        torch.bmm(_values(d, 2, 3, 4), _values(d, 2, 4, 5)),
+        torch.linalg.inv(_values(d, 3, 3)),
+        torch.linalg.svdvals(_values(d, 4, 3)),
+        torch.einsum("ij,kj->ik", _values(d, 2, 3), _values(d, 4, 3)),
+    ],
+    "convolution and pooling": lambda d: functional.max_pool2d(
+        functional.conv2d(_values(d, 1, 3, 12, 12), _values(d, 5, 3, 3, 3), _values(d, 5), padding=1), 2
+    ),
+    "attention": lambda d: functional.scaled_dot_product_attention(
+        _values(d, 1, 2, 6, 8), _values(d, 1, 2, 6, 8, seed=1), _values(d, 1, 2, 6, 8, seed=2), is_causal=True
+    ),
+    "embedding": lambda d: functional.embedding(torch.tensor([[1, 0, 3]], device=d), _values(d, 5, 4)),
+    "normalisation": lambda d: functional.layer_norm(_values(d, 3, 8), (8,), _values(d, 8), _values(d, 8)),
+    "softmax and losses": lambda d: [
+        functional.softmax(_values(d, 3, 5), -1),
+        functional.cross_entropy(_values(d, 3, 5), torch.tensor([1, 0, 4], device=d)),
+    ],
+    "sorting": lambda d: [*torch.sort(_values(d, 3, 7), descending=True), *torch.topk(_values(d, 9), 3)],
+    "shapes": lambda d: [
+        torch.cat([_values(d, 2, 3), _values(d, 1, 3)]),
+        torch.stack([_values(d, 3), _values(d, 3)], 1),
+        *_values(d, 6, 2).chunk(3),
+        *_values(d, 6, 2).split([1, 5]),
+        _values(d, 2, 3, 4).permute(2, 0, 1).reshape(4, 6),
+        _values(d, 2, 3).expand(4, 2, 3),
+        _values(d, 4, 4).unfold(0, 2, 1),
+        functional.pad(_values(d, 2, 2), (1, 2)),
+    ],
+    "indexing": _indexed,
+    "assignment": _assigned,
+    "writing through views": _written,
+    "out=": _out_form,
+    "unique and nonzero": lambda d: [torch.unique(torch.tensor([3, 1, 3], device=d)), torch.nonzero(_values(d, 5) > 0)],
+    "where and clamp": lambda d: torch.where(_values(d, 6) > 0, _values(d, 6), 0.0).clamp(0, 5),
+    "complex": lambda d: torch.fft.fft(_values(d, 8)),
+    "channels last": lambda d: _values(d, 1, 3, 4, 4).to(memory_format=torch.channels_last) + 1,
+    "bfloat16": lambda d: _values(d, 4, 8, dtype=torch.bfloat16) @ _values(d, 8, 3, dtype=torch.bfloat16),
+    "empty tensors": lambda d: [torch.empty(0, 3, device=d).sum(0), _values(d, 3)[:0]],
+    "dtype conversion": lambda d: [_values(d, 5).to(torch.int32), _values(d, 5).double(), _values(d, 5).bool()],
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode], ids=["no_grad", "inference_mode"])
+def test_program_equals_native(name: str, mode: Callable[[], Any]) -> None:
+    """Elements, dtypes, shapes and strides are those of the CPU."""
+    with mode():
+        expected, actual = as_host(PROGRAMS[name]("cpu")), as_host(PROGRAMS[name](DEVICE))
+    assert len(expected) == len(actual)
+    for want, got in zip(expected, actual, strict=True):
+        assert got.dtype == want.dtype
+        assert got.stride() == want.stride()
+        assert torch.equal(got.nan_to_num(), want.nan_to_num())
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda d: torch.randn(3, 4, device=d),
+        lambda d: torch.rand(5, device=d),
+        lambda d: torch.randint(0, 100, (6,), device=d),
+        lambda d: torch.randperm(9, device=d),
+        lambda d: torch.empty(4, device=d).normal_(2, 3),
+        lambda d: torch.bernoulli(torch.full((8,), 0.5, device=d)),
+    ],
+)
+def test_seeded_random_numbers_equal_native(draw: Program) -> None:
+    """`torch.manual_seed` seeds the device too, and the sequences are the CPU's."""
+    torch.manual_seed(11)
+    expected = [draw("cpu") for _ in range(2)]
+    torch.manual_seed(11)
+    actual = [draw(DEVICE).cpu() for _ in range(2)]
+    assert all(torch.equal(want, got) for want, got in zip(expected, actual, strict=True))
+
+
+def test_results_come_back_as_python_and_numpy() -> None:
+    """`.item()`, `.tolist()` and NumPy through the CPU."""
+    x = torch.tensor([[1.5, 2.0]], device=DEVICE)
+    assert x.sum().item() == 3.5
+    assert x.tolist() == [[1.5, 2.0]]
+    np.testing.assert_array_equal(x.cpu().numpy(), np.array([[1.5, 2.0]], dtype=np.float32))
+
+
+def test_repr_shows_elements_and_device() -> None:
+    """Printing a tensor shows what it holds."""
+    text = repr(torch.tensor([1.0, 2.0], device=DEVICE))
+    assert text == f"tensor([1., 2.], device='{DEVICE}')"
+
+
+def test_a_view_is_an_alias() -> None:
+    """Writing to one shows in the other, on the device as on the CPU."""
+    base = torch.zeros(4, device=DEVICE)
+    view = base[1:3]
+    view.add_(5)
+    assert base.tolist() == [0, 5, 5, 0]
+    base.fill_(1)
+    assert view.tolist() == [1, 1]
+
+
+def test_copies_are_independent() -> None:
+    """`clone` and `deepcopy` do not alias."""
+    x = torch.ones(3, device=DEVICE)
+    for copied in (x.clone(), copy.deepcopy(x)):
+        copied.add_(1)
+        assert x.tolist() == [1, 1, 1]
+        assert copied.tolist() == [2, 2, 2]
+
+
+def test_saving_goes_through_the_cpu() -> None:
+    """A state dictionary is saved from and loaded to the host without pickled code."""
+    layer = torch.nn.Linear(3, 2).to(DEVICE)
+    buffer = io.BytesIO()
+    torch.save({name: value.cpu() for name, value in layer.state_dict().items()}, buffer)
+    buffer.seek(0)
+    other = torch.nn.Linear(3, 2).to(DEVICE)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    assert all(torch.equal(a.cpu(), b.cpu()) for a, b in zip(layer.parameters(), other.parameters(), strict=True))
+
+
+def test_operands_on_different_devices_are_refused() -> None:
+    """As torch does, with the operator and the remedy; scalars of dimension 0 pass."""
+    remote = torch.ones(2, device=DEVICE)
+    with pytest.raises(djinn.DeviceMismatchError, match=r"remote_accelerator:0 and cpu.*aten.add.*\.to\(\)"):
+        remote + torch.ones(2)
+    assert (remote + torch.tensor(1.0)).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda d: torch.ones(2, 3, device=d) @ torch.ones(2, 3, device=d),
+        lambda d: torch.ones(2, device=d)[5],
+        lambda d: torch.ones(2, 3, device=d).view(5),
+        lambda d: torch.cat([torch.ones(2, 3, device=d), torch.ones(2, 4, device=d)]),
+    ],
+)
+def test_errors_are_those_of_native(program: Program) -> None:
+    """The same exception class; the server lives on."""
+    with pytest.raises(Exception) as native:  # noqa: PT011 - the class is what is compared
+        program("cpu")
+    with pytest.raises(type(native.value)):
+        program(DEVICE)
+    assert torch.ones(1, device=DEVICE).item() == 1
+
+
+def test_autograd_equals_native() -> None:
+    """Gradients, hooks and accumulation."""
+
+    def gradients(device: str) -> list[torch.Tensor]:
+        x = on(device, _values("cpu", 3, 4)).requires_grad_()
+        w = on(device, _values("cpu", 4, 2, seed=1)).requires_grad_()
+        seen: list[torch.Tensor] = []
+        hidden = x @ w
+        hidden.register_hook(lambda gradient: seen.append(gradient.cpu()))
+        hidden.tanh().sum().backward()
+        (x * x).sum().backward()
+        assert x.grad is not None
+        assert w.grad is not None
+        return [x.grad.cpu(), w.grad.cpu(), *seen]
+
+    for want, got in zip(gradients("cpu"), gradients(DEVICE), strict=True):
+        assert torch.equal(want, got)
+
+
+@pytest.mark.parametrize("optimiser", [torch.optim.SGD, torch.optim.AdamW])
+def test_training_equals_native(optimiser: Any) -> None:
+    """Three steps of a small network leave the CPU's weights, bit for bit."""
+
+    def train(device: str) -> list[torch.Tensor]:
+        torch.manual_seed(3)
+        model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.GELU(), torch.nn.Linear(8, 3)).to(device)
+        steps = optimiser(model.parameters(), lr=0.1)
+        inputs, targets = on(device, _values("cpu", 5, 6)), torch.tensor([0, 1, 2, 1, 0], device=device)
+        for _ in range(3):
+            steps.zero_grad()
+            functional.cross_entropy(model(inputs), targets).backward()
+            steps.step()
+        return [parameter.detach().cpu() for parameter in model.parameters()]
+
+    for want, got in zip(train("cpu"), train(DEVICE), strict=True):
+        assert torch.equal(want, got)

@@ -1,0 +1,93 @@
+"""Sessions: tensors live in their arena, move with it, and end with it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+import djinn
+from support import DEVICE
+
+pytestmark = pytest.mark.usefixtures("runtime")
+
+
+def test_tensors_live_in_the_sessions_arena() -> None:
+    """What a session makes counts against its arena, and goes with it."""
+    with djinn.session(arena_mb=2):
+        before = djinn.stats()["memory"]["data"]
+        kept = torch.zeros(1024, device=DEVICE)
+        assert kept.sum().item() == 0
+        assert djinn.stats()["memory"]["data"] != before
+    with pytest.raises(djinn.SessionClosedError, match="was closed"):
+        kept.cpu()
+
+
+def test_a_full_arena_names_session_request_and_room() -> None:
+    """The message shows the name that the user gave."""
+    with (
+        djinn.session("small", arena_mb=1),
+        pytest.raises(djinn.OutOfMemoryError, match=r"'small' asked for 8388608 .*1048576 bytes.*arena_mb"),
+    ):
+        torch.zeros(2 * 1024 * 1024, device=DEVICE).sum().item()
+
+
+def test_an_arena_larger_than_the_segment_is_refused() -> None:
+    """One sentence with request and capacity."""
+    with pytest.raises(djinn.OutOfMemoryError, match=r"'huge' asked for an arena of 134217728 .* 67108864 bytes"):
+        djinn.session("huge", arena_mb=128)
+
+
+def test_a_closed_session_cannot_be_entered_or_signalled() -> None:
+    """Use after the end says so."""
+    session = djinn.session("gone")
+    session.close()
+    with pytest.raises(djinn.SessionClosedError, match="'gone' was closed"), session:
+        pass
+    with pytest.raises(djinn.SessionClosedError, match="'gone' is not open"):
+        djinn.signal_phase("IO_WAIT", session_id="gone")
+
+
+def test_unknown_phase_and_missing_session_are_explained() -> None:
+    """The message shows the phases that exist, or how to name a session."""
+    with djinn.session(), pytest.raises(ValueError, match="'SLEEP' is unknown; signal one of IO_WAIT, COMPUTE"):
+        djinn.signal_phase("SLEEP")
+    with pytest.raises(ValueError, match="No session is current"):
+        djinn.signal_phase("IO_WAIT")
+
+
+def test_waiting_sessions_are_swapped_and_come_back() -> None:
+    """The elements survive, the checksum is the same before, while and after."""
+    with djinn.session() as session:
+        tensor = torch.arange(100_000.0, device=DEVICE)
+        tensor.add_(1)
+        expected, checksum = tensor.cpu(), session.checksum()
+        evictions = djinn.stats()["scheduler"]["evictions"]
+        djinn.signal_phase("IO_WAIT", estimated_resume_ms=5.0)
+        deadline = time.monotonic() + 20
+        while djinn.stats()["scheduler"]["evictions"] == evictions:
+            assert time.monotonic() < deadline, "the session was never evicted"
+        assert session.checksum() == checksum
+        djinn.signal_phase("COMPUTE")
+        assert session.checksum() == checksum
+        assert torch.equal(tensor.cpu(), expected)
+
+
+def test_sessions_nest() -> None:
+    """The inner session takes new tensors, the outer one continues afterwards."""
+    with djinn.session("outer"):
+        first = torch.ones(4, device=DEVICE)
+        with djinn.session("inner"):
+            second = first + 1
+            assert second.tolist() == [2] * 4
+        assert (first + 1).tolist() == [2] * 4
+        with pytest.raises(djinn.SessionClosedError, match="'inner'"):
+            second.cpu()
+
+
+def test_a_session_name_is_used_once_at_a_time() -> None:
+    """A name in use is refused and free again after the end."""
+    with djinn.session("same"), pytest.raises(ValueError, match="'same' has an arena already"):
+        djinn.session("same")
+    djinn.session("same").close()

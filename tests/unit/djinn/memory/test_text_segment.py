@@ -1,0 +1,60 @@
+"""Weights are stored once for each content and really freed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from djinn.errors import OutOfMemoryError
+from djinn.memory.text_segment import TextSegment
+from djinn.units import MiB
+
+
+def test_equal_contents_share_one_copy() -> None:
+    """Two clients with the same model hold one copy."""
+    segment = TextSegment(MiB)
+    first, tensor = segment.store(torch.arange(100.0))
+    second, other = segment.store(torch.arange(100.0))
+    assert first is second
+    assert tensor.data_ptr() == other.data_ptr()
+    assert segment.num_entries == 1
+
+
+@pytest.mark.parametrize("other", [torch.arange(100.0) + 1, torch.arange(100.0).view(10, 10), torch.arange(100)])
+def test_different_contents_shapes_or_dtypes_do_not_share(other: torch.Tensor) -> None:
+    """Bytes alone do not make a weight."""
+    segment = TextSegment(MiB)
+    first, _ = segment.store(torch.arange(100.0))
+    second, _ = segment.store(other)
+    assert first is not second
+
+
+def test_the_last_release_frees_the_bytes() -> None:
+    """Reference counts reach zero and the space is used again."""
+    segment = TextSegment(MiB)
+    entry, _ = segment.store(torch.ones(1000))
+    segment.store(torch.ones(1000))
+    segment.release(entry)
+    assert segment.used_bytes > 0
+    segment.release(entry)
+    assert segment.used_bytes == 0
+    assert segment.num_entries == 0
+    segment.check_integrity()
+
+
+def test_changed_content_is_not_offered_any_more() -> None:
+    """After its owner announced a write, an equal weight gets a copy of its own."""
+    segment = TextSegment(MiB)
+    entry, tensor = segment.store(torch.zeros(10))
+    segment.forget_content(entry)
+    tensor.add_(1)
+    fresh, again = segment.store(torch.zeros(10))
+    assert fresh is not entry
+    assert torch.equal(again, torch.zeros(10))
+
+
+def test_full_segment_names_request_and_capacity() -> None:
+    """A weight that does not fit is out of memory."""
+    segment = TextSegment(MiB)
+    with pytest.raises(OutOfMemoryError, match=r"8388608 bytes.*1048576 bytes.*GENIE_TEXT_MB"):
+        segment.store(torch.zeros(2 * MiB))

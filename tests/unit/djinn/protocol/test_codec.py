@@ -1,0 +1,73 @@
+"""Messages survive the wire; bytes that are no message raise one kind of error."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from djinn.core import ValueRef
+from djinn.errors import ProtocolError
+from djinn.protocol import messages as m
+from djinn.protocol.codec import decode_reply, decode_request, encode
+from djinn.protocol.operands import OWN_DEVICE, TensorRef
+
+_OPERANDS = [
+    None,
+    True,
+    -3,
+    2.5,
+    "sum",
+    1 + 2j,
+    TensorRef(7),
+    ValueRef(3),
+    torch.bfloat16,
+    torch.channels_last,
+    torch.strided,
+    [TensorRef(1), [2, None]],
+]
+
+
+def test_every_kind_of_operand_survives() -> None:
+    """An operator's arguments arrive as they were sent."""
+    sent = m.RunOperator(operator="aten::x", args=_OPERANDS, kwargs={"dtype": torch.int8}, base_id=5)
+    got = decode_request(encode(sent))
+    assert isinstance(got, m.RunOperator)
+    assert got.args == _OPERANDS
+    assert got.kwargs == {"dtype": torch.int8}
+
+
+def test_any_device_becomes_the_servers_own() -> None:
+    """A client cannot name a device of the server."""
+    got = decode_request(encode(m.RunOperator(operator="x", args=[torch.device("cpu")], kwargs={}, base_id=1)))
+    assert isinstance(got, m.RunOperator)
+    assert got.args == [OWN_DEVICE]
+
+
+def test_an_object_of_another_type_does_not_travel() -> None:
+    """Nothing is pickled as a last resort."""
+    with pytest.raises(NotImplementedError, match="object"):
+        encode(m.RunOperator(operator="x", args=[object()], kwargs={}, base_id=1))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=200))
+def test_random_bytes_raise_protocol_errors_only(raw: bytes) -> None:
+    """A hostile peer gets a typed error, never a crash."""
+    for decode in (decode_request, decode_reply):
+        with contextlib.suppress(ProtocolError):
+            decode(raw)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_damaged_messages_raise_protocol_errors_only(data: st.DataObject) -> None:
+    """Flips and cuts of a real message are refused or are another message."""
+    raw = bytearray(encode(m.RunOperator(operator="aten::x", args=_OPERANDS, kwargs={}, base_id=5)))
+    position = data.draw(st.integers(0, len(raw) - 1))
+    raw[position] ^= data.draw(st.integers(1, 255))
+    with contextlib.suppress(ProtocolError):
+        decode_request(bytes(raw[: data.draw(st.integers(1, len(raw)))]))

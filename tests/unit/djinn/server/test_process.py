@@ -1,0 +1,158 @@
+"""The server as a process of its own: started by hand, killed, lied to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import djinn
+from djinn.protocol.frames import pack_header
+from support import DEVICE
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server that listens at a Unix socket, started as a user would."""
+    address = f"unix:{tmp_path / 'socket'}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "djinn.server", "--listen", address], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert address in process.stdout.readline()
+    yield process, address
+    process.terminate()
+    process.wait(10)
+    process.stdout.close()
+    assert not (tmp_path / "socket").exists(), "a terminated server leaves its socket behind"
+
+
+@pytest.fixture(autouse=True)
+def _shut_down() -> Iterator[None]:
+    yield
+    djinn.shutdown()
+
+
+def test_a_server_started_by_hand_serves_clients(server: tuple[subprocess.Popen[str], str]) -> None:
+    """Connect, compute, leave; the server stays."""
+    process, address = server
+    for _ in range(2):
+        djinn.init(address)
+        assert (torch.ones(3, device=DEVICE) * 2).tolist() == [2, 2, 2]
+        assert djinn.stats()["server"]["pid"] == process.pid
+        djinn.shutdown()
+    assert process.poll() is None
+
+
+def test_tcp_works_on_loopback() -> None:
+    """The same protocol without shared memory."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "djinn.server", "--listen", "tcp://127.0.0.1:0"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    address = process.stdout.readline().split()[-1]
+    try:
+        djinn.init(address)
+        x = torch.randn(300, 300)
+        assert torch.equal(x.to(DEVICE).cpu(), x)
+        djinn.shutdown()
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+def test_other_hosts_are_refused() -> None:
+    """Connections over a network are not authenticated, so they are not accepted."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "djinn.server", "--listen", "tcp://0.0.0.0:0"], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 2
+    assert "not loopback" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_cuda_without_a_device_is_one_sentence() -> None:
+    """Asking for what is not there names the setting and the remedy."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(djinn.ServerDiedError, match="device_type is 'cuda'.*set it to 'cpu'"):
+        djinn.init(config=djinn.Config(device_type="cuda"))
+
+
+def test_a_server_that_dies_is_reported_with_its_last_words() -> None:
+    """The next use raises a typed error; a new start works."""
+    djinn.init()
+    tensor = torch.ones(3, device=DEVICE)
+    os.kill(djinn.stats()["server"]["pid"], signal.SIGKILL)
+    with pytest.raises(djinn.ServerDiedError, match=r"djinn.shutdown\(\) and djinn.init\(\)"):
+        tensor.add_(1)
+    djinn.shutdown()
+    djinn.init()
+    assert torch.ones(1, device=DEVICE).item() == 1
+
+
+def test_nothing_is_left_behind() -> None:
+    """No process and no directory survives a shutdown."""
+    djinn.init()
+    pid = djinn.stats()["server"]["pid"]
+    djinn.shutdown()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_using_the_device_before_init_says_so() -> None:
+    """The message names the call that is missing."""
+    djinn.init()
+    djinn.shutdown()
+    with pytest.raises(djinn.ConnectionFailedError, match=r"call djinn.init\(\) first"):
+        torch.ones(1, device=DEVICE)
+
+
+def test_initialising_twice_is_refused() -> None:
+    """The first runtime stays."""
+    djinn.init()
+    with pytest.raises(djinn.DjinnError, match="initialised already"):
+        djinn.init()
+    assert torch.ones(1, device=DEVICE).item() == 1
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"GET / HTTP/1.1\r\n\r\n" + bytes(40), pack_header(1 << 20, 0, is_shared=False), pack_header(3, 0, is_shared=True) + b"abc", b"DJ"],
+)
+def test_a_liar_harms_nobody(server: tuple[subprocess.Popen[str], str], garbage: bytes) -> None:
+    """Bytes that are no message end one connection; other clients notice nothing."""
+    _, address = server
+    djinn.init(address)
+    with socket.socket(socket.AF_UNIX) as liar:
+        liar.connect(address.removeprefix("unix:"))
+        liar.sendall(garbage)
+    assert (torch.ones(3, device=DEVICE) + 1).tolist() == [2, 2, 2]
+
+
+def test_a_client_that_dies_leaves_no_session(server: tuple[subprocess.Popen[str], str]) -> None:
+    """Its arenas are reclaimed when its connections end."""
+    _, address = server
+    program = (
+        "import djinn, torch, os\n"
+        f"djinn.init({address!r})\n"
+        "session = djinn.session('left'); session.__enter__()\n"
+        f"torch.ones(1000, device={DEVICE!r}).sum().item()\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=False)
+    djinn.init(address)
+    for _ in range(1000):
+        if djinn.stats()["scheduler"]["num_sessions"] == 0:
+            break
+    stats = djinn.stats()
+    assert stats["scheduler"]["num_sessions"] == 0
+    assert stats["server"]["num_clients"] == 1

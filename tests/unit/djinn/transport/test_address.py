@@ -1,0 +1,38 @@
+"""Addresses are parsed, bound privately, and explained when nobody answers."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from djinn.errors import ConfigurationError, ConnectionFailedError
+from djinn.transport.address import Address
+
+
+@pytest.mark.parametrize("text", ["unix:/tmp/x", "tcp://127.0.0.1:8000"])
+def test_text_round_trip(text: str) -> None:
+    """What is printed can be parsed."""
+    assert str(Address.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "unix:", "localhost:80", "tcp://host", "tcp://host:99999", "http://a:1"])
+def test_other_forms_are_refused(text: str) -> None:
+    """The message shows the forms that exist."""
+    with pytest.raises(ConfigurationError, match="write unix:PATH or tcp://HOST:PORT"):
+        Address.parse(text)
+
+
+def test_unix_socket_belongs_to_its_user_alone(tmp_path: Path) -> None:
+    """Mode 0600 from the first moment."""
+    listener = Address.parse(f"unix:{tmp_path / 'socket'}").listen()
+    assert stat.S_IMODE((tmp_path / "socket").stat().st_mode) == 0o600
+    listener.close()
+
+
+@pytest.mark.parametrize("text", ["unix:/nowhere/at/all", "tcp://127.0.0.1:1"])
+def test_nobody_listening_is_one_sentence(text: str) -> None:
+    """The message names the address and how to start a server there."""
+    with pytest.raises(ConnectionFailedError, match=r"No djinn server answers at .*python -m djinn.server --listen"):
+        Address.parse(text).connect()

@@ -1,0 +1,72 @@
+"""Framed messages over real sockets, with and without shared memory."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from djinn.errors import ConnectionFailedError, ProtocolError
+from djinn.transport.shared_memory import SharedMemory
+from djinn.transport.stream import FramedStream
+
+Pair = tuple[FramedStream, FramedStream]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Two connected ends."""
+    ends = socket.socketpair()
+    streams = (FramedStream(ends[0]), FramedStream(ends[1]))
+    yield streams
+    for stream in streams:
+        stream.close()
+
+
+@pytest.mark.parametrize(("body_bytes", "payload_bytes"), [(0, 0), (1, 1), (70_000, 3), (10, 3_000_000)])
+def test_messages_arrive_whole(pair: Pair, body_bytes: int, payload_bytes: int) -> None:
+    """Sizes below and above every buffer."""
+    body, payload = b"b" * body_bytes, bytes(range(256)) * (payload_bytes // 256) + b"x" * (payload_bytes % 256)
+    sender = threading.Thread(target=lambda: [pair[0].send(body, payload) for _ in range(3)])
+    sender.start()
+    for _ in range(3):
+        got_body, got_payload = pair[1].receive()
+        assert got_body == body
+        assert bytes(got_payload) == payload
+    sender.join()
+
+
+def test_payloads_go_through_shared_memory(pair: Pair) -> None:
+    """With shared memory the stream carries no tensor bytes."""
+    memory = SharedMemory.create(4096)
+    pair[0].shared = memory
+    pair[1].shared = SharedMemory(memory.descriptor, 4096)
+    pair[0].send(b"body", b"p" * 4096)
+    body, payload = pair[1].receive()
+    assert (body, bytes(payload)) == (b"body", b"p" * 4096)
+    pair[1].shared = None
+
+
+def test_a_reference_to_shared_memory_that_is_not_there_is_refused(pair: Pair) -> None:
+    """A peer cannot make this side read beyond what it maps."""
+    pair[0].shared = SharedMemory.create(4096)
+    pair[0].send(b"body", b"p")
+    with pytest.raises(ProtocolError, match="shared memory"):
+        pair[1].receive()
+
+
+def test_a_peer_that_leaves_is_reported(pair: Pair) -> None:
+    """The end of a connection is an error with a remedy, also in mid-message."""
+    pair[0]._socket.sendall(b"DJ")
+    pair[0].close()
+    with pytest.raises(ConnectionFailedError, match="connect again"):
+        pair[1].receive()
+
+
+def test_spinning_gives_up(pair: Pair) -> None:
+    """Without a message, spinning ends and says so."""
+    assert not pair[1].wait_spinning(50)
+    pair[0].send(b"x")
+    assert pair[1].wait_spinning(1e6)

@@ -1,0 +1,217 @@
+"""The workflow as a whole, in a copy of the repository: what is rebuilt after which change, and what is not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PARTS = ("Snakefile", "workflow", "config", "envs", "tests/tiny.yaml")
+FIGURES = {
+    "figure_ablation_1_os_tax",
+    "figure_ablation_2_arena_latency",
+    "figure_ablation_3_plan_cache",
+    "figure_ablation_4_semantic_signals",
+    "figure_ablation_cache_histogram",
+    "figure_ablation_signals_cliff",
+    "figure_ablation_summary",
+}
+Snakemake = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def checkout(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository without results."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for part in PARTS:
+        source, target = root / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache"))
+        else:
+            shutil.copy(source, target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def snakemake(checkout: Path) -> Snakemake:
+    """Run Snakemake in the copy, whose packages come first on the path."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "tests/tiny.yaml", *arguments],
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(checkout / "workflow/src"), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(checkout: Path, snakemake: Snakemake) -> subprocess.CompletedProcess[str]:
+    """The whole workflow at its smallest, once."""
+    result = snakemake("all")
+    assert result.returncode == 0, result.stderr[-4000:]
+    return result
+
+
+def _planned(snakemake: Snakemake, *arguments: str) -> set[str]:
+    """Return the rules that would run."""
+    result = snakemake("-n", "--quiet", "host", "all", *arguments)
+    assert result.returncode == 0, result.stderr[-4000:]
+    output = result.stdout + result.stderr
+    if "Nothing to be done" in output:
+        return set()
+    table = output.split("Job stats:")[1].split("total")[0]
+    return {line.split()[0] for line in table.splitlines()[3:] if line.split()} - {"all"}
+
+
+@contextmanager
+def _edited(path: Path, old: str, new: str) -> Iterator[None]:
+    """Change a file for the duration of a test."""
+    before = path.read_text()
+    assert old in before, f"{path} does not contain {old!r}"
+    path.write_text(before.replace(old, new, 1))
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+pytestmark = pytest.mark.usefixtures("finished")
+
+
+def test_everything_is_made_in_the_tiers_own_folders(checkout: Path) -> None:
+    """No tier writes into another's."""
+    assert (checkout / "results/tiny/ablation_4.json").exists()
+    assert (checkout / "figures/tiny/ablation_summary.pdf").exists()
+    assert not list((checkout / "results").glob("*.json"))
+    assert not list((checkout / "figures").glob("*.pdf"))
+
+
+def test_measuring_shows_progress_and_is_logged(
+    finished: subprocess.CompletedProcess[str], checkout: Path
+) -> None:
+    """What runs stands on the terminal, and each job has a log."""
+    assert "semantic_signals/proactive/trial_0: proactive:" in finished.stderr + finished.stdout
+    logs = {path.relative_to(checkout / "logs/tiny").as_posix() for path in (checkout / "logs/tiny").rglob("*.log")}
+    assert {"trials/os_tax/micro_add/trial_0.log", "aggregate/os_tax.log", "figures/ablation_summary.log"} <= logs
+
+
+def test_a_second_run_has_nothing_to_do(snakemake: Snakemake) -> None:
+    """Everything is up to date."""
+    assert _planned(snakemake) == set()
+
+
+def test_a_touch_reruns_nothing(checkout: Path, snakemake: Snakemake) -> None:
+    """Contents count, not dates."""
+    for name in ("ablations/studies/plan_cache.py", "djinn/core.py", "ablations/rendering/style.py"):
+        (checkout / "workflow/src" / name).touch()
+    assert _planned(snakemake) == set()
+
+
+def test_an_edit_to_a_study_measures_that_study_again(checkout: Path, snakemake: Snakemake) -> None:
+    """And nothing else."""
+    path = checkout / "workflow/src/ablations/studies/plan_cache.py"
+    with _edited(path, "from __future__", "# edited\nfrom __future__"):
+        planned = _planned(snakemake)
+    assert {"trial", "aggregate_plan_cache", "table_plan_cache", "figure_ablation_summary"} <= planned
+    assert not {"aggregate_os_tax", "aggregate_session_arena", "aggregate_semantic_signals"} & planned
+
+
+def test_an_edit_to_the_device_spares_the_arena_study(checkout: Path, snakemake: Snakemake) -> None:
+    """It measures again exactly the studies that import it, transitively."""
+    path = checkout / "workflow/src/djinn/device/dispatch.py"
+    with _edited(path, "from __future__", "# edited\nfrom __future__"):
+        planned = _planned(snakemake)
+    assert {"aggregate_os_tax", "aggregate_plan_cache", "aggregate_semantic_signals"} <= planned
+    assert "aggregate_session_arena" not in planned
+
+
+def test_an_edit_to_a_template_renders_one_table(checkout: Path, snakemake: Snakemake) -> None:
+    """One template, one table."""
+    path = checkout / "workflow/templates/ablation_cache_table.tex.j2"
+    with _edited(path, "Plan cache", "The plan cache"):
+        assert _planned(snakemake) == {"table_plan_cache"}
+
+
+def test_an_edit_to_the_style_plots_again_and_measures_nothing(checkout: Path, snakemake: Snakemake) -> None:
+    """Figures only."""
+    path = checkout / "workflow/src/ablations/rendering/paper.mplstyle"
+    with _edited(path, "font.size: 7.5", "font.size: 7.6"):
+        assert _planned(snakemake) == FIGURES
+
+
+def test_an_edit_to_the_statistics_aggregates_again_and_measures_nothing(checkout: Path, snakemake: Snakemake) -> None:
+    """Trials are the expensive part."""
+    path = checkout / "workflow/src/ablations/analysis/quantities.py"
+    with _edited(path, "from __future__", "# edited\nfrom __future__"):
+        planned = _planned(snakemake)
+    assert "trial" not in planned
+    assert "aggregate_os_tax" in planned
+
+
+def test_more_trials_measure_only_what_is_new(snakemake: Snakemake) -> None:
+    """Finished trials stay."""
+    result = snakemake("-n", "all", "--config", "trials={'session_arena': 2}")
+    assert result.returncode == 0, result.stderr[-2000:]
+    output = result.stdout + result.stderr
+    assert "measuring session_arena/arenas, trial 1" in output
+    assert "measuring session_arena/arenas, trial 0" not in output
+    assert "measuring os_tax" not in output
+
+
+def test_a_lost_figure_is_drawn_again(checkout: Path, snakemake: Snakemake) -> None:
+    """By its own name, from results that are there."""
+    path = checkout / "figures/tiny/ablation_summary.pdf"
+    before = path.read_bytes()
+    path.unlink()
+    result = snakemake("figures/tiny/ablation_summary.pdf")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert path.read_bytes() == before
+
+
+def test_measuring_jobs_take_every_core(snakemake: Snakemake) -> None:
+    """Whatever --cores says, nothing runs beside a trial."""
+    result = snakemake("-n", "--forcerun", "trial", "--", "results/tiny/trials/os_tax/micro_add/trial_0.json")
+    assert "threads: 2" in result.stdout + result.stderr
+
+
+def test_a_bad_configuration_is_one_sentence(snakemake: Snakemake) -> None:
+    """With key and remedy, before anything runs."""
+    result = snakemake("-n", "all", "--config", "sead=3")
+    assert result.returncode != 0
+    assert "key 'sead' in the configuration is unknown; did you mean 'seed'" in result.stderr + result.stdout
+    assert "Traceback" not in result.stderr + result.stdout
+
+
+def test_a_damaged_trial_stops_its_aggregate_and_nothing_else(checkout: Path, snakemake: Snakemake) -> None:
+    """The message names the file; the finished aggregate is not replaced by a wrong one."""
+    trial = checkout / "results/tiny/trials/plan_cache/decode/trial_0.json"
+    whole = trial.read_text()
+    trial.write_text(whole[: len(whole) // 2])
+    try:
+        result = snakemake("results/tiny/ablation_3.json")
+        assert result.returncode != 0
+        assert "trial_0.json is not complete JSON" in result.stderr + result.stdout
+    finally:
+        trial.write_text(whole)
+        restored = snakemake("all")
+        assert restored.returncode == 0, restored.stderr[-2000:]
+
+
+@pytest.mark.parametrize("command", [["snakemake", "--lint"], ["snakefmt", "--check", "Snakefile", "workflow/rules"]])
+def test_the_workflow_is_clean(root: Path, command: list[str]) -> None:
+    """By Snakemake's own linter and formatter."""
+    result = subprocess.run([sys.executable, "-m", *command], cwd=root, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
