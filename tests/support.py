@@ -12,11 +12,11 @@ import torch
 DEVICE = "remote_accelerator:0"
 
 
-def as_host(result: Any) -> list[torch.Tensor]:
-    """Return every tensor of a result on the host, in order."""
+def tensors_in(result: Any) -> list[torch.Tensor]:
+    """Return every tensor of a result, in order."""
     if isinstance(result, torch.Tensor):
-        return [result.cpu()]
-    return [tensor for item in result for tensor in as_host(item)]
+        return [result]
+    return [tensor for item in result for tensor in tensors_in(item)]
 
 
 def on(device: str, tensor: torch.Tensor) -> torch.Tensor:

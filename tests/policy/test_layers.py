@@ -22,7 +22,7 @@ LAYERS = {
         ["api", "__init__"],
     ],
     "ablations": [
-        ["errors"],
+        ["errors", "__init__"],
         ["settings"],
         ["records"],
         ["models", "measurement"],
@@ -72,7 +72,11 @@ def test_imports_go_downwards(package: str) -> None:
         own = _rank(package, _part(path, package))
         for name in _imports(path):
             parts = name.split(".")
-            if parts[0] == package and len(parts) > 1 and (SOURCE / package).joinpath(parts[1]).with_suffix("").exists():
+            if (
+                parts[0] == package
+                and len(parts) > 1
+                and (SOURCE / package).joinpath(parts[1]).with_suffix("").exists()
+            ):
                 assert _rank(package, parts[1]) <= own, f"{path.relative_to(SOURCE)} imports {name} from above"
 
 

@@ -25,7 +25,18 @@ def tiny_trials(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path
         settings = json.dumps(trial_settings(config, study))
         for variant in VARIANTS[study]:
             path = folder / study / variant / "trial_0.json"
-            command = [sys.executable, "-m", "ablations", "trial", "--study", study, "--variant", variant, "--trial", "0"]
+            command = [
+                sys.executable,
+                "-m",
+                "ablations",
+                "trial",
+                "--study",
+                study,
+                "--variant",
+                variant,
+                "--trial",
+                "0",
+            ]
             finished = subprocess.run(
                 [*command, "--settings", settings, "--output", str(path)], capture_output=True, text=True, check=False
             )

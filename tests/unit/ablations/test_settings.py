@@ -76,9 +76,7 @@ def test_a_study_depends_on_its_own_settings_only() -> None:
         load_config(overrides={"trials": {"os_tax": trials}, "studies": {"plan_cache": {"tokens": tokens}}})
         for trials, tokens in ((6, 48), (9, 50))
     )
-    hashes = {
-        study: [settings_hash(trial_settings(config, study)) for config in (before, after)] for study in STUDIES
-    }
+    hashes = {study: [settings_hash(trial_settings(config, study)) for config in (before, after)] for study in STUDIES}
     assert [study for study, (one, two) in hashes.items() if one != two] == ["plan_cache"]
 
 

@@ -57,7 +57,8 @@ class TransformerLayer(nn.Module):
             visible = torch.arange(keys.shape[2], device=hidden.device) <= positions[:, None]
             attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=visible)
         hidden = hidden + self.projection(attended.transpose(1, 2).reshape(batch, tokens, d_model))
-        return hidden + self.down(functional.gelu(self.up(self.norm_mlp(hidden))))
+        result: torch.Tensor = hidden + self.down(functional.gelu(self.up(self.norm_mlp(hidden))))
+        return result
 
 
 class DecoderModel(nn.Module):

@@ -42,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Base of all settings: frozen, by name, without unknown keys."""
 
 
-class ModelShape(Settings):
+class ModelShape(Settings, frozen=True):
     """A decoder-only transformer."""
 
     num_layers: Count
@@ -52,7 +52,7 @@ class ModelShape(Settings):
     context: Count
 
 
-class LayerShape(Settings):
+class LayerShape(Settings, frozen=True):
     """One transformer layer and its input."""
 
     d_model: Count
@@ -60,14 +60,14 @@ class LayerShape(Settings):
     num_tokens: Count
 
 
-class ForwardShape(Settings):
+class ForwardShape(Settings, frozen=True):
     """A full forward pass: a model and its input."""
 
     model: ModelShape
     num_tokens: Count
 
 
-class Sampling(Settings):
+class Sampling(Settings, frozen=True):
     """How often each scale of the OS tax is sampled."""
 
     rounds: Count
@@ -75,7 +75,7 @@ class Sampling(Settings):
     cold: Count
 
 
-class OsTax(Settings):
+class OsTax(Settings, frozen=True):
     """Ablation 1."""
 
     warmup: Count
@@ -86,7 +86,7 @@ class OsTax(Settings):
     forward: ForwardShape
 
 
-class SessionArena(Settings):
+class SessionArena(Settings, frozen=True):
     """Ablation 2."""
 
     arena_sizes_mb: Annotated[list[Megabytes], Meta(min_length=1)]
@@ -95,7 +95,7 @@ class SessionArena(Settings):
     budget_mb: Megabytes
 
 
-class PlanCache(Settings):
+class PlanCache(Settings, frozen=True):
     """Ablation 3."""
 
     sequences: Count
@@ -104,7 +104,7 @@ class PlanCache(Settings):
     model: ModelShape
 
 
-class SemanticSignals(Settings):
+class SemanticSignals(Settings, frozen=True):
     """Ablation 4."""
 
     model: ModelShape
@@ -124,7 +124,7 @@ class SemanticSignals(Settings):
     max_probes: Annotated[int, Meta(ge=2)]
 
 
-class Studies(Settings):
+class Studies(Settings, frozen=True):
     """Settings of each study."""
 
     os_tax: OsTax
@@ -133,7 +133,7 @@ class Studies(Settings):
     semantic_signals: SemanticSignals
 
 
-class Trials(Settings):
+class Trials(Settings, frozen=True):
     """How many invocations each study has; more of them leave the finished ones valid."""
 
     os_tax: TrialCount
@@ -142,7 +142,7 @@ class Trials(Settings):
     semantic_signals: TrialCount
 
 
-class Config(Settings):
+class Config(Settings, frozen=True):
     """The whole configuration."""
 
     tier: Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]*$")]
@@ -153,7 +153,7 @@ class Config(Settings):
     studies: Studies
 
 
-class TrialSettings(Settings):
+class TrialSettings(Settings, frozen=True):
     """What one trial depends on: the common settings and its study's own."""
 
     tier: str
@@ -279,8 +279,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _explain(violation: jsonschema.ValidationError) -> str:
     place = ".".join(str(part) for part in violation.absolute_path) or "the configuration"
     if violation.validator == "additionalProperties":
-        known = sorted(violation.schema.get("properties", {}))
-        unknown = sorted(set(violation.instance) - set(known))[0]
+        schema, instance = violation.schema, violation.instance
+        assert isinstance(schema, Mapping), "a schema that forbids keys is an object"
+        assert isinstance(instance, Mapping), "only an object has keys"
+        known = sorted(schema.get("properties", {}))
+        unknown = min(set(instance) - set(known))
         near = difflib.get_close_matches(unknown, known, n=1)
         hint = f"did you mean {near[0]!r}" if near else f"the known keys are {', '.join(known)}"
         return (

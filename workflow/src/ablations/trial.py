@@ -85,7 +85,7 @@ def _typed_settings(study: str, settings: dict[str, Any]) -> TrialSettings:
     if study not in known:
         raise SettingsError(f"Study {study!r} is unknown; choose one of {', '.join(known)}.")
     try:
-        own = msgspec.convert(settings.get("study"), known[study])
+        own: Any = msgspec.convert(settings.get("study"), known[study])
         rest = {name: value for name, value in settings.items() if name != "study"}
         typed = TrialSettings(**rest, study=own)
     except (msgspec.ValidationError, TypeError) as error:

@@ -11,7 +11,8 @@ from ablations.analysis.scaling import binned_medians, slope_over_groups, slope_
 def _cost(slope: float, seed: int) -> list[tuple[float, float]]:
     generator = np.random.default_rng(seed)
     return [
-        (x, 100 + slope * x + generator.exponential(3)) for x in generator.permutation(np.repeat([64, 128, 256, 300], 200))
+        (x, 100 + slope * x + generator.exponential(3))
+        for x in generator.permutation(np.repeat([64, 128, 256, 300], 200))
     ]
 
 

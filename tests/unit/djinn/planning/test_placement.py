@@ -17,7 +17,7 @@ def lifetimes(draw: st.DrawFn) -> list[Lifetime]:
     drawn = []
     for storage in range(count):
         first = draw(st.integers(0, 60))
-        drawn.append(Lifetime(storage, draw(st.integers(0, 5000)), first, first + draw(st.integers(0, 20))))
+        drawn.append(Lifetime(storage, draw(st.integers(1, 5000)), first, first + draw(st.integers(0, 20))))
     return drawn
 
 

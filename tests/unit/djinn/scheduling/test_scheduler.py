@@ -227,7 +227,11 @@ def test_a_closed_session_is_not_open(bench: Bench) -> None:
     scheduler.close("a")
     assert scheduler.stats()["host_pool_used_bytes"] == 0
     assert scheduler.stats()["resident_bytes"] == 0
-    for use in (lambda: scheduler.close("a"), lambda: scheduler.signal("a", "COMPUTE"), lambda: scheduler.checksum("a")):
+    for use in (
+        lambda: scheduler.close("a"),
+        lambda: scheduler.signal("a", "COMPUTE"),
+        lambda: scheduler.checksum("a"),
+    ):
         with pytest.raises(SessionClosedError, match="'a' is not open"):
             use()
 

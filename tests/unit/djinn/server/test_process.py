@@ -72,7 +72,10 @@ def test_tcp_works_on_loopback() -> None:
 def test_other_hosts_are_refused() -> None:
     """Connections over a network are not authenticated, so they are not accepted."""
     finished = subprocess.run(
-        [sys.executable, "-m", "djinn.server", "--listen", "tcp://0.0.0.0:0"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "djinn.server", "--listen", "tcp://0.0.0.0:0"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert finished.returncode == 2
     assert "not loopback" in finished.stderr
@@ -126,7 +129,12 @@ def test_initialising_twice_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"GET / HTTP/1.1\r\n\r\n" + bytes(40), pack_header(1 << 20, 0, is_shared=False), pack_header(3, 0, is_shared=True) + b"abc", b"DJ"],
+    [
+        b"GET / HTTP/1.1\r\n\r\n" + bytes(40),
+        pack_header(1 << 20, 0, is_shared=False),
+        pack_header(3, 0, is_shared=True) + b"abc",
+        b"DJ",
+    ],
 )
 def test_a_liar_harms_nobody(server: tuple[subprocess.Popen[str], str], garbage: bytes) -> None:
     """Bytes that are no message end one connection; other clients notice nothing."""

@@ -26,6 +26,7 @@ _SEED = 20_211
 
 Samples = Sequence[float]
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 class Quantity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,7 +125,9 @@ def _estimate(
     )
 
 
-def _resampled_means(arm: Sequence[Samples], quantile: float, picks: Floats, generator: np.random.Generator) -> Floats:
+def _resampled_means(
+    arm: Sequence[Samples], quantile: float, picks: Integers, generator: np.random.Generator
+) -> Floats:
     """Return, for each resample, the mean over its picked invocations of the quantile of their resampled iterations."""
     draws = np.stack([_resampled_quantiles(samples, quantile, generator) for samples in arm])
     columns = generator.integers(_NUM_RESAMPLES, size=picks.shape)
@@ -142,7 +145,8 @@ def _resampled_quantiles(samples: Samples, quantile: float, generator: np.random
     num_samples = len(ordered)
     rank = _rank(num_samples, quantile)
     uniform = generator.beta(rank, num_samples - rank + 1, _NUM_RESAMPLES)
-    return ordered[np.minimum((uniform * num_samples).astype(int), num_samples - 1)]
+    drawn: Floats = ordered[np.minimum((uniform * num_samples).astype(int), num_samples - 1)]
+    return drawn
 
 
 def _interval(resampled: Floats, num_invocations: int) -> tuple[float, float]:

@@ -37,7 +37,7 @@ def binned_medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, fl
 
 def _medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     medians = pd.DataFrame(pairs, columns=["x", "y"]).groupby("x")["y"].median()
-    return [(float(x), float(y)) for x, y in medians.items()]  # type: ignore[arg-type]
+    return [(float(x), float(y)) for x, y in medians.items()]
 
 
 def _fit(points: Sequence[tuple[float, float]]) -> float:

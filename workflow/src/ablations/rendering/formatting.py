@@ -64,7 +64,7 @@ def format_quantity(quantity: dict[str, Any] | None, unit: str | None = None) ->
     factor, shown_unit = _scale(quantity, unit)
     value, low, high = (quantity[name] / factor for name in ("value", "low", "high"))
     decimals = _decimals(value, (high - low) / 2)
-    return Number(*(_digits(number, decimals) for number in (value, low, high)), shown_unit)
+    return Number(_digits(value, decimals), _digits(low, decimals), _digits(high, decimals), shown_unit)
 
 
 def _scale(quantity: dict[str, Any], wanted: str | None) -> tuple[float, str]:

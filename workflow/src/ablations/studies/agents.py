@@ -97,7 +97,8 @@ class Workload:
         for tokens, positions in self._remote_steps[prompt][first:last]:
             logits = self._remote(tokens, positions, cache)
         assert logits is not None, "a phase has at least one step"
-        return logits.cpu()
+        host: torch.Tensor = logits.cpu()
+        return host
 
     def check_phase(self, prompt: int, phase: int, logits: torch.Tensor) -> None:
         """Compare with native PyTorch; equal logits prove that every byte of the cache survived its swaps.

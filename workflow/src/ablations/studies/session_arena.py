@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
@@ -95,7 +96,7 @@ def _commit_some(vmu: djinn.VirtualMemoryUnit, study: SessionArena, generator: r
     entries = []
     for size_mb, number in chosen:
         session_id = f"{size_mb}-{number % study.sessions}"
-        commit_us = _timed_us(lambda session_id=session_id: vmu.commit_session_arena(session_id))
+        commit_us = _timed_us(partial(vmu.commit_session_arena, session_id))
         entries.append({"session_id": session_id, "size_mb": size_mb, "commit_us": commit_us})
         _check_zero_after_release(vmu, session_id, size_mb)
     return entries
@@ -118,7 +119,7 @@ def _release_all(
     for session_id, size_mb in order:
         if session_id in committed:
             vmu.commit_session_arena(session_id)
-        release_us = _timed_us(lambda session_id=session_id: vmu.release_session_arena(session_id))
+        release_us = _timed_us(partial(vmu.release_session_arena, session_id))
         entries.append({"size_mb": size_mb, "release_us": release_us, "committed": session_id in committed})
     return entries
 

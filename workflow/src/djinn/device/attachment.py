@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.nn.modules import module as torch_module
 
+from djinn.device.fingerprint import WATCHED
 from djinn.device.modules import Mutations, PlannedCall
 from djinn.device.planner import is_simulating
 from djinn.device.tensor import RemoteTensor
@@ -20,6 +21,9 @@ from djinn.device.transfer import placing_weights
 from djinn.tracing import UnplannableError
 
 _ATTRIBUTE = "_compiled_call_impl"
+
+# A table of parameters or buffers, and a name in it.
+_Place = tuple[dict[str, Any], str]
 
 
 def install() -> None:
@@ -36,6 +40,11 @@ def install() -> None:
 def is_attached(module: torch.nn.Module) -> bool:
     """Tell whether the module's calls become plans."""
     return isinstance(module.__dict__.get(_ATTRIBUTE), PlannedCall)
+
+
+def is_watched(module: torch.nn.Module) -> bool:
+    """Tell whether a plan may depend on the module."""
+    return is_attached(module) or WATCHED in module.__dict__
 
 
 def _wrap(name: str, wrapper: Callable[..., Any]) -> None:
@@ -61,10 +70,25 @@ def _settle(module: torch.nn.Module) -> None:
 
 
 def _apply(original: Callable[..., Any], module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+    ties = _shared_tensors(module)
     with placing_weights():
         result = original(module, *args, **kwargs)
+    for (table, name), others in ties:
+        for other_table, other_name in others:
+            other_table[other_name] = table[name]
     _settle(module)
     return result
+
+
+def _shared_tensors(module: torch.nn.Module) -> list[tuple[_Place, list[_Place]]]:
+    """Return the places that hold the same tensor: moving gives each of them a tensor of its own, and unties them."""
+    places: dict[int, list[_Place]] = {}
+    for part in module.modules():
+        for table in (part._parameters, part._buffers):
+            for name, tensor in table.items():
+                if tensor is not None:
+                    places.setdefault(id(tensor), []).append((table, name))
+    return [(found[0], found[1:]) for found in places.values() if len(found) > 1]
 
 
 def _setstate(original: Callable[..., Any], module: torch.nn.Module, state: dict[str, Any]) -> None:
@@ -73,7 +97,7 @@ def _setstate(original: Callable[..., Any], module: torch.nn.Module, state: dict
 
 
 def _setattr(original: Callable[..., Any], module: torch.nn.Module, name: str, value: Any) -> None:
-    if is_attached(module):
+    if is_watched(module):
         if is_simulating():
             raise UnplannableError(f"forward assigns attribute {name!r}")
         original(module, name, value)
@@ -84,20 +108,20 @@ def _setattr(original: Callable[..., Any], module: torch.nn.Module, name: str, v
 
 def _delattr(original: Callable[..., Any], module: torch.nn.Module, name: str) -> None:
     original(module, name)
-    if is_attached(module):
+    if is_watched(module):
         Mutations.count += 1
 
 
 def _on_tensor(module: torch.nn.Module, name: str, tensor: torch.Tensor | None) -> None:
-    if isinstance(tensor, RemoteTensor):
-        # The hook runs before torch stores the tensor, so the module is attached without looking.
-        if not is_attached(module):
-            module.__dict__[_ATTRIBUTE] = PlannedCall(module)
+    # The hook runs before torch stores the tensor, so the module is attached without looking.
+    if isinstance(tensor, RemoteTensor) and not is_attached(module):
+        module.__dict__[_ATTRIBUTE] = PlannedCall(module)
+    if is_watched(module):
         Mutations.count += 1
 
 
 def _on_module(module: torch.nn.Module, name: str, child: torch.nn.Module | None) -> None:
-    if child is not None and is_attached(child):
-        if not is_attached(module):
-            module.__dict__[_ATTRIBUTE] = PlannedCall(module)
+    if child is not None and is_attached(child) and not is_attached(module):
+        module.__dict__[_ATTRIBUTE] = PlannedCall(module)
+    if is_watched(module):
         Mutations.count += 1

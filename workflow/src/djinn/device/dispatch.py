@@ -10,6 +10,7 @@ import torch
 
 from djinn.client import runtime
 from djinn.core import DTYPES, CallTimestamps, TensorMeta
+from djinn.device.attention import scaled_dot_product_attention
 from djinn.device.tensor import DEVICE, DEVICE_NAME, Handle, RemoteTensor
 from djinn.device.transfer import become, can_become, creations, download, upload
 from djinn.errors import DeviceMismatchError, UnsupportedOperatorError
@@ -186,5 +187,6 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     aten.alias.default: _alias,
     aten.lift_fresh.default: lambda source: source,
     aten.lift.default: lambda source: source,
+    aten.scaled_dot_product_attention.default: scaled_dot_product_attention,
     aten.is_pinned.default: lambda source, device=None: False,
 }

@@ -9,14 +9,20 @@ import torch
 
 from djinn.device.tensor import RemoteTensor
 
+# Parts of described trees carry this mark, so that changes to parts without tensors (an activation) are noticed too.
+WATCHED = "_djinn_watched"
 # Attributes of nn.Module itself that are covered below or do not influence forward.
-_MODULE_ATTRIBUTES = frozenset(torch.nn.Module().__dict__) | {"_compiled_call_impl"}
+_MODULE_ATTRIBUTES = frozenset(torch.nn.Module().__dict__) | {"_compiled_call_impl", WATCHED}
 
 
 def fingerprint(module: torch.nn.Module) -> tuple[Any, ...]:
-    """Describe a module tree: structure, modes, tensors by identity and metadata, plain attributes by value."""
+    """Describe a module tree: structure, modes, tensors by identity and metadata, plain attributes by value.
+
+    Every part is marked as watched: from now on its changes count as mutations.
+    """
     parts: list[Any] = []
     for name, part in module.named_modules(remove_duplicate=False):
+        part.__dict__[WATCHED] = True
         parts.append((name, id(part), type(part), part.training, tuple(_tensors(part)), tuple(_attributes(part))))
     return tuple(parts)
 

@@ -17,6 +17,7 @@ from djinn.core import DTYPE_CODES, TensorMeta, Trace
 from djinn.device.arguments import put_together
 from djinn.device.tensor import RemoteTensor
 from djinn.device.transfer import creations
+from djinn.errors import PlanError, UnsupportedOperatorError
 from djinn.protocol import messages as m
 from djinn.tracing import Simulation, UnplannableError, simulate
 
@@ -82,7 +83,10 @@ def make_plan(
     simulation = _simulate(client, module, call, (names, weights, arguments), numbers)
     simulated_ns = perf_counter_ns()
     trace = simulation.trace
-    reply, _ = client.request(_request(trace, weights))
+    try:
+        reply, _ = client.request(_request(trace, weights))
+    except (PlanError, UnsupportedOperatorError) as error:
+        raise UnplannableError(f"the server refused the plan ({error})") from error
     planned_ns = perf_counter_ns()
     first = len(weights)
     return ClientPlan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from typing import Any
 
@@ -81,6 +82,31 @@ class RemoteTensor(torch.Tensor):
         text = repr(self.detach().cpu())
         text = f"{text[:-1]}, device='{DEVICE}'"
         return f"{text}, requires_grad=True)" if self.requires_grad else f"{text})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RemoteTensor:
+        """Copy the elements on the server; parameters stay parameters.
+
+        Raises:
+            RuntimeError: the tensor is the result of a recorded operation, as torch refuses too.
+        """
+        if id(self) in memo:
+            known: RemoteTensor = memo[id(self)]
+            return known
+        if not self.is_leaf:
+            raise RuntimeError(f"A tensor on {DEVICE} that autograd recorded cannot be deep-copied; detach() it first.")
+        copied = self.detach().clone()
+        assert isinstance(copied, RemoteTensor), "cloning left the device"
+        copied.requires_grad_(self.requires_grad)
+        if getattr(self, "_is_param", False):
+            copied._is_param = True
+        if self.grad is not None:
+            copied.grad = copy.deepcopy(self.grad, memo)
+        memo[id(self)] = copied
+        return copied
+
+    def tolist(self) -> Any:
+        """Return the elements as nested lists."""
+        return self.detach().cpu().tolist()
 
     @property
     def data(self) -> RemoteTensor:

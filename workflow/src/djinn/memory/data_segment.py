@@ -34,6 +34,11 @@ class DataSegment:
         """Bytes of all reserved arenas."""
         return self._free_list.allocated_bytes
 
+    @property
+    def used_bytes(self) -> int:
+        """Bytes that tensors hold in all arenas."""
+        return sum(arena.used_bytes for arena in self._arenas.values())
+
     def reserve(self, session_id: str, arena_bytes: int) -> Arena:
         """Reserve a contiguous arena, page-aligned.
 

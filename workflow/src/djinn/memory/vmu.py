@@ -108,6 +108,7 @@ class VirtualMemoryUnit:
                     "capacity_bytes": self.text.region.capacity_bytes,
                 },
                 "data": {
+                    "used_bytes": self.data.used_bytes,
                     "reserved_bytes": self.data.reserved_bytes,
                     "num_sessions": self.data.num_sessions,
                     "capacity_bytes": self.data.region.capacity_bytes,

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from djinn.core import TensorMeta, TraceNode, ValueRef
-from djinn.errors import PlanError
 from djinn.memory.region import Region
 from djinn.planning.lifetimes import value_refs
 from djinn.planning.plan import MemoryPlan
@@ -150,19 +149,15 @@ class Binding:
             self.uses_random_numbers |= operator.uses_random_numbers
             self._note_writes(operator, node)
             fresh = [s is not None and s not in defined for s in storages]
-            if operator.written:
-                if any(fresh):
-                    raise PlanError(
-                        f"Operator {node.operator} writes to its operands and makes new tensors; run it singly."
-                    )
-                self.calls.append((operator.call._op, *self._operands(node, frozenset())))
-            elif any(fresh):
+            if any(fresh):
                 self._bind_computation(node, operator, fresh, [s in read for s in storages])
+            elif operator.written:
+                self.calls.append((operator.call._op, *self._operands(node, frozenset())))
             # Otherwise the node only makes views, and those exist already.
             defined.update(s for s in storages if s is not None)
 
     def _bind_computation(self, node: TraceNode, operator: Operator, fresh: list[bool], read: list[bool]) -> None:
-        form = out_form(node.operator)
+        form = None if operator.written else out_form(node.operator)
         if form is not None and all(fresh):
             self.calls.append(self._call_into(node, form))
             return

@@ -20,11 +20,13 @@ class TensorStore:
     def create(self, table: TensorTable, tensor_id: int, meta: TensorMeta, session_id: str | None) -> torch.Tensor:
         """Make an uninitialised tensor, in the session's arena if there is a session.
 
+        A tensor without elements takes no room there: operators resize it, and an arena's ranges have fixed sizes.
+
         Raises:
             OutOfMemoryError: the arena has no room.
             SessionClosedError: the session has no arena.
         """
-        if session_id is None:
+        if session_id is None or meta.num_elements == 0:
             table.put(tensor_id, torch.empty_strided(meta.shape, meta.strides, dtype=meta.dtype))
             return table.tensor(tensor_id)
         with self._vmu.lock:

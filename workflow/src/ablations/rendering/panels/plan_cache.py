@@ -25,8 +25,10 @@ def draw_tokens(axes: Axes, result: dict[str, Any]) -> None:
         axes.errorbar(place, token["value"], error_pair([token]), fmt="none", ecolor="black", elinewidth=0.7)
         text = format_quantity(quantities[f"token.{arm}"]).plain
         axes.annotate(text, (place, token["high"]), (0, 3), textcoords="offset points", ha="center", fontsize=6.5)
-    token, dispatch = (format_quantity(quantities[name]).plain for name in ("token_speedup", "dispatch_speedup"))
-    axes.annotate(f"cold / warm: token {token}, dispatch {dispatch}", (0.02, 0.97), xycoords="axes fraction", va="top")
+    gains = [format_quantity(quantities[name]).plain for name in ("token_speedup", "dispatch_speedup")]
+    axes.annotate(
+        f"cold / warm: token {gains[0]}, dispatch {gains[1]}", (0.02, 0.97), xycoords="axes fraction", va="top"
+    )
     axes.set_yscale("log")
     axes.set_ylim(top=4 * quantities["token.cold"]["high"] / 1e3)
     axes.set_xticks(range(len(_ARMS)), _ARMS.values())
@@ -38,7 +40,7 @@ def draw_histogram(axes: Axes, result: dict[str, Any]) -> None:
     """Draw the distribution of token times in each arm, as shares, over logarithmic bins."""
     tokens = {arm: np.array(result["series"]["token_us"][arm]) / 1e3 for arm in _ARMS}
     everything = np.concatenate(list(tokens.values()))
-    bins = np.geomspace(everything.min(), everything.max(), _NUM_BINS)
+    bins = np.geomspace(everything.min(), everything.max(), _NUM_BINS).tolist()
     for arm, values in tokens.items():
         colour, _, _ = LOOKS[arm]
         weights = np.full(len(values), 100 / len(values))

@@ -91,14 +91,16 @@ def _ticks(numbers: list[int]) -> list[int]:
 def _legend(result: dict[str, Any]) -> list[Line2D]:
     modes = [Line2D([], [], color=LOOKS[m][0], marker=LOOKS[m][2], linestyle="", label=m) for m in _MODES]
     seen = {probe["outcome"] for probe in result["series"]["probes"]}
-    looks = {
-        "success": ("o", "full"),
-        "latency": ("o", "none"),
-        "timeout": ("o", "none"),
-        "out_of_memory": ("x", "full"),
-    }
     outcomes = [
-        Line2D([], [], color="black", marker=looks[name][0], fillstyle=looks[name][1], linestyle="", label=label)
+        Line2D(
+            [],
+            [],
+            color="black",
+            marker="x" if name == "out_of_memory" else "o",
+            fillstyle="full" if name == "success" else "none",
+            linestyle="",
+            label=label,
+        )
         for name, label in _OUTCOMES.items()
         if name in seen
     ]
