@@ -48,6 +48,16 @@ class TensorMeta:
         return (self.storage_offset + last + 1) * self.dtype.itemsize
 
     @property
+    def is_row_major(self) -> bool:
+        """Whether the elements lie densely in order of their indices; sizes of one may have any stride."""
+        step = 1
+        for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if size != 1 and stride != step:
+                return False
+            step *= size
+        return True
+
+    @property
     def num_elements(self) -> int:
         """Number of elements of the shape."""
         count = 1

@@ -296,3 +296,50 @@ def test_freed_tensors_are_freed_on_the_server() -> None:
     for _ in range(50):
         _calls(remote, x)
     assert djinn.stats()["client"]["num_tensors"] <= before + 2
+
+
+@pytest.mark.parametrize("write", [lambda y: y.add_(1), lambda y: y[0].add_(1), lambda y: y.view(-1)[:2].mul_(3)])
+def test_a_result_that_came_along_is_never_stale(write: Any) -> None:
+    """Written to directly or through an alias after the call, it is read anew."""
+    native, remote = _pair(nn.Linear(4, 4))
+    x = torch.randn(2, 4)
+    with torch.no_grad():
+        expected = native(x)
+        for _ in range(2):
+            assert torch.equal(remote(x.to(DEVICE)).cpu(), expected)
+        actual = remote(x.to(DEVICE))
+        write(actual)
+        write(expected)
+        assert torch.equal(actual.cpu(), expected)
+
+
+def test_fetched_results_belong_to_their_caller() -> None:
+    """Changing one copy on the host changes neither the device nor the next copy."""
+    native, remote = _pair(nn.Linear(4, 4))
+    x = torch.randn(2, 4)
+    with torch.no_grad():
+        for _ in range(3):
+            result = remote(x.to(DEVICE))
+            result.cpu().zero_()
+            assert torch.equal(result.cpu(), native(x))
+
+
+def test_a_result_written_by_a_later_plan_is_read_anew() -> None:
+    """A plan that writes its argument invalidates what came along with an earlier one."""
+
+    class Bump(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("one", torch.ones(()))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.add_(self.one).sum()
+
+    native, remote = _pair(nn.Linear(4, 4))
+    bump = Bump().to(DEVICE)
+    x = torch.randn(2, 4)
+    with torch.no_grad():
+        for _ in range(3):
+            result = remote(x.to(DEVICE))
+            bump(result)
+            assert torch.equal(result.cpu(), native(x) + 1)

@@ -38,6 +38,9 @@ class Client:
         self._ids = itertools.count(1)
         self._frees: deque[int] = deque()
         self.is_closed = False
+        # Changes whenever this process may have written to a tensor; a counter's values never come back.
+        self.write_number = 0
+        self._write_numbers = itertools.count(1)
         self._token: str | None = None
         welcome = self.connection().welcome
         self._token = welcome.client_token
@@ -86,6 +89,10 @@ class Client:
     def new_ids(self) -> int:
         """Return the first of a block of unused tensor identifiers."""
         return next(self._ids) * MAX_OUTPUTS
+
+    def note_write(self) -> None:
+        """Count a request that may write to a tensor that exists, before it is sent."""
+        self.write_number = next(self._write_numbers)
 
     def free_later(self, tensor_id: int) -> None:
         """Free a tensor with the next request; safe to call from a finalizer."""

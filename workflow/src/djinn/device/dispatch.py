@@ -61,6 +61,8 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     wire_args = [operands.convert(value) for value in args]
     wire_kwargs = {name: operands.convert(value) for name, value in kwargs.items()}
     client = runtime.current_client()
+    if func._schema.is_mutable:
+        client.note_write()
     base_id = client.new_ids()
     request = m.RunOperator(
         operator=str(func),

@@ -24,7 +24,7 @@ from djinn.device.dispatch import note_call
 from djinn.device.fingerprint import fingerprint, hook_tables
 from djinn.device.planner import ClientPlan, is_simulating, make_plan
 from djinn.device.tensor import Handle, RemoteTensor
-from djinn.device.transfer import creations
+from djinn.device.transfer import creations, host_tensor
 from djinn.errors import ConnectionFailedError, UnknownPlanError
 from djinn.planning.cache import PlanCache
 from djinn.protocol import messages as m
@@ -50,6 +50,21 @@ _simulation_lock = threading.RLock()
 _call_numbers = itertools.count()
 
 
+# Equal descriptions of a module get equal small numbers, so that looking a plan up does not hash the whole module.
+_fingerprint_numbers: dict[Any, int] = {}
+_MAX_FINGERPRINTS = 4096
+_unused_fingerprint_numbers = itertools.count()
+
+
+def _number_of(description: tuple[Any, ...]) -> int:
+    number = _fingerprint_numbers.get(description)
+    if number is None:
+        if len(_fingerprint_numbers) >= _MAX_FINGERPRINTS:
+            _fingerprint_numbers.clear()  # numbers are not used again, so this costs plans and never mixes them up
+        number = _fingerprint_numbers[description] = next(_unused_fingerprint_numbers)
+    return number
+
+
 class Mutations:
     """Counts changes to modules on the device, so that unchanged ones need not be described again at each call."""
 
@@ -63,7 +78,7 @@ class PlannedCall:
         self._module = module
         self._number = next(_call_numbers)
         self._seen_mutations = -1
-        self._fingerprint: tuple[Any, ...] = ()
+        self._fingerprint_number = -1
         self._hook_tables: list[dict[int, Any]] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -94,13 +109,13 @@ class PlannedCall:
     def _describe(self) -> None:
         with _simulation_lock:
             count = Mutations.count
-            self._fingerprint = fingerprint(self._module)
+            self._fingerprint_number = _number_of(fingerprint(self._module))
             self._hook_tables = hook_tables(self._module)
             self._seen_mutations = count
 
     def _call_planned(self, call: Arguments, start_ns: int) -> Any:
         tensors: list[RemoteTensor] = []
-        parts: list[Any] = [self._number, self._fingerprint, torch.is_inference_mode_enabled()]
+        parts: list[Any] = [self._number, self._fingerprint_number, torch.is_inference_mode_enabled()]
         take_apart(call, tensors, parts)
         key = tuple(parts)
         plan = plan_cache.get(key)
@@ -136,14 +151,25 @@ class PlannedCall:
 def _execute(plan: ClientPlan, tensors: list[RemoteTensor], *, hit: bool, lookup_us: float) -> Any:
     client = plan.client
     base_id = client.new_ids()
+    if plan.writes_inputs:
+        client.note_write()
+    write_number = client.write_number
+    wants_result = plan.prefetcher is not None and plan.prefetcher.wants_result()
     request = m.ExecutePlan(
         plan_id=plan.plan_id,
         input_ids=[tensor.handle.tensor_id for tensor in tensors],
         base_id=base_id,
         creations=creations(tensors),
         session_id=runtime.current_session(),
+        wants_result=wants_result,
     )
-    reply, _ = client.request(request, expected_us=plan.expected_us)
+    reply, payload = client.request(request, expected_us=plan.expected_us)
+    handle = Handle(client, base_id)
+    handle.prefetcher = plan.prefetcher
+    if wants_result:
+        assert plan.prefetcher is not None, "nobody asked for this plan's result"
+        meta = plan.output_metas[0]
+        handle.prefetched = plan.prefetcher.keep(host_tensor(meta.shape, meta.dtype, payload), write_number)
     plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
     note_call(
         CallTimestamps(
@@ -157,14 +183,14 @@ def _execute(plan: ClientPlan, tensors: list[RemoteTensor], *, hit: bool, lookup
             plan_us=0.0 if hit else plan.plan_us,
         )
     )
-    return _rebuild(plan, tensors, base_id)
+    return _rebuild(plan, tensors, handle)
 
 
-def _rebuild(plan: ClientPlan, tensors: list[RemoteTensor], base_id: int) -> Any:
+def _rebuild(plan: ClientPlan, tensors: list[RemoteTensor], first: Handle) -> Any:
     outputs: list[RemoteTensor] = []
     for position, meta in enumerate(plan.output_metas):
         number = plan.output_inputs[position]
-        output = RemoteTensor(meta, Handle(plan.client, base_id + position))
-        outputs.append(output if number is None else tensors[number])
+        handle = Handle(plan.client, first.tensor_id + position) if position else first
+        outputs.append(RemoteTensor(meta, handle) if number is None else tensors[number])
     leaves = [leaf[0] if isinstance(leaf, tuple) else outputs[leaf] for leaf in plan.simulation.output_leaves]
     return pytree.tree_unflatten(leaves, plan.simulation.output_spec)

@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from djinn.client.client import Client
 from djinn.core import DTYPE_CODES, TensorMeta, Trace
 from djinn.device.arguments import put_together
+from djinn.device.prefetch import MAX_PREFETCHED_BYTES, Prefetcher
 from djinn.device.tensor import RemoteTensor
 from djinn.device.transfer import creations
 from djinn.errors import PlanError, UnsupportedOperatorError
@@ -39,6 +40,8 @@ class ClientPlan:
         simulate_us: time that the simulation took.
         plan_us: time that the server took to plan and bind.
         peak_bytes: activations of the plan.
+        writes_inputs: whether executing it changes any of its inputs.
+        prefetcher: for the plan's result, if there is one that could come along.
         lower_bound_bytes: what no plan could undercut.
     """
 
@@ -53,6 +56,8 @@ class ClientPlan:
     plan_us: float
     peak_bytes: int
     lower_bound_bytes: int
+    writes_inputs: bool
+    prefetcher: Prefetcher | None
 
 
 def is_simulating() -> bool:
@@ -89,19 +94,31 @@ def make_plan(
         raise UnplannableError(f"the server refused the plan ({error})") from error
     planned_ns = perf_counter_ns()
     first = len(weights)
+    output_metas = [trace.values[index].meta for index in trace.outputs]
+    output_inputs = [index - first if first <= index < trace.num_inputs else None for index in trace.outputs]
     return ClientPlan(
         plan_id=reply.plan_id,
         client=client,
         weights=weights,
-        output_metas=[trace.values[index].meta for index in trace.outputs],
-        output_inputs=[index - first if first <= index < trace.num_inputs else None for index in trace.outputs],
+        output_metas=output_metas,
+        output_inputs=output_inputs,
         simulation=simulation,
         expected_us=float("inf"),
         simulate_us=(simulated_ns - start_ns) / 1e3,
         plan_us=(planned_ns - simulated_ns) / 1e3,
         peak_bytes=reply.peak_bytes,
         lower_bound_bytes=reply.lower_bound_bytes,
+        writes_inputs=reply.writes_inputs,
+        prefetcher=Prefetcher() if _could_come_along(output_metas, output_inputs) else None,
     )
+
+
+def _could_come_along(metas: list[TensorMeta], inputs: list[int | None]) -> bool:
+    """Tell whether a call's result is one small dense tensor of its own."""
+    if len(metas) != 1 or inputs[0] is not None or metas[0].storage_offset:
+        return False
+    num_bytes = metas[0].num_elements * metas[0].dtype.itemsize
+    return 0 < num_bytes == metas[0].extent_bytes <= MAX_PREFETCHED_BYTES and metas[0].is_row_major
 
 
 def _weights(module: torch.nn.Module) -> tuple[list[tuple[str, int]], list[RemoteTensor]]:

@@ -10,6 +10,7 @@ import torch
 
 from djinn.client.client import Client
 from djinn.core import TensorMeta
+from djinn.device.prefetch import Prefetched, Prefetcher
 
 DEVICE_NAME = "remote_accelerator"
 DEVICE = f"{DEVICE_NAME}:0"
@@ -27,14 +28,18 @@ class Handle:
         client: who owns it.
         pending: set until the server knows the tensor: the session in whose arena it will be made, or None, in a
             1-tuple. Uninitialised tensors are made by the first request that uses them.
+        prefetcher: of the plan whose result this is, if fetching it shall be remembered.
+        prefetched: the elements, if they came along with the call.
     """
 
-    __slots__ = ("client", "pending", "tensor_id")
+    __slots__ = ("client", "pending", "prefetched", "prefetcher", "tensor_id")
 
     def __init__(self, client: Client, tensor_id: int, pending: tuple[str | None] | None = None) -> None:
         self.client = client
         self.tensor_id = tensor_id
         self.pending = pending
+        self.prefetcher: Prefetcher | None = None
+        self.prefetched: Prefetched | None = None
 
     def __del__(self) -> None:
         if self.pending is None:

@@ -76,11 +76,15 @@ class MakePlan(Request):
 
 
 class ExecutePlan(Request):
-    """Replays a plan on these tensors, the trace's inputs that follow its weights."""
+    """Replays a plan on these tensors, the trace's inputs that follow its weights.
+
+    With `wants_result` the elements of the first output come back with the reply, dense and row-major.
+    """
 
     plan_id: int
     input_ids: list[int]
     base_id: int
+    wants_result: bool = False
 
 
 class DropPlans(Request):
@@ -192,11 +196,15 @@ class Bytes(Reply):
 
 
 class Planned(Reply):
-    """A plan was made: peak bytes of its activations, and the largest sum of live bytes, which no plan can undercut."""
+    """A plan was made: peak bytes of its activations, and the largest sum of live bytes, which no plan can undercut.
+
+    `writes_inputs` tells whether executing it changes any of its inputs.
+    """
 
     plan_id: int
     peak_bytes: int
     lower_bound_bytes: int
+    writes_inputs: bool
 
 
 class Opened(Reply):

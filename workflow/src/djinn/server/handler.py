@@ -129,15 +129,17 @@ class Handler:
             plan_id=self._client.plans.add(stored),
             peak_bytes=plan.placement.peak_bytes,
             lower_bound_bytes=plan.placement.lower_bound_bytes,
+            writes_inputs=bool(stored.binding.written_inputs),
         )
 
-    def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> m.Reply:
+    def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> Answer:
         stored = self._client.plans.get(request.plan_id)
         with self._running(request, request.input_ids):
             done = self._server.executor.execute(
                 self._client.table, self._client.generator, stored, request.input_ids, request.base_id
             )
-        return m.Done(started_ns=done.started_ns, finished_ns=done.finished_ns)
+            result = _as_bytes(self._client.table.tensor(request.base_id).contiguous()) if request.wants_result else b""
+        return m.Done(started_ns=done.started_ns, finished_ns=done.finished_ns), result
 
     def _drop_plans(self, request: m.DropPlans, payload: memoryview) -> m.Reply:
         for plan_id in request.plan_ids:

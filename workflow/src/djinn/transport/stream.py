@@ -7,6 +7,7 @@ their last message and then sleep in the kernel.
 from __future__ import annotations
 
 import array
+import os
 import socket
 from time import perf_counter_ns
 
@@ -85,6 +86,8 @@ class FramedStream:
             except BlockingIOError:
                 if perf_counter_ns() > deadline_ns:
                     return False
+                # The system likes to wake the peer on this very core, where it could not run while this thread polls.
+                os.sched_yield()
         return True
 
     def send_descriptor(self, descriptor: int) -> None:
