@@ -55,8 +55,14 @@ def draw_cliff(axes: Axes, result: dict[str, Any]) -> None:
     """Draw every probe: its number of agents, its p99 latency, its mode and how it ended."""
     objective_ms = 1e3 * result["settings"]["study"]["latency_objective_s"]
     axes.axhline(objective_ms, color="black", linestyle="--", linewidth=0.8)
-    axes.annotate(f"objective {objective_ms:.0f} ms", (1, objective_ms), (-2, 2), textcoords="offset points",
-                  xycoords=("axes fraction", "data"), ha="right", fontsize=6.3)  # fmt: skip
+    axes.annotate(
+        f"objective {objective_ms:.0f} ms",
+        (0, objective_ms),
+        (3, 2),
+        textcoords="offset points",
+        xycoords=("axes fraction", "data"),
+        fontsize=6.3,
+    )
     for probe in result["series"]["probes"]:
         colour, _, marker = LOOKS[probe["mode"]]
         is_success = probe["outcome"] == "success"
