@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from support import require_tool
+
 PARTS = ("Snakefile", "workflow", "config", "envs", "tests/tiny.yaml")
 FIGURES = {
     "figure_ablation_1_os_tax",
@@ -189,6 +191,17 @@ def test_a_lost_figure_is_drawn_again(checkout: Path, snakemake: Snakemake) -> N
     result = snakemake("figures/tiny/ablation_summary.pdf")
     assert result.returncode == 0, result.stderr[-2000:]
     assert path.read_bytes() == before
+
+
+def test_the_report_compiles(checkout: Path, snakemake: Snakemake) -> None:
+    """Under a name of its own, since document and summary figure share theirs; nothing else is left beside it."""
+    require_tool("pdflatex")
+    figure = (checkout / "figures/tiny/ablation_summary.pdf").read_bytes()
+    result = snakemake("report_pdf")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert (checkout / "figures/tiny/ablation_summary.pdf").read_bytes() == figure
+    made = {path.name for path in (checkout / "figures/tiny").glob("ablation_report*")}
+    assert made == {"ablation_report.pdf"}
 
 
 def test_nothing_runs_beside_a_trial(finished: subprocess.CompletedProcess[str]) -> None:

@@ -22,7 +22,7 @@ rule document:
 # The document and the 2x2 figure share a name, so the PDF is made under another.
 rule report_pdf:
     input:
-        document=rules.document.output,
+        document=rules.document.output[0],
         tables=rules.tables_all.input,
         figures=rules.figures_all.input,
     output:
@@ -33,8 +33,9 @@ rule report_pdf:
         "../../envs/environment.yaml"
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
+        source=lambda wildcards, input: os.path.basename(input.document),
         job=lambda wildcards, output: os.path.splitext(os.path.basename(output[0]))[0],
     shell:
         "command -v pdflatex > {log} || {{ echo 'error: pdflatex is not installed; install a TeX distribution' >&2; exit 1; }};"
-        " for pass in 1 2; do pdflatex -interaction=nonstopmode -halt-on-error -output-directory={params.folder}"
-        " -jobname={params.job} {input.document} >> {log} 2>&1; done"
+        " log=$(realpath {log}); cd {params.folder}; for pass in 1 2; do pdflatex -interaction=nonstopmode -halt-on-error"
+        ' -jobname={params.job} {params.source} >> "$log" 2>&1; done; rm -f {params.job}.aux {params.job}.out {params.job}.log'
