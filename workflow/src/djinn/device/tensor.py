@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,21 +21,33 @@ _meta_numbers: dict[TensorMeta, int] = {}
 _unused_numbers = itertools.count()
 
 
+@dataclass(slots=True)
+class Pending:
+    """A tensor that the server does not know yet.
+
+    Attributes:
+        session_id: the session in whose arena it will be made, if any.
+        content: its elements, dense and row-major, or None for an uninitialised one.
+    """
+
+    session_id: str | None
+    content: bytes | None = None
+
+
 class Handle:
     """One tensor identifier on the server; freed with its last owner.
 
     Attributes:
         tensor_id: the identifier.
         client: who owns it.
-        pending: set until the server knows the tensor: the session in whose arena it will be made, or None, in a
-            1-tuple. Uninitialised tensors are made by the first request that uses them.
+        pending: set until the server knows the tensor, which the first request that uses it makes.
         prefetcher: of the plan whose result this is, if fetching it shall be remembered.
         prefetched: the elements, if they came along with the call.
     """
 
     __slots__ = ("client", "pending", "prefetched", "prefetcher", "tensor_id")
 
-    def __init__(self, client: Client, tensor_id: int, pending: tuple[str | None] | None = None) -> None:
+    def __init__(self, client: Client, tensor_id: int, pending: Pending | None = None) -> None:
         self.client = client
         self.tensor_id = tensor_id
         self.pending = pending

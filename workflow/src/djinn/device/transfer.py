@@ -10,9 +10,12 @@ import torch
 
 from djinn.client import runtime
 from djinn.core import DTYPE_CODES, DTYPES, TensorMeta
-from djinn.device.tensor import Handle, RemoteTensor
+from djinn.device.tensor import Handle, Pending, RemoteTensor
 from djinn.errors import UnsupportedOperatorError
 from djinn.protocol import messages as m
+
+# Up to this size a tensor's elements travel with the first request that uses it, which saves a round trip.
+MAX_INLINE_BYTES = 16_384
 
 _thread = threading.local()
 
@@ -32,7 +35,7 @@ def make_uninitialised(meta: TensorMeta) -> RemoteTensor:
     """Return a tensor that the server will make when it is first used, in the current session's arena if any."""
     check_dtype(meta.dtype)
     client = runtime.current_client()
-    return RemoteTensor(meta, Handle(client, client.new_ids(), pending=(runtime.current_session(),)))
+    return RemoteTensor(meta, Handle(client, client.new_ids(), pending=Pending(runtime.current_session())))
 
 
 def creations(tensors: list[RemoteTensor]) -> list[m.Creation]:
@@ -43,7 +46,8 @@ def creations(tensors: list[RemoteTensor]) -> list[m.Creation]:
         if pending is not None:
             tensor.handle.pending = None
             shape, strides = tuple(tensor.shape), tuple(tensor.stride())
-            made.append(m.Creation(tensor.handle.tensor_id, shape, strides, DTYPE_CODES[tensor.dtype], pending[0]))
+            code = DTYPE_CODES[tensor.dtype]
+            made.append(m.Creation(tensor.handle.tensor_id, shape, strides, code, pending.session_id, pending.content))
     return made
 
 
@@ -53,6 +57,8 @@ def upload(source: torch.Tensor) -> RemoteTensor:
     source = source.detach().contiguous()
     meta = TensorMeta(tuple(source.shape), tuple(source.stride()), source.dtype)
     client = runtime.current_client()
+    if source.nbytes <= MAX_INLINE_BYTES:
+        return RemoteTensor(meta, Handle(client, client.new_ids(), Pending(None, _content(source))))
     handle = Handle(client, client.new_ids())
     _send(source, handle, None, is_weight=False)
     return RemoteTensor(meta, handle)
@@ -70,11 +76,15 @@ def can_become(destination: RemoteTensor, source: torch.Tensor) -> bool:
 
 
 def become(destination: RemoteTensor, source: torch.Tensor) -> None:
-    """Make a destination for which `can_become` holds with one message."""
+    """Make a destination for which `can_become` holds: with its first use if it is small, else with a message now."""
     pending = destination.handle.pending
     assert pending is not None, "the destination exists on the server already"
     is_weight = getattr(_thread, "placing_weights", False)
-    _send(source.detach().contiguous(), destination.handle, pending[0], is_weight=is_weight)
+    source = source.detach().contiguous()
+    if source.nbytes <= MAX_INLINE_BYTES and not is_weight:
+        pending.content = _content(source)
+        return
+    _send(source, destination.handle, pending.session_id, is_weight=is_weight)
     destination.handle.pending = None
 
 
@@ -109,6 +119,10 @@ def check_dtype(dtype: torch.dtype) -> None:
     """
     if dtype not in DTYPE_CODES:
         raise UnsupportedOperatorError(f"Tensors of {dtype} are not held by this device; convert them first.")
+
+
+def _content(source: torch.Tensor) -> bytes:
+    return source.reshape(-1).view(torch.uint8).numpy().tobytes() if source.numel() else b""
 
 
 def _send(source: torch.Tensor, handle: Handle, session_id: str | None, *, is_weight: bool) -> None:

@@ -16,13 +16,17 @@ MAX_OUTPUTS = 1 << 16
 
 
 class Creation(msgspec.Struct, array_like=True, frozen=True):
-    """An uninitialised tensor that the client made up and now uses for the first time."""
+    """A tensor that the client made up and now uses for the first time: uninitialised, or with these elements.
+
+    Elements are dense and row-major.
+    """
 
     tensor_id: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype_code: int
     session_id: str | None
+    content: bytes | None = None
 
 
 class Request(msgspec.Struct, array_like=True, tag_field="kind", tag=True, kw_only=True):

@@ -20,6 +20,7 @@ from djinn.planning.lifetimes import value_refs
 from djinn.planning.plan import MemoryPlan
 from djinn.protocol.operands import OwnDevice
 from djinn.server.operators import Operator, OutForm, out_form, resolve
+from djinn.server.table import Entry
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -97,6 +98,7 @@ class Binding:
         for index in range(self._trace.num_inputs):
             self._input_by_storage.setdefault(self._trace.values[index].storage, index)
         self.inputs = {index: InputSlot() for index in self._input_by_storage.values()}
+        self._weights_bound_at = -1
         output_storages = {self._trace.values[index].storage for index in self._trace.outputs}
         self.outputs = {storage: OutputSlot() for storage in output_storages - set(self._input_by_storage)}
         self._tensors = [self._make_tensor(index) for index in range(len(self._trace.values))]
@@ -107,14 +109,24 @@ class Binding:
         self.uses_random_numbers = False
         self._bind_nodes()
 
-    def prepare(self, sources: list[torch.Tensor]) -> None:
+    def prepare(self, weights: list[Entry], arguments: list[Entry], num_moves: int) -> None:
         """Bind this call's inputs and make sure that no earlier result is overwritten.
 
-        Raises:
-            PlanError: an input that differs from what was planned.
+        Args:
+            weights: the leading inputs, the same at every call.
+            arguments: the others.
+            num_moves: how often any tensor got other memory; weights are bound again only after that.
         """
-        for index, slot in self.inputs.items():
-            slot.bind(sources[index])
+        first = len(weights)
+        if num_moves != self._weights_bound_at:
+            for index, slot in self.inputs.items():
+                if index < first:
+                    slot.bind(weights[index].tensor)
+            self._weights_bound_at = num_moves
+        for number, entry in enumerate(arguments, start=first):
+            argument = self.inputs.get(number)
+            if argument is not None:
+                argument.bind(entry.tensor)
         for output in self.outputs.values():
             output.renew_if_held(self._device)
 

@@ -109,11 +109,12 @@ class Executor:
             PlanError: unknown tensors, or inputs of other metadata than was planned.
         """
         binding = stored.binding
-        entries = stored.weights + [table.entry(tensor_id) for tensor_id in input_ids]
+        weights, arguments = stored.weights, [table.entry(tensor_id) for tensor_id in input_ids]
         with self._lock:
             for number in binding.written_inputs:
-                self._store.make_writable(table, entries[number])
-            binding.prepare([entry.tensor for entry in entries])
+                is_weight = number < len(weights)
+                self._store.make_writable(table, weights[number] if is_weight else arguments[number - len(weights)])
+            binding.prepare(weights, arguments, self._store.num_moves)
             with (
                 self._vmu.stack.frame(stored.plan.placement.peak_bytes) as base,
                 _random_state(generator) if binding.uses_random_numbers else nullcontext(),
@@ -124,7 +125,7 @@ class Executor:
                     call(*args, **kwargs)
                 finished_ns = perf_counter_ns()
             for position in range(len(stored.plan.trace.outputs)):
-                self._store.register(table, base_id + position, binding.output(position), entries)
+                self._store.register(table, base_id + position, binding.output(position), [*weights, *arguments])
         return Executed(started_ns, finished_ns, [])
 
     @contextmanager

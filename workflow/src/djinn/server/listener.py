@@ -21,7 +21,7 @@ from djinn.transport.shared_memory import SharedMemory
 from djinn.transport.stream import FramedStream
 
 # After a request the next one often follows within microseconds; after this time the thread sleeps in the kernel.
-SPIN_US = 100.0
+SPIN_US = 500.0
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 

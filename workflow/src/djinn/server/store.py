@@ -12,10 +12,15 @@ from djinn.server.table import Block, Entry, TensorTable
 
 
 class TensorStore:
-    """Creates tensors in the segments and keeps the blocks that they occupy."""
+    """Creates tensors in the segments and keeps the blocks that they occupy.
+
+    Attributes:
+        num_moves: how often tensors got other memory than they had.
+    """
 
     def __init__(self, vmu: VirtualMemoryUnit) -> None:
         self._vmu = vmu
+        self.num_moves = 0
 
     def create(self, table: TensorTable, tensor_id: int, meta: TensorMeta, session_id: str | None) -> torch.Tensor:
         """Make an uninitialised tensor, in the session's arena if there is a session.
@@ -75,6 +80,7 @@ class TensorStore:
         return True
 
     def _move_to_heap(self, table: TensorTable, block: Block) -> None:
+        self.num_moves += 1
         sharing = table.sharing(block)
         assert sharing, "a block without tensors is being written to"
         base = sharing[0].tensor

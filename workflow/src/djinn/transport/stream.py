@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import os
+import select
 import socket
 from time import perf_counter_ns
 
@@ -89,6 +90,14 @@ class FramedStream:
                 # The system likes to wake the peer on this very core, where it could not run while this thread polls.
                 os.sched_yield()
         return True
+
+    def wait_asleep(self, timeout_us: float) -> bool:
+        """Sleep until a message begins to arrive, at most for the timeout, and tell whether one did."""
+        if self._num_buffered or timeout_us == float("inf"):
+            return True
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(timeout_us / 1e3))
 
     def send_descriptor(self, descriptor: int) -> None:
         """Pass a file descriptor to the peer of a Unix socket."""
