@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from djinn.core import TensorMeta
-from djinn.tracing import UnplannableError, simulate
+from djinn.errors import PlanError
+from djinn.tracing import UnplannableError, forget, propagation, simulate
 
 
 def _simulate(function: Any, *inputs: torch.Tensor) -> Any:
@@ -36,3 +37,48 @@ def test_what_depends_on_data_is_refused(function: Any) -> None:
     """A plan must hold for all elements."""
     with pytest.raises(UnplannableError):
         _simulate(function, torch.ones(3))
+
+
+def test_scalars_of_different_types_are_different_operands() -> None:
+    """1, 1.0 and True are equal to Python, but promote differently."""
+    x = torch.ones(3, dtype=torch.int64)
+    dtypes = [
+        trace.values[trace.outputs[0]].meta.dtype
+        for trace in (_simulate(lambda x, factor=factor: x * factor, x).trace for factor in (1, 1.0, True))
+    ]
+    assert dtypes == [torch.int64, torch.float32, torch.int64]
+
+
+def test_repeated_structure_is_propagated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten equal layers cost what one costs; forgetting makes the next simulation cold again."""
+    calls: list[Any] = []
+    original = propagation._propagate
+    monkeypatch.setattr(propagation, "_propagate", lambda func, *rest: (calls.append(func), original(func, *rest))[1])
+    forget()
+    _simulate(lambda x: torch.relu(x + 1), torch.ones(3))
+    assert len(calls) == 2
+
+    def deep(x: torch.Tensor) -> torch.Tensor:
+        for _ in range(10):
+            x = torch.relu(x + 1)
+        return x
+
+    assert len(_simulate(deep, torch.ones(3)).trace.nodes) == 20
+    assert len(calls) == 2
+    forget()
+    _simulate(deep, torch.ones(3))
+    assert len(calls) == 4
+
+
+def test_changing_an_operands_shape_is_refused() -> None:
+    """A plan's values keep their metadata."""
+    with pytest.raises(UnplannableError, match="changes the shape"):
+        _simulate(lambda x: (x + 1).t_(), torch.ones(2, 3))
+
+
+def test_phantoms_that_escape_cannot_be_computed_with() -> None:
+    """A forward that keeps its tensors gets an error instead of garbage."""
+    kept: list[torch.Tensor] = []
+    _simulate(lambda x: (kept.append(x), x + 1)[1], torch.ones(3))
+    with pytest.raises(PlanError, match="finished simulation"):
+        kept[0] + 1

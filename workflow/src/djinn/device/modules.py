@@ -28,7 +28,7 @@ from djinn.device.transfer import creations, host_tensor
 from djinn.errors import ConnectionFailedError, UnknownPlanError
 from djinn.planning.cache import PlanCache
 from djinn.protocol import messages as m
-from djinn.tracing import UnplannableError
+from djinn.tracing import UnplannableError, forget
 
 _MAX_REFUSALS = 1024
 
@@ -42,7 +42,7 @@ def _drop_on_server(plan: ClientPlan) -> None:
         plan.client.request(m.DropPlans(plan_ids=[plan.plan_id]))
 
 
-plan_cache: PlanCache[ClientPlan] = PlanCache(256, on_evict=_drop_on_server)
+plan_cache: PlanCache[ClientPlan] = PlanCache(256, on_evict=_drop_on_server, on_clear=forget)
 fallbacks: Counter[str] = Counter()
 _refusals: dict[Any, str] = {}
 # A simulation puts fake tensors in a module's place for as long as it runs, so nobody may look at modules meanwhile.

@@ -147,11 +147,11 @@ def _simulate(
     names, weights, arguments = tensors
     inputs = [TensorMeta.of(tensor) for tensor in (*weights, *arguments)]
 
-    def run(fakes: list[torch.Tensor]) -> Any:
-        remaining = iter(fakes[len(weights) :])
+    def run(phantoms: list[torch.Tensor]) -> Any:
+        remaining = iter(phantoms[len(weights) :])
         args, kwargs = put_together(call, lambda _: next(remaining))
         before = _leaf_identities(args, kwargs)
-        state = {name: fakes[number] for name, number in names}
+        state = {name: phantoms[number] for name, number in names}
         with _simulating():
             result = torch.func.functional_call(module, state, args, kwargs)
         if _leaf_identities(args, kwargs) != before:

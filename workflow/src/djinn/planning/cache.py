@@ -18,11 +18,17 @@ class PlanCache(Generic[Entry]):
         hits, misses, bypassed, evictions: counters since the start.
     """
 
-    def __init__(self, max_entries: int, on_evict: Callable[[Entry], None] | None = None) -> None:
+    def __init__(
+        self,
+        max_entries: int,
+        on_evict: Callable[[Entry], None] | None = None,
+        on_clear: Callable[[], None] | None = None,
+    ) -> None:
         self.enabled = True
         self.hits = self.misses = self.bypassed = self.evictions = 0
         self._max_entries = max_entries
         self._on_evict = on_evict
+        self._on_clear = on_clear
         self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -76,6 +82,8 @@ class PlanCache(Generic[Entry]):
             dropped = list(self._entries.values())
             self._entries.clear()
         self._tell(dropped)
+        if self._on_clear is not None:
+            self._on_clear()
 
     def counters(self) -> dict[str, int]:
         """Return the counters and the number of entries."""

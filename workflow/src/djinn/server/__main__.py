@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -34,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: _exit(listener))
     if options.exit_with_stdin:
         threading.Thread(target=_exit_with_stdin, args=(listener,), daemon=True).start()
+    # Torch's modules are hundreds of thousands of objects that never die; a collection need not walk them in mid-call.
+    gc.collect()
+    gc.freeze()
     print(f"{READY_LINE}{listener.address}", flush=True)
     listener.serve()
     return 0

@@ -158,7 +158,7 @@ class Binding:
         for node in self._trace.nodes:
             storages = [None if i is None else self._trace.values[i].storage for i in node.outputs]
             operator = resolve(node.operator)
-            self.uses_random_numbers |= operator.uses_random_numbers
+            self.uses_random_numbers |= operator.uses_random_numbers and not _drops_nothing(operator, node)
             self._note_writes(operator, node)
             fresh = [s is not None and s not in defined for s in storages]
             if any(fresh):
@@ -205,6 +205,16 @@ class Binding:
                 storage = self._trace.values[index].storage
                 if storage in self._input_by_storage:
                     self.written_inputs.add(self._input_by_storage[storage])
+
+
+def _drops_nothing(operator: Operator, node: TraceNode) -> bool:
+    """Tell whether an operator draws random numbers for dropout only, and none is asked for."""
+    for position, argument in enumerate(operator.call._schema.arguments):
+        if argument.name == "dropout_p":
+            return bool(
+                (node.args[position] if position < len(node.args) else node.kwargs.get("dropout_p", 0.0)) == 0.0
+            )
+    return False
 
 
 class _CopyResults:

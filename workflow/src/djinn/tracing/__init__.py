@@ -1,6 +1,7 @@
-"""Meta-simulation: a module call on fake tensors, recorded as a trace."""
+"""A module call on phantoms, as a trace of the operations that it would run."""
 
-from djinn.tracing.recorder import Recorder, UnplannableError
+from djinn.tracing.phantom import UnplannableError
+from djinn.tracing.propagation import forget
 from djinn.tracing.simulate import Simulation, simulate, warm_up
 
-__all__ = ["Recorder", "Simulation", "UnplannableError", "simulate", "warm_up"]
+__all__ = ["Simulation", "UnplannableError", "forget", "simulate", "warm_up"]

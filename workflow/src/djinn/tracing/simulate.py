@@ -1,4 +1,4 @@
-"""Run a module on fake tensors of the server's device type and keep what it would compute."""
+"""Run a module on phantoms of the server's device type and keep what it would compute."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-)
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 from torch.utils import _pytree as pytree
 
 from djinn.core import TensorMeta, Trace
-from djinn.tracing.recorder import Recorder, UnplannableError
+from djinn.tracing.phantom import Phantom, UnplannableError
+from djinn.tracing.recorder import Recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +31,24 @@ class Simulation:
 
 
 def simulate(call: Callable[[list[torch.Tensor]], Any], inputs: list[TensorMeta], *, device_type: str) -> Simulation:
-    """Run `call` on fake stand-ins of `inputs` and record it.
+    """Run `call` on phantoms of `inputs` and record it.
 
     Args:
-        call: runs the module; receives the fakes in order of `inputs`.
+        call: runs the module; receives the phantoms in order of `inputs`.
         inputs: metadata of every tensor that the call can reach: weights, buffers, arguments.
         device_type: the server's; operators are chosen for it.
 
     Raises:
         UnplannableError: the call depends on data, or reaches tensors that are not among `inputs`.
     """
-    with FakeTensorMode(allow_non_fake_inputs=False) as mode:
-        fakes = [_fake(mode, meta, device_type) for meta in inputs]
-        with Recorder(fakes) as recorder:
-            try:
-                result = call(fakes)
-            except (DataDependentOutputException, DynamicOutputShapeException) as error:
-                raise UnplannableError(f"{error.func} depends on data") from error
-        leaves, spec = pytree.tree_flatten(result)
-        return _finish(recorder, leaves, spec)
+    phantoms = [Phantom(meta, device_type) for meta in inputs]
+    with Recorder(phantoms, device_type) as recorder:
+        try:
+            result = call(list(phantoms))
+        except (DataDependentOutputException, DynamicOutputShapeException) as error:
+            raise UnplannableError(f"{error.func} depends on data") from error
+    leaves, spec = pytree.tree_flatten(result)
+    return _finish(recorder, leaves, spec)
 
 
 def _finish(recorder: Recorder, leaves: list[Any], spec: pytree.TreeSpec) -> Simulation:
@@ -69,23 +65,14 @@ def _finish(recorder: Recorder, leaves: list[Any], spec: pytree.TreeSpec) -> Sim
     return Simulation(recorder.finish(tensors), spec, tuple(described))
 
 
-def _fake(mode: FakeTensorMode, meta: TensorMeta, device_type: str) -> torch.Tensor:
-    """Make a fake tensor with exactly this shape, strides and offset."""
-    if meta.storage_offset == 0:
-        return torch.empty_strided(meta.shape, meta.strides, dtype=meta.dtype, device=device_type)
-    num_elements = meta.extent_bytes // meta.dtype.itemsize
-    base = torch.empty(num_elements, dtype=meta.dtype, device=device_type)
-    return base.as_strided(meta.shape, meta.strides, meta.storage_offset)
-
-
 def warm_up(device_type: str) -> None:
     """Import the machinery of fake tensors (about 800 modules), so that no first simulation pays for it."""
     layer = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.GELU())
     parameters = {name: TensorMeta.of(value) for name, value in layer.named_parameters()}
 
-    def call(fakes: list[torch.Tensor]) -> Any:
-        state = dict(zip(parameters, fakes, strict=False))
-        return torch.func.functional_call(layer, state, (fakes[-1],))
+    def call(phantoms: list[torch.Tensor]) -> Any:
+        state = dict(zip(parameters, phantoms, strict=False))
+        return torch.func.functional_call(layer, state, (phantoms[-1],))
 
     with torch.no_grad():
         simulate(call, [*parameters.values(), TensorMeta((1, 2), (2, 1), torch.float32)], device_type=device_type)
