@@ -7,7 +7,9 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ablations.records import replacing
 
@@ -53,6 +55,13 @@ def label_panel(axes: Axes, letter: str) -> None:
     title = axes.get_title()
     axes.set_title("")
     axes.set_title(f"({letter}) {title}", loc="left")
+
+
+def label_1_2_5(axis: Axis) -> None:
+    """Label a logarithmic axis at 1, 2 and 5 of each decade: over a decade or two, powers of ten are too few labels."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Figure, output: Path) -> None:

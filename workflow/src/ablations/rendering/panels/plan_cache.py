@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from ablations.rendering.formatting import format_quantity
 from ablations.rendering.panels.bars import error_pair
-from ablations.rendering.style import LOOKS
+from ablations.rendering.style import LOOKS, label_1_2_5
 
 _ARMS = {"native": "native", "warm": "warm\n(hit)", "cache_off": "cache\noff", "cold": "cold\n(miss)"}
 _NUM_BINS = 60
@@ -30,6 +30,7 @@ def draw_tokens(axes: Axes, result: dict[str, Any]) -> None:
         f"cold / warm: token {gains[0]}, dispatch {gains[1]}", (0.02, 0.97), xycoords="axes fraction", va="top"
     )
     axes.set_yscale("log")
+    label_1_2_5(axes.yaxis)
     axes.set_ylim(top=4 * quantities["token.cold"]["high"] / 1e3)
     axes.set_xticks(range(len(_ARMS)), _ARMS.values())
     axes.set_ylabel("time per token (ms, log)")
@@ -57,6 +58,7 @@ def draw_histogram(axes: Axes, result: dict[str, Any]) -> None:
             label=label,
         )
     axes.set_xscale("log")
+    label_1_2_5(axes.xaxis)
     axes.set_xlabel("time per token (ms, log)")
     axes.set_ylabel("tokens (%)")
     axes.set_title("every token of the decode loop")
