@@ -17,6 +17,7 @@ from djinn.device import attachment, backend, modules
 from djinn.device.modules import plan_cache
 from djinn.protocol import messages as m
 from djinn.tracing import warm_up
+from djinn.units import MiB
 
 _installed = False
 
@@ -46,7 +47,7 @@ def init(address: str | None = None, *, config: Config | None = None) -> None:
         attachment.install()
         atexit.register(shutdown)
         _installed = True
-    plan_cache.configure(config.plan_cache_entries, enabled=config.plan_cache_enabled)
+    plan_cache.configure(config.plan_cache_entries, config.plan_cache_mb * MiB, enabled=config.plan_cache_enabled)
     client.request(m.Seed(seed=torch.initial_seed() & (2**63 - 1)))
 
 
@@ -84,5 +85,17 @@ def session(session_id: str | None = None, arena_mb: int | None = None) -> Sessi
 def stats() -> dict[str, Any]:
     """Return the counters of this process and of the server; sizes in bytes, times in microseconds."""
     reply, _ = runtime.current_client().request(m.Stats())
-    own: dict[str, Any] = {"plan_cache": plan_cache.counters(), "fallbacks": dict(modules.fallbacks)}
-    return {**reply.values, **own}
+    return {
+        **reply.values,
+        "plan_cache": plan_cache.counters(),
+        "plans": [
+            {
+                "module": plan.module_name,
+                "num_operations": plan.num_operations,
+                "peak_bytes": plan.peak_bytes,
+                "lower_bound_bytes": plan.lower_bound_bytes,
+            }
+            for plan in plan_cache.entries()
+        ],
+        "fallbacks": dict(modules.fallbacks),
+    }

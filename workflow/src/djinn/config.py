@@ -37,6 +37,7 @@ class Config:
         swap_bandwidth_gb_per_s: throttle of the link to the host pool, 10^9 bytes a second; None is unthrottled.
         plan_cache_enabled: whether module calls look plans up at all.
         plan_cache_entries: plans kept, least recently used out.
+        plan_cache_mb: what the server may hold for the plans of one client: bound operations and their results.
     """
 
     device_type: str = "cpu"
@@ -53,6 +54,7 @@ class Config:
     swap_bandwidth_gb_per_s: float | None = None
     plan_cache_enabled: bool = True
     plan_cache_entries: int = 256
+    plan_cache_mb: int = 1_024
 
     def __post_init__(self) -> None:
         """Check every range.

@@ -94,12 +94,20 @@ class TraceValue:
 
 @dataclass(frozen=True, slots=True)
 class TraceNode:
-    """One recorded ATen operation: operator name, operands, and the values that it returns (None: not a tensor)."""
+    """One recorded ATen operation.
+
+    Attributes:
+        operator: its full name.
+        args, kwargs: its operands.
+        outputs: the values that it returns (None: not a tensor).
+        guard: for an operation that returns a Python value, the value that the rest of the trace relies on, as a 1-tuple.
+    """
 
     operator: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: tuple[int | None, ...]
+    guard: tuple[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,7 @@ class Trace:
         nodes: operations in order of execution.
         outputs: values that the call returns.
         num_inputs: leading values that the caller binds: weights, buffers, arguments.
+        constants: values that the operations take from the host, with their tensors there.
     """
 
     values: tuple[TraceValue, ...]
@@ -119,6 +128,7 @@ class Trace:
     nodes: tuple[TraceNode, ...]
     outputs: tuple[int, ...]
     num_inputs: int
+    constants: tuple[tuple[int, torch.Tensor], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

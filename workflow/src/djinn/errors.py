@@ -9,6 +9,7 @@ DjinnError
 ├── UnsupportedOperatorError (also NotImplementedError)  an operator that the device does not run
 ├── PlanError                              a plan or trace that the server refuses
 ├── UnknownPlanError (PlanError)           a plan that the server no longer holds
+├── GuardError (PlanError)                 a plan that relied on data which are different now
 └── ConnectionFailedError                  no server, or a connection that ended
     ├── ServerDiedError                    the server process ended in mid-conversation
     └── ProtocolError                      bytes that are not this protocol
@@ -51,6 +52,10 @@ class PlanError(DjinnError):
 
 class UnknownPlanError(PlanError):
     """A plan that the server does not hold (any more); the client plans again."""
+
+
+class GuardError(PlanError):
+    """A plan that relied on the value of some data, which is different now; the client plans again."""
 
 
 class ConnectionFailedError(DjinnError):

@@ -7,26 +7,31 @@ from typing import Any
 import pytest
 import torch
 
-from djinn.core import TensorMeta
+from djinn.core import TensorMeta, Trace
 from djinn.errors import PlanError
-from djinn.tracing import UnplannableError, forget, propagation, simulate
+from djinn.tracing import Input, Look, UnplannableError, forget, propagation, simulate
 
 
-def _simulate(function: Any, *inputs: torch.Tensor) -> Any:
+def _simulate(function: Any, *inputs: torch.Tensor, look: Look | None = None) -> Trace:
     with torch.no_grad():
-        return simulate(lambda fakes: function(*fakes), [TensorMeta.of(tensor) for tensor in inputs], device_type="cpu")
+        return simulate(
+            lambda fakes: [function(*fakes)],
+            [Input(TensorMeta.of(tensor)) for tensor in inputs],
+            device_type="cpu",
+            look=look,
+        )
 
 
 def test_operations_are_recorded_in_order_without_computing() -> None:
     """Fake tensors have no elements; the trace has the operators."""
-    trace = _simulate(lambda x: torch.relu(x + 1) * 2, torch.ones(3)).trace
+    trace = _simulate(lambda x: torch.relu(x + 1) * 2, torch.ones(3))
     assert [node.operator.split(".")[1] for node in trace.nodes] == ["add", "relu", "mul"]
     assert trace.values[trace.outputs[0]].meta == TensorMeta((3,), (1,), torch.float32)
 
 
 def test_views_share_a_storage() -> None:
     """Aliasing is observed, so that a plan keeps one buffer for both."""
-    trace = _simulate(lambda x: (x + 1).view(2, 2).t(), torch.ones(4)).trace
+    trace = _simulate(lambda x: (x + 1).view(2, 2).t(), torch.ones(4))
     made = trace.values[trace.num_inputs :]
     assert len({value.storage for value in made}) == 1
     assert made[-1].meta.strides == (1, 2)
@@ -39,12 +44,33 @@ def test_what_depends_on_data_is_refused(function: Any) -> None:
         _simulate(function, torch.ones(3))
 
 
+def test_a_value_that_can_be_looked_up_becomes_a_guard() -> None:
+    """The trace takes the branch of today's data, and says on what it relies."""
+    seen: list[Trace] = []
+
+    def look(trace: Trace) -> bool:
+        seen.append(trace)
+        return False
+
+    trace = _simulate(lambda x: x if (x.sum() > 0).item() else -x, torch.ones(3), look=look)
+    assert [node.operator.split(".")[1] for node in trace.nodes] == ["sum", "gt", "_local_scalar_dense", "neg"]
+    assert trace.nodes[2].guard == (False,)
+    assert [len(looked.nodes) for looked in seen] == [3]
+
+
+@pytest.mark.parametrize("before", [lambda x: x.add_(1), lambda x: x[1:].zero_(), torch.rand_like])
+def test_nothing_is_looked_up_after_what_cannot_be_repeated(before: Any) -> None:
+    """Running a prefix again would write twice, or draw other numbers than the call."""
+    with pytest.raises(UnplannableError, match="depends on data"):
+        _simulate(lambda x: (before(x), x.sum().item())[0], torch.ones(3), look=lambda trace: 1.0)
+
+
 def test_scalars_of_different_types_are_different_operands() -> None:
     """1, 1.0 and True are equal to Python, but promote differently."""
     x = torch.ones(3, dtype=torch.int64)
     dtypes = [
         trace.values[trace.outputs[0]].meta.dtype
-        for trace in (_simulate(lambda x, factor=factor: x * factor, x).trace for factor in (1, 1.0, True))
+        for trace in (_simulate(lambda x, factor=factor: x * factor, x) for factor in (1, 1.0, True))
     ]
     assert dtypes == [torch.int64, torch.float32, torch.int64]
 
@@ -63,7 +89,7 @@ def test_repeated_structure_is_propagated_once(monkeypatch: pytest.MonkeyPatch) 
             x = torch.relu(x + 1)
         return x
 
-    assert len(_simulate(deep, torch.ones(3)).trace.nodes) == 20
+    assert len(_simulate(deep, torch.ones(3)).nodes) == 20
     assert len(calls) == 2
     forget()
     _simulate(deep, torch.ones(3))

@@ -1,54 +1,118 @@
-"""The arguments of a module call, taken apart into tensors and a hashable description of the rest."""
+"""The arguments of a module call, taken apart into tensors, containers and a hashable description of the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from djinn.device.structure import CONSTANTS, kind_of, make_empty, make_tuple
 from djinn.device.tensor import RemoteTensor
+from djinn.device.transfer import upload
 from djinn.tracing import UnplannableError
 
-_SCALARS = (type(None), bool, int, float, str, complex, torch.dtype, torch.device)
 
+class Arguments:
+    """What one walk over a call's arguments finds.
 
-def take_apart(value: Any, tensors: list[RemoteTensor], key: list[Any]) -> None:
-    """Append the tensors in `value` to `tensors` and everything else about it to `key`.
-
-    Raises:
-        UnplannableError: a host tensor, or an object whose contents are not known to be described by its parts.
+    Attributes:
+        tensors: the distinct tensors, in order, on the device.
+        hosts: scalars that came from the host, by their place in `tensors`; as on every device, those may.
+        containers: the distinct lists, dictionaries and objects, in order.
+        key: everything else.
     """
-    if isinstance(value, RemoteTensor):
-        tensors.append(value)
-        key.append(value.meta_number)
-    elif isinstance(value, _SCALARS):
-        key.append((type(value), value))
-    elif type(value) in (tuple, list, torch.Size):
-        key.append((type(value), len(value)))
-        for item in value:
-            take_apart(item, tensors, key)
-    elif type(value) is dict:
-        key.append((dict, tuple(value)))
-        for item in value.values():
-            take_apart(item, tensors, key)
-    elif is_dataclass(value) and not isinstance(value, type | dict):
-        key.append(type(value))
-        for field in fields(value):
-            take_apart(getattr(value, field.name), tensors, key)
-    else:
-        raise UnplannableError(f"an argument of type {type(value).__name__}")
+
+    __slots__ = ("_numbers", "containers", "hosts", "key", "tensors")
+
+    def __init__(self, *key: Any) -> None:
+        self.tensors: list[RemoteTensor] = []
+        self.hosts: dict[int, torch.Tensor] = {}
+        self.containers: list[Any] = []
+        self.key: list[Any] = list(key)
+        self._numbers: dict[int, int] = {}
+
+    def take(self, value: Any) -> None:
+        """Take one value apart.
+
+        Raises:
+            UnplannableError: a host tensor with dimensions, or a value whose parts do not say everything about it.
+        """
+        if isinstance(value, torch.Tensor):
+            self._take_tensor(value)
+        elif isinstance(value, CONSTANTS):
+            # 0.0 and -0.0 are equal, as are 0 and False.
+            self.key.append((type(value), value) if value else (type(value), repr(value)))
+        elif isinstance(value, tuple):
+            self.key.append((type(value), len(value)))
+            for item in value:
+                self.take(item)
+        else:
+            self._take_container(value)
+
+    def _take_tensor(self, value: torch.Tensor) -> None:
+        known = self._numbers.setdefault(id(value), len(self.tensors))
+        if known < len(self.tensors):
+            self.key.append(("tensor again", known))
+        elif isinstance(value, RemoteTensor):
+            self.tensors.append(value)
+            self.key.append(("grad", value.meta_number) if value.requires_grad else value.meta_number)
+        elif value.dim():
+            raise UnplannableError(f"an argument on {value.device}")
+        else:
+            self.hosts[len(self.tensors)] = value
+            self.tensors.append(upload(value))
+            self.key.append(("host", self.tensors[-1].meta_number))
+
+    @property
+    def originals(self) -> Sequence[torch.Tensor]:
+        """The tensors as the caller passed them."""
+        if not self.hosts:
+            return self.tensors
+        return [self.hosts.get(number, tensor) for number, tensor in enumerate(self.tensors)]
+
+    def _take_container(self, value: Any) -> None:
+        known = self._numbers.setdefault(id(value), len(self.containers))
+        if known < len(self.containers):
+            self.key.append(("again", known))
+            return
+        self.containers.append(value)
+        kind = kind_of(value)
+        self.key.append((type(value), kind.names(value)))
+        for child in kind.children(value):
+            self.take(child)
 
 
-def put_together(value: Any, replace: Callable[[RemoteTensor], torch.Tensor]) -> Any:
-    """Copy what `take_apart` took apart with every tensor replaced."""
-    if isinstance(value, RemoteTensor):
-        return replace(value)
-    if type(value) in (tuple, list):
-        return type(value)(put_together(item, replace) for item in value)
-    if type(value) is dict:
-        return {name: put_together(item, replace) for name, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type | dict):
-        return type(value)(**{f.name: put_together(getattr(value, f.name), replace) for f in fields(value)})
-    return value
+def copy_containers(
+    arguments: Arguments, values: list[Any], replace: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[list[Any], list[Any]]:
+    """Copy values that were taken apart, with every tensor replaced.
+
+    Args:
+        arguments: what was found.
+        values: what was taken apart, in order.
+        replace: called for each distinct tensor, in order.
+
+    Returns:
+        The copies of the values, and the copies of the containers in them, in order.
+    """
+    replaced: dict[int, torch.Tensor] = {}
+    copies = {id(container): make_empty(type(container)) for container in arguments.containers}
+    filled: set[int] = set()
+
+    def copied(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            if id(value) not in replaced:
+                replaced[id(value)] = replace(value)
+            return replaced[id(value)]
+        if isinstance(value, CONSTANTS):
+            return value
+        if isinstance(value, tuple):
+            return make_tuple(type(value), [copied(item) for item in value])
+        if id(value) not in filled:
+            filled.add(id(value))
+            kind = kind_of(value)
+            kind.fill(copies[id(value)], kind.names(value), [copied(child) for child in kind.children(value)])
+        return copies[id(value)]
+
+    return [copied(value) for value in values], list(copies.values())

@@ -14,7 +14,8 @@ import torch
 from torch.nn.modules import module as torch_module
 
 from djinn.device.fingerprint import WATCHED
-from djinn.device.modules import Mutations, PlannedCall
+from djinn.device.modules import PlannedCall
+from djinn.device.mutations import Mutations
 from djinn.device.planner import is_simulating
 from djinn.device.tensor import RemoteTensor
 from djinn.device.transfer import placing_weights
@@ -99,6 +100,8 @@ def _setstate(original: Callable[..., Any], module: torch.nn.Module, state: dict
 def _setattr(original: Callable[..., Any], module: torch.nn.Module, name: str, value: Any) -> None:
     if is_watched(module):
         if is_simulating():
+            if getattr(module, name, None) is value:
+                return  # as after an operation that wrote to the attribute's tensor and returned it
             raise UnplannableError(f"forward assigns attribute {name!r}")
         original(module, name, value)
         Mutations.count += 1

@@ -9,6 +9,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from djinn.client import runtime
 from djinn.core import TensorMeta
+from djinn.device import recurrent
 from djinn.device.attention import scaled_dot_product_attention
 from djinn.device.dispatch import _copy_
 from djinn.device.tensor import DEVICE_NAME, RemoteTensor
@@ -66,6 +67,7 @@ def register() -> None:
     _library.impl("empty_strided", _empty_strided, "PrivateUse1")
     _library.impl("_copy_from", _copy_from, "PrivateUse1")
     _library.impl("scaled_dot_product_attention", scaled_dot_product_attention, "AutogradPrivateUse1")
+    recurrent.register(_library)
 
 
 def _empty(

@@ -25,6 +25,13 @@ _thread = threading.local()
 _HOST_INDEX_OPERATORS = frozenset({"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"})
 
 
+# Batch sizes of packed sequences lie on the host, whatever the device.
+_HOST_SIZES_OPERATORS = frozenset(
+    {aten._pack_padded_sequence.default, aten.lstm.data, aten.gru.data, aten.rnn_tanh.data, aten.rnn_relu.data}
+    | {aten._pack_padded_sequence_backward.default}
+)
+
+
 def last_call() -> CallTimestamps | None:
     """Return the timestamps of this thread's most recent computation."""
     return getattr(_thread, "last_call", None)
@@ -54,6 +61,11 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if device is not None and torch.device(device).type != DEVICE_NAME:
         return _run_on_host(func, args, kwargs)
     return _run(func, args, kwargs)
+
+
+def run_whole(func: Any, args: tuple[Any, ...]) -> Any:
+    """Run a composite operator as one operation, so that the server decomposes it as it would for its own tensors."""
+    return _run(func, args, {})
 
 
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -105,7 +117,8 @@ class _Operands:
         return operand
 
     def _from_host(self, operand: torch.Tensor) -> RemoteTensor:
-        if operand.dim() == 0 or self._func._schema.name in _HOST_INDEX_OPERATORS:
+        may_be_on_host = self._func._schema.name in _HOST_INDEX_OPERATORS or self._func in _HOST_SIZES_OPERATORS
+        if operand.dim() == 0 or may_be_on_host:
             return upload(operand)
         raise DeviceMismatchError(
             f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and {operand.device}, "
@@ -178,6 +191,21 @@ def _copy_(destination: torch.Tensor, source: torch.Tensor, non_blocking: bool =
     return result
 
 
+def _histc(source: torch.Tensor, bins: int = 100, min: float = 0, max: float = 0) -> torch.Tensor:
+    """Count integers too, as accelerators do and the CPU does not; doubles hold every count and every int32."""
+    if source.is_floating_point():
+        counts: torch.Tensor = _run(aten.histc.default, (source, bins, min, max), {})
+        return counts
+    return _histc(source.double(), bins, min, max).to(source.dtype)
+
+
+def _pack_padded_sequence(source: torch.Tensor, lengths: torch.Tensor, batch_first: bool) -> Any:
+    data, _ = _run(aten._pack_padded_sequence.default, (source, lengths, batch_first), {})
+    shape = source.shape[:2] if not batch_first else source.shape[:2][::-1]
+    _, batch_sizes = aten._pack_padded_sequence.default(torch.empty(*shape, 1), lengths, False)
+    return data, batch_sizes
+
+
 def _alias(source: RemoteTensor) -> RemoteTensor:
     return RemoteTensor(TensorMeta.of(source), source.handle)
 
@@ -190,5 +218,7 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     aten.lift_fresh.default: lambda source: source,
     aten.lift.default: lambda source: source,
     aten.scaled_dot_product_attention.default: scaled_dot_product_attention,
+    aten._pack_padded_sequence.default: _pack_padded_sequence,
+    aten.histc.default: _histc,
     aten.is_pinned.default: lambda source, device=None: False,
 }

@@ -35,7 +35,7 @@ def hook_tables(module: torch.nn.Module) -> list[dict[int, Any]]:
 def _tensors(module: torch.nn.Module) -> Iterator[Any]:
     for name, tensor in (*module._parameters.items(), *module._buffers.items()):
         if isinstance(tensor, RemoteTensor):
-            yield name, tensor.handle.tensor_id, tensor.meta_number
+            yield name, tensor.handle.tensor_id, tensor.meta_number, tensor.requires_grad
         else:
             yield name, id(tensor)
 

@@ -15,24 +15,25 @@ from typing import Any
 
 import torch
 from torch.nn.modules import module as torch_module
-from torch.utils import _pytree as pytree
 
 from djinn.client import runtime
 from djinn.core import CallTimestamps
-from djinn.device.arguments import take_apart
+from djinn.device.arguments import Arguments
 from djinn.device.dispatch import note_call
 from djinn.device.fingerprint import fingerprint, hook_tables
-from djinn.device.planner import ClientPlan, is_simulating, make_plan
+from djinn.device.mutations import Mutations
+from djinn.device.planner import Call, ClientPlan, is_simulating, make_plan
+from djinn.device.recipes import Materials
 from djinn.device.tensor import Handle, RemoteTensor
 from djinn.device.transfer import creations, host_tensor
-from djinn.errors import ConnectionFailedError, UnknownPlanError
+from djinn.errors import ConnectionFailedError, GuardError, UnknownPlanError
 from djinn.planning.cache import PlanCache
 from djinn.protocol import messages as m
 from djinn.tracing import UnplannableError, forget
+from djinn.units import GiB
 
 _MAX_REFUSALS = 1024
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+_MAX_GUARD_FAILURES = 3
 
 
 def _drop_on_server(plan: ClientPlan) -> None:
@@ -42,9 +43,10 @@ def _drop_on_server(plan: ClientPlan) -> None:
         plan.client.request(m.DropPlans(plan_ids=[plan.plan_id]))
 
 
-plan_cache: PlanCache[ClientPlan] = PlanCache(256, on_evict=_drop_on_server, on_clear=forget)
+plan_cache: PlanCache[ClientPlan] = PlanCache(256, 1 * GiB, on_evict=_drop_on_server, on_clear=forget)
 fallbacks: Counter[str] = Counter()
 _refusals: dict[Any, str] = {}
+_guard_failures: Counter[Any] = Counter()
 # A simulation puts fake tensors in a module's place for as long as it runs, so nobody may look at modules meanwhile.
 _simulation_lock = threading.RLock()
 _call_numbers = itertools.count()
@@ -63,12 +65,6 @@ def _number_of(description: tuple[Any, ...]) -> int:
             _fingerprint_numbers.clear()  # numbers are not used again, so this costs plans and never mixes them up
         number = _fingerprint_numbers[description] = next(_unused_fingerprint_numbers)
     return number
-
-
-class Mutations:
-    """Counts changes to modules on the device, so that unchanged ones need not be described again at each call."""
-
-    count = 0
 
 
 class PlannedCall:
@@ -113,48 +109,68 @@ class PlannedCall:
             self._hook_tables = hook_tables(self._module)
             self._seen_mutations = count
 
-    def _call_planned(self, call: Arguments, start_ns: int) -> Any:
-        tensors: list[RemoteTensor] = []
-        parts: list[Any] = [self._number, self._fingerprint_number, torch.is_inference_mode_enabled()]
-        take_apart(call, tensors, parts)
-        key = tuple(parts)
+    def _call_planned(self, call: Call, start_ns: int) -> Any:
+        arguments = Arguments(self._number, self._fingerprint_number, torch.is_inference_mode_enabled())
+        arguments.take(call[0])
+        for name, value in call[1].items():
+            arguments.key.append(name)
+            arguments.take(value)
+        key = tuple(arguments.key)
         plan = plan_cache.get(key)
+        if plan is not None and plan.is_stale:
+            plan_cache.discard(key)
+            plan = None
         lookup_us = (perf_counter_ns() - start_ns) / 1e3
         hit = plan is not None
         if plan is None:
-            plan = self._plan(key, call, tensors)
+            plan = self._plan(key, call, arguments)
         try:
-            return _execute(plan, tensors, hit=hit, lookup_us=lookup_us)
-        except UnknownPlanError:
+            return _execute(plan, arguments, hit=hit, lookup_us=lookup_us)
+        except (UnknownPlanError, GuardError) as error:
             plan_cache.discard(key)
-            plan = self._plan(key, call, tensors)
-            return _execute(plan, tensors, hit=False, lookup_us=lookup_us)
+            if isinstance(error, GuardError):
+                _note_guard_failure(key)
+            plan = self._plan(key, call, arguments)
+            return _execute(plan, arguments, hit=False, lookup_us=lookup_us)
         finally:
             if not plan_cache.enabled:
                 _drop_on_server(plan)
 
-    def _plan(self, key: tuple[Any, ...], call: Arguments, tensors: list[RemoteTensor]) -> ClientPlan:
+    def _plan(self, key: tuple[Any, ...], call: Call, arguments: Arguments) -> ClientPlan:
         with _simulation_lock:
             if key in _refusals:
                 raise UnplannableError(_refusals[key])
             try:
-                plan = make_plan(runtime.current_client(), self._module, call, tensors)
+                plan = make_plan(runtime.current_client(), self._module, call, arguments)
             except UnplannableError as error:
-                if len(_refusals) >= _MAX_REFUSALS:
-                    _refusals.clear()
-                _refusals[key] = str(error)
+                _refuse(key, str(error))
                 raise
-            plan_cache.put(key, plan)
+            plan_cache.put(key, plan, plan.held_bytes)
             return plan
 
 
-def _execute(plan: ClientPlan, tensors: list[RemoteTensor], *, hit: bool, lookup_us: float) -> Any:
+def _refuse(key: tuple[Any, ...], reason: str) -> None:
+    if len(_refusals) >= _MAX_REFUSALS:
+        _refusals.clear()
+    _refusals[key] = reason
+
+
+def _note_guard_failure(key: tuple[Any, ...]) -> None:
+    """Give up planning a call whose path depends on data that keep changing."""
+    _guard_failures[key] += 1
+    if _guard_failures[key] > _MAX_GUARD_FAILURES:
+        del _guard_failures[key]
+        _refuse(key, "the call's path depends on data that keep changing")
+
+
+def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: float) -> Any:
     client = plan.client
     base_id = client.new_ids()
     if plan.writes_inputs:
         client.note_write()
     write_number = client.write_number
     wants_result = plan.prefetcher is not None and plan.prefetcher.wants_result()
+    tensors = arguments.tensors
     request = m.ExecutePlan(
         plan_id=plan.plan_id,
         input_ids=[tensor.handle.tensor_id for tensor in tensors],
@@ -164,12 +180,14 @@ def _execute(plan: ClientPlan, tensors: list[RemoteTensor], *, hit: bool, lookup
         wants_result=wants_result,
     )
     reply, payload = client.request(request, expected_us=plan.expected_us)
-    handle = Handle(client, base_id)
-    handle.prefetcher = plan.prefetcher
-    if wants_result:
-        assert plan.prefetcher is not None, "nobody asked for this plan's result"
-        meta = plan.output_metas[0]
-        handle.prefetched = plan.prefetcher.keep(host_tensor(meta.shape, meta.dtype, payload), write_number)
+    outputs = [
+        RemoteTensor(meta, Handle(client, base_id + position)) for position, meta in enumerate(plan.output_metas)
+    ]
+    if plan.prefetcher is not None:
+        outputs[0].handle.prefetcher = plan.prefetcher
+        if wants_result:
+            host = host_tensor(plan.output_metas[0].shape, plan.output_metas[0].dtype, payload)
+            outputs[0].handle.prefetched = plan.prefetcher.keep(host, write_number)
     plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
     note_call(
         CallTimestamps(
@@ -183,14 +201,7 @@ def _execute(plan: ClientPlan, tensors: list[RemoteTensor], *, hit: bool, lookup
             plan_us=0.0 if hit else plan.plan_us,
         )
     )
-    return _rebuild(plan, tensors, handle)
-
-
-def _rebuild(plan: ClientPlan, tensors: list[RemoteTensor], first: Handle) -> Any:
-    outputs: list[RemoteTensor] = []
-    for position, meta in enumerate(plan.output_metas):
-        number = plan.output_inputs[position]
-        handle = Handle(plan.client, first.tensor_id + position) if position else first
-        outputs.append(RemoteTensor(meta, handle) if number is None else tensors[number])
-    leaves = [leaf[0] if isinstance(leaf, tuple) else outputs[leaf] for leaf in plan.simulation.output_leaves]
-    return pytree.tree_unflatten(leaves, plan.simulation.output_spec)
+    materials = Materials([*plan.weights, *arguments.originals], outputs, arguments.containers)
+    for effect in plan.effects:
+        effect.apply(materials)
+    return plan.recipe(materials)

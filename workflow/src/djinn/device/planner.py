@@ -10,19 +10,23 @@ from time import perf_counter_ns
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
+from djinn.client import runtime
 from djinn.client.client import Client
 from djinn.core import DTYPE_CODES, TensorMeta, Trace
-from djinn.device.arguments import put_together
+from djinn.device.arguments import Arguments, copy_containers
 from djinn.device.prefetch import MAX_PREFETCHED_BYTES, Prefetcher
+from djinn.device.recipes import Describer, Effect, Recipe
+from djinn.device.stand_ins import standing_in, weights_of
 from djinn.device.tensor import RemoteTensor
-from djinn.device.transfer import creations
+from djinn.device.transfer import content_of, creations
 from djinn.errors import PlanError, UnsupportedOperatorError
 from djinn.protocol import messages as m
-from djinn.tracing import Simulation, UnplannableError, simulate
+from djinn.tracing import Input, UnplannableError, simulate
 
 _thread = threading.local()
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -32,32 +36,45 @@ class ClientPlan:
     Attributes:
         plan_id: its identifier there.
         client: who holds it.
+        module_name: class of the module that is called.
+        num_operations: length of its trace.
         weights: keeps the tensors alive that the plan is bound to.
         output_metas: metadata of each output of the trace.
-        output_inputs: for each output the number of the argument that it is, or None.
-        simulation: structure of what the call returns.
+        recipe: rebuilds what the call returns.
+        effects: what the call does to the containers that it is passed.
         expected_us: how long the last execution took.
         simulate_us: time that the simulation took.
         plan_us: time that the server took to plan and bind.
         peak_bytes: activations of the plan.
+        lower_bound_bytes: what no plan could undercut.
+        held_bytes: what the server holds for it.
         writes_inputs: whether executing it changes any of its inputs.
         prefetcher: for the plan's result, if there is one that could come along.
-        lower_bound_bytes: what no plan could undercut.
+        constants: host tensors whose elements are part of the plan, and their versions; None is not counted.
     """
 
     plan_id: int
     client: Client
+    module_name: str
+    num_operations: int
     weights: list[RemoteTensor]
     output_metas: list[TensorMeta]
-    output_inputs: list[int | None]
-    simulation: Simulation
+    recipe: Recipe
+    effects: tuple[Effect, ...]
     expected_us: float
     simulate_us: float
     plan_us: float
     peak_bytes: int
     lower_bound_bytes: int
+    held_bytes: int
     writes_inputs: bool
     prefetcher: Prefetcher | None
+    constants: list[tuple[torch.Tensor, int | None]]
+
+    @property
+    def is_stale(self) -> bool:
+        """Tell whether a host tensor was written to after its elements became part of the plan."""
+        return any(_version(tensor) != version for tensor, version in self.constants)
 
 
 def is_simulating() -> bool:
@@ -65,105 +82,117 @@ def is_simulating() -> bool:
     return getattr(_thread, "simulating", False)
 
 
-def make_plan(
-    client: Client,
-    module: torch.nn.Module,
-    call: tuple[tuple[Any, ...], dict[str, Any]],
-    arguments: list[RemoteTensor],
-) -> ClientPlan:
+def make_plan(client: Client, module: torch.nn.Module, call: Call, arguments: Arguments) -> ClientPlan:
     """Simulate `module(*args, **kwargs)` and have it planned.
 
     Args:
         client: whose server plans.
         module: a module whose tensors are all on the device.
         call: args and kwargs.
-        arguments: the tensors in them, in order.
+        arguments: what they consist of.
 
     Raises:
         UnplannableError: the call cannot become a plan, with the reason.
     """
     start_ns = perf_counter_ns()
-    names, weights = _weights(module)
-    numbers = {id(tensor): number for number, tensor in enumerate(weights)}
-    simulation = _simulate(client, module, call, (names, weights, arguments), numbers)
+    simulation = _Simulation(client, module, call, arguments)
+    trace = simulation.run()
     simulated_ns = perf_counter_ns()
-    trace = simulation.trace
-    try:
-        reply, _ = client.request(_request(trace, weights))
-    except (PlanError, UnsupportedOperatorError) as error:
-        raise UnplannableError(f"the server refused the plan ({error})") from error
+    reply = _planned(client, trace, simulation.weights)
     planned_ns = perf_counter_ns()
-    first = len(weights)
     output_metas = [trace.values[index].meta for index in trace.outputs]
-    output_inputs = [index - first if first <= index < trace.num_inputs else None for index in trace.outputs]
+    owns_output = bool(trace.outputs) and trace.values[trace.outputs[0]].storage >= trace.num_inputs
     return ClientPlan(
         plan_id=reply.plan_id,
         client=client,
-        weights=weights,
+        module_name=type(module).__qualname__,
+        num_operations=len(trace.nodes),
+        weights=simulation.weights,
         output_metas=output_metas,
-        output_inputs=output_inputs,
-        simulation=simulation,
+        recipe=simulation.recipe,
+        effects=simulation.effects,
         expected_us=float("inf"),
         simulate_us=(simulated_ns - start_ns) / 1e3,
         plan_us=(planned_ns - simulated_ns) / 1e3,
         peak_bytes=reply.peak_bytes,
         lower_bound_bytes=reply.lower_bound_bytes,
+        held_bytes=reply.held_bytes,
         writes_inputs=reply.writes_inputs,
-        prefetcher=Prefetcher() if _could_come_along(output_metas, output_inputs) else None,
+        prefetcher=Prefetcher() if owns_output and _could_come_along(output_metas) else None,
+        constants=[(tensor, _version(tensor)) for _, tensor in trace.constants],
     )
 
 
-def _could_come_along(metas: list[TensorMeta], inputs: list[int | None]) -> bool:
-    """Tell whether a call's result is one small dense tensor of its own."""
-    if len(metas) != 1 or inputs[0] is not None or metas[0].storage_offset:
+def _version(tensor: torch.Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version
+
+
+def _planned(client: Client, trace: Trace, weights: list[RemoteTensor]) -> m.Planned:
+    try:
+        reply, _ = client.request(_request(trace, weights))
+    except (PlanError, UnsupportedOperatorError) as error:
+        raise UnplannableError(f"the server refused the plan ({error})") from error
+    assert isinstance(reply, m.Planned), f"the server answered a trace with {type(reply).__name__}"
+    return reply
+
+
+def _could_come_along(metas: list[TensorMeta]) -> bool:
+    """Tell whether a call's result is one small dense tensor."""
+    if len(metas) != 1 or metas[0].storage_offset:
         return False
     num_bytes = metas[0].num_elements * metas[0].dtype.itemsize
     return 0 < num_bytes == metas[0].extent_bytes <= MAX_PREFETCHED_BYTES and metas[0].is_row_major
 
 
-def _weights(module: torch.nn.Module) -> tuple[list[tuple[str, int]], list[RemoteTensor]]:
-    """Return (name, number) for every parameter and buffer, and the distinct tensors that the numbers count."""
-    names: list[tuple[str, int]] = []
-    weights: list[RemoteTensor] = []
-    numbers: dict[int, int] = {}
-    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    for name, tensor in named:
-        if not isinstance(tensor, RemoteTensor):
-            raise UnplannableError(f"{name} lies on {tensor.device}")
-        number = numbers.setdefault(id(tensor), len(weights))
-        if number == len(weights):
-            weights.append(tensor)
-        names.append((name, number))
-    return names, weights
+class _Simulation:
+    """One simulated call: its trace, and recipes for what it returns and changes."""
 
+    recipe: Recipe
+    effects: tuple[Effect, ...]
 
-def _simulate(
-    client: Client,
-    module: torch.nn.Module,
-    call: tuple[tuple[Any, ...], dict[str, Any]],
-    tensors: tuple[list[tuple[str, int]], list[RemoteTensor], list[RemoteTensor]],
-    numbers: dict[int, int],
-) -> Simulation:
-    names, weights, arguments = tensors
-    inputs = [TensorMeta.of(tensor) for tensor in (*weights, *arguments)]
+    def __init__(self, client: Client, module: torch.nn.Module, call: Call, arguments: Arguments) -> None:
+        self._client = client
+        self._module = module
+        self._call = call
+        self._arguments = arguments
+        self.weights = weights_of(module)
 
-    def run(phantoms: list[torch.Tensor]) -> Any:
-        remaining = iter(phantoms[len(weights) :])
-        args, kwargs = put_together(call, lambda _: next(remaining))
-        before = _leaf_identities(args, kwargs)
-        state = {name: phantoms[number] for name, number in names}
-        with _simulating():
-            result = torch.func.functional_call(module, state, args, kwargs)
-        if _leaf_identities(args, kwargs) != before:
-            raise UnplannableError("the call changes its arguments' containers")
-        return result
+    def run(self) -> Trace:
+        """Simulate; raises UnplannableError."""
+        arguments = self._arguments
+        inputs = [Input(TensorMeta.of(weight), weight.requires_grad) for weight in self.weights]
+        for number, tensor in enumerate(arguments.tensors):
+            inputs.append(Input(TensorMeta.of(tensor), tensor.requires_grad, is_read_only=number in arguments.hosts))
+        return simulate(self._run_module, inputs, device_type=self._client.device_type, look=self._look)
 
-    return simulate(run, inputs, device_type=client.device_type)
+    def _run_module(self, phantoms: list[torch.Tensor]) -> list[torch.Tensor]:
+        remaining = iter(phantoms[len(self.weights) :])
+        args, kwargs = self._call
+        values, containers = copy_containers(self._arguments, [*args, *kwargs.values()], lambda _: next(remaining))
+        describer = Describer(phantoms, containers)
+        with _simulating(), standing_in(self._module, self.weights, phantoms):
+            result = self._module(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
+        self.recipe = describer.describe(result)
+        self.effects = describer.effects()
+        return describer.outputs
 
-
-def _leaf_identities(args: Any, kwargs: Any) -> tuple[list[int], pytree.TreeSpec]:
-    leaves, spec = pytree.tree_flatten((args, kwargs))
-    return [id(leaf) for leaf in leaves], spec
+    def _look(self, trace: Trace) -> Any:
+        """Run a trace on the call's real arguments and return what its last operation returns."""
+        reply = _planned(self._client, trace, self.weights)
+        try:
+            tensors = self._arguments.tensors
+            done, _ = self._client.request(
+                m.ExecutePlan(
+                    plan_id=reply.plan_id,
+                    input_ids=[tensor.handle.tensor_id for tensor in tensors],
+                    base_id=self._client.new_ids(),
+                    creations=creations(tensors),
+                    session_id=runtime.current_session(),
+                )
+            )
+            return done.learned
+        finally:
+            self._client.request(m.DropPlans(plan_ids=[reply.plan_id]))
 
 
 @contextmanager
@@ -182,9 +211,10 @@ def _request(trace: Trace, weights: list[RemoteTensor]) -> m.MakePlan:
             for v in trace.values
         ],
         storage_bytes=list(trace.storage_bytes),
-        nodes=[(n.operator, list(n.args), n.kwargs, list(n.outputs)) for n in trace.nodes],
+        nodes=[(n.operator, list(n.args), n.kwargs, list(n.outputs), n.guard) for n in trace.nodes],
         outputs=list(trace.outputs),
         num_inputs=trace.num_inputs,
         weight_ids=[tensor.handle.tensor_id for tensor in weights],
+        constants=[(index, content_of(tensor)) for index, tensor in trace.constants],
         creations=creations(weights),
     )

@@ -11,6 +11,7 @@ import torch
 
 from djinn.client.client import Client
 from djinn.core import TensorMeta
+from djinn.device.mutations import Mutations
 from djinn.device.prefetch import Prefetched, Prefetcher
 
 DEVICE_NAME = "remote_accelerator"
@@ -121,6 +122,12 @@ class RemoteTensor(torch.Tensor):
             copied.grad = copy.deepcopy(self.grad, memo)
         memo[id(self)] = copied
         return copied
+
+    def requires_grad_(self, requires_grad: bool = True) -> RemoteTensor:
+        """Let autograd record operations on this tensor; torch multiplies matrices differently then."""
+        Mutations.count += 1
+        super().requires_grad_(requires_grad)
+        return self
 
     def tolist(self) -> Any:
         """Return the elements as nested lists."""

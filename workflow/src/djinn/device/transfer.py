@@ -58,7 +58,7 @@ def upload(source: torch.Tensor) -> RemoteTensor:
     meta = TensorMeta(tuple(source.shape), tuple(source.stride()), source.dtype)
     client = runtime.current_client()
     if source.nbytes <= MAX_INLINE_BYTES:
-        return RemoteTensor(meta, Handle(client, client.new_ids(), Pending(None, _content(source))))
+        return RemoteTensor(meta, Handle(client, client.new_ids(), Pending(None, content_of(source))))
     handle = Handle(client, client.new_ids())
     _send(source, handle, None, is_weight=False)
     return RemoteTensor(meta, handle)
@@ -82,7 +82,7 @@ def become(destination: RemoteTensor, source: torch.Tensor) -> None:
     is_weight = getattr(_thread, "placing_weights", False)
     source = source.detach().contiguous()
     if source.nbytes <= MAX_INLINE_BYTES and not is_weight:
-        pending.content = _content(source)
+        pending.content = content_of(source)
         return
     _send(source, destination.handle, pending.session_id, is_weight=is_weight)
     destination.handle.pending = None
@@ -121,7 +121,9 @@ def check_dtype(dtype: torch.dtype) -> None:
         raise UnsupportedOperatorError(f"Tensors of {dtype} are not held by this device; convert them first.")
 
 
-def _content(source: torch.Tensor) -> bytes:
+def content_of(source: torch.Tensor) -> bytes:
+    """Return the elements of a host tensor, dense and row-major."""
+    source = source.detach().contiguous()
     return source.reshape(-1).view(torch.uint8).numpy().tobytes() if source.numel() else b""
 
 

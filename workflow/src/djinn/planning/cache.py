@@ -1,4 +1,4 @@
-"""A bounded cache with least-recently-used eviction, counters and an off switch."""
+"""A cache bounded by count and by bytes, with least-recently-used eviction, counters and an off switch."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ class PlanCache(Generic[Entry]):
     def __init__(
         self,
         max_entries: int,
+        max_bytes: int,
         on_evict: Callable[[Entry], None] | None = None,
         on_clear: Callable[[], None] | None = None,
     ) -> None:
         self.enabled = True
         self.hits = self.misses = self.bypassed = self.evictions = 0
         self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._held_bytes = 0
         self._on_evict = on_evict
         self._on_clear = on_clear
-        self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[Entry, int]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -41,46 +44,48 @@ class PlanCache(Generic[Entry]):
             self.bypassed += 1
             return None
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is None:
+            found = self._entries.get(key)
+            if found is None:
                 self.misses += 1
                 return None
             self._entries.move_to_end(key)
             self.hits += 1
-            return entry
+            return found[0]
 
-    def put(self, key: Hashable, entry: Entry) -> None:
-        """Keep a plan, dropping the least recently used ones beyond the bound; nothing is kept while off."""
+    def put(self, key: Hashable, entry: Entry, num_bytes: int) -> None:
+        """Keep a plan that holds so many bytes; nothing is kept while off.
+
+        The least recently used ones beyond either bound are dropped, but never the new one: it is about to be used.
+        """
         if not self.enabled:
             return
         dropped: list[Entry] = []
         with self._lock:
-            replaced = self._entries.pop(key, None)
-            if replaced is not None:
-                dropped.append(replaced)
-            self._entries[key] = entry
-            while len(self._entries) > self._max_entries:
-                dropped.append(self._entries.popitem(last=False)[1])
+            if key in self._entries:
+                dropped.append(self._take(key))
+            self._entries[key] = (entry, num_bytes)
+            self._held_bytes += num_bytes
+            while len(self._entries) > 1 and self._is_over():
+                dropped.append(self._take(next(iter(self._entries))))
                 self.evictions += 1
         self._tell(dropped)
 
-    def configure(self, max_entries: int, *, enabled: bool) -> None:
-        """Set the bound and the switch; entries beyond a smaller bound go at the next `put`."""
+    def configure(self, max_entries: int, max_bytes: int, *, enabled: bool) -> None:
+        """Set the bounds and the switch; entries beyond smaller bounds go at the next `put`."""
         self._max_entries = max_entries
+        self._max_bytes = max_bytes
         self.enabled = enabled
 
     def discard(self, key: Hashable) -> None:
         """Forget one plan, because it turned out to be stale."""
         with self._lock:
-            entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._tell([entry])
+            dropped = [self._take(key)] if key in self._entries else []
+        self._tell(dropped)
 
     def clear(self) -> None:
         """Forget every plan, so that the next call of each module is a true miss; counters stay."""
         with self._lock:
-            dropped = list(self._entries.values())
-            self._entries.clear()
+            dropped = [self._take(key) for key in list(self._entries)]
         self._tell(dropped)
         if self._on_clear is not None:
             self._on_clear()
@@ -93,7 +98,21 @@ class PlanCache(Generic[Entry]):
             "bypassed": self.bypassed,
             "evictions": self.evictions,
             "entries": len(self),
+            "held_bytes": self._held_bytes,
         }
+
+    def entries(self) -> list[Entry]:
+        """Return the plans that are kept, least recently used first."""
+        with self._lock:
+            return [entry for entry, _ in self._entries.values()]
+
+    def _is_over(self) -> bool:
+        return len(self._entries) > self._max_entries or self._held_bytes > self._max_bytes
+
+    def _take(self, key: Hashable) -> Entry:
+        entry, num_bytes = self._entries.pop(key)
+        self._held_bytes -= num_bytes
+        return entry
 
     def _tell(self, dropped: list[Entry]) -> None:
         if self._on_evict is not None:

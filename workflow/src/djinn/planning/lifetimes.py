@@ -37,10 +37,11 @@ def value_refs(operand: Any) -> Iterator[int]:
 def activation_lifetimes(trace: Trace) -> list[Lifetime]:
     """Return the lifetimes of the storages that live only inside the call.
 
-    Inputs belong to the caller, and storages that outputs view outlive the call; neither is among them.
+    Inputs belong to the caller, constants to the plan, and storages that outputs view outlive the call; none of them is
+    among the storages returned.
     """
-    kept = {trace.values[index].storage for index in range(trace.num_inputs)}
-    kept.update(trace.values[index].storage for index in trace.outputs)
+    constants = (index for index, _ in trace.constants)
+    kept = {trace.values[index].storage for index in (*range(trace.num_inputs), *trace.outputs, *constants)}
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     for position, node in enumerate(trace.nodes):

@@ -69,14 +69,19 @@ class RunOperator(Request):
 
 
 class MakePlan(Request):
-    """Turns a trace into a plan whose leading inputs are always these weights."""
+    """Turns a trace into a plan whose leading inputs are always these weights.
+
+    Constants are values with their dense, row-major elements. A node is (operator, args, kwargs, outputs, guard); a guard is the Python value that the operator has to return, or
+    None for the last node of a trace that is run to learn that value.
+    """
 
     values: list[tuple[tuple[int, ...], tuple[int, ...], int, int, int]]
     storage_bytes: list[int]
-    nodes: list[tuple[str, list[Any], dict[str, Any], list[int | None]]]
+    nodes: list[tuple[str, list[Any], dict[str, Any], list[int | None], tuple[Any] | None]]
     outputs: list[int]
     num_inputs: int
     weight_ids: list[int]
+    constants: list[tuple[int, bytes]]
 
 
 class ExecutePlan(Request):
@@ -161,10 +166,14 @@ class Reply(msgspec.Struct, array_like=True, tag_field="kind", tag=True, kw_only
 
 
 class Done(Reply):
-    """The request was carried out; times on the server's monotonic clock."""
+    """The request was carried out; times on the server's monotonic clock.
+
+    `learned` is what the last node of a plan returned, if the plan was made to learn that.
+    """
 
     started_ns: int = 0
     finished_ns: int = 0
+    learned: Any = None
 
 
 class Failed(Reply):
@@ -202,12 +211,13 @@ class Bytes(Reply):
 class Planned(Reply):
     """A plan was made: peak bytes of its activations, and the largest sum of live bytes, which no plan can undercut.
 
-    `writes_inputs` tells whether executing it changes any of its inputs.
+    `held_bytes` is what the server keeps for it; `writes_inputs` tells whether executing it changes any of its inputs.
     """
 
     plan_id: int
     peak_bytes: int
     lower_bound_bytes: int
+    held_bytes: int
     writes_inputs: bool
 
 

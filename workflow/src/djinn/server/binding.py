@@ -15,12 +15,16 @@ from typing import Any
 import torch
 
 from djinn.core import TensorMeta, TraceNode, ValueRef
+from djinn.errors import GuardError
 from djinn.memory.region import Region
 from djinn.planning.lifetimes import value_refs
 from djinn.planning.plan import MemoryPlan
 from djinn.protocol.operands import OwnDevice
 from djinn.server.operators import Operator, OutForm, out_form, resolve
 from djinn.server.table import Entry
+
+# A bound tensor with its share of operands and calls, measured as growth of resident memory over 200 plans.
+_TENSOR_BYTES = 2_048
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -81,6 +85,7 @@ class Binding:
         outputs: one slot for each storage that only outputs keep.
         written_inputs: numbers of inputs that the plan writes to.
         uses_random_numbers: whether any operation draws from a generator.
+        guard: the last operation that returns a Python value, if there is one.
     """
 
     def __init__(self, plan: MemoryPlan, stack: Region, device: torch.device) -> None:
@@ -97,16 +102,20 @@ class Binding:
         self._input_by_storage: dict[int, int] = {}
         for index in range(self._trace.num_inputs):
             self._input_by_storage.setdefault(self._trace.values[index].storage, index)
+        self._constants = {self._trace.values[i].storage: tensor.to(device) for i, tensor in self._trace.constants}
         self.inputs = {index: InputSlot() for index in self._input_by_storage.values()}
         self._weights_bound_at = -1
         output_storages = {self._trace.values[index].storage for index in self._trace.outputs}
-        self.outputs = {storage: OutputSlot() for storage in output_storages - set(self._input_by_storage)}
+        self.outputs = {
+            storage: OutputSlot() for storage in output_storages - set(self._input_by_storage) - set(self._constants)
+        }
         self._tensors = [self._make_tensor(index) for index in range(len(self._trace.values))]
         for storage, slot in self.outputs.items():
             slot.renew(self._trace.storage_bytes[storage], device)
         self.calls: list[Call] = []
         self.written_inputs: set[int] = set()
         self.uses_random_numbers = False
+        self.guard: Guard | None = None
         self._bind_nodes()
 
     def prepare(self, weights: list[Entry], arguments: list[Entry], num_moves: int) -> None:
@@ -130,6 +139,11 @@ class Binding:
         for output in self.outputs.values():
             output.renew_if_held(self._device)
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that the binding keeps beside the Stack: bound tensors and the storages of its results."""
+        return len(self._tensors) * _TENSOR_BYTES + sum(slot.storage.nbytes() for slot in self.outputs.values())
+
     def output(self, position: int) -> torch.Tensor:
         """Return a new tensor over the current storage of an output of the call."""
         return self._tensors[self._trace.outputs[position]].detach()
@@ -141,6 +155,9 @@ class Binding:
         if value.storage in self._input_by_storage:
             number = self._input_by_storage[value.storage]
             slot, base_offset = self.inputs[number], self._trace.values[number].meta.storage_offset
+        if value.storage in self._constants:
+            source = self._constants[value.storage]
+            return source.as_strided(value.meta.shape, value.meta.strides, value.meta.storage_offset)
         if slot is None:
             return self._stack.tensor(self._plan.placement.offsets[value.storage], value.meta)
         tensor = torch.empty(0, dtype=value.meta.dtype, device=self._device)
@@ -151,7 +168,7 @@ class Binding:
         return tensor
 
     def _bind_nodes(self) -> None:
-        defined = set(self._input_by_storage)
+        defined = {*self._input_by_storage, *self._constants}
         read = {self._trace.values[index].storage for index in self._trace.outputs}
         for node in self._trace.nodes:
             read.update(self._trace.values[i].storage for i in value_refs((node.args, node.kwargs)))
@@ -161,12 +178,18 @@ class Binding:
             self.uses_random_numbers |= operator.uses_random_numbers and not _drops_nothing(operator, node)
             self._note_writes(operator, node)
             fresh = [s is not None and s not in defined for s in storages]
-            if any(fresh):
+            if operator.returns_value:
+                self._bind_guard(node, operator)
+            elif any(fresh):
                 self._bind_computation(node, operator, fresh, [s in read for s in storages])
             elif operator.written:
                 self.calls.append((operator.call._op, *self._operands(node, frozenset())))
             # Otherwise the node only makes views, and those exist already.
             defined.update(s for s in storages if s is not None)
+
+    def _bind_guard(self, node: TraceNode, operator: Operator) -> None:
+        self.guard = Guard(operator.call._op, node)
+        self.calls.append((self.guard, *self._operands(node, frozenset())))
 
     def _bind_computation(self, node: TraceNode, operator: Operator, fresh: list[bool], read: list[bool]) -> None:
         form = None if operator.written else out_form(node.operator)
@@ -215,6 +238,36 @@ def _drops_nothing(operator: Operator, node: TraceNode) -> bool:
                 (node.args[position] if position < len(node.args) else node.kwargs.get("dropout_p", 0.0)) == 0.0
             )
     return False
+
+
+class Guard:
+    """Runs an operator that returns a Python value, and refuses to go on if it is not the one that was planned with.
+
+    Attributes:
+        learned: what the operator returned, if nothing was expected: such a plan is run to learn it.
+    """
+
+    __slots__ = ("_call", "_expected", "_name", "learned")
+
+    def __init__(self, call: Callable[..., Any], node: TraceNode) -> None:
+        self._call = call
+        self._name = node.operator
+        self._expected = node.guard
+        self.learned: Any = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Compare.
+
+        Raises:
+            GuardError: the value is another one.
+        """
+        value = self._call(*args, **kwargs)
+        if self._expected is None:
+            self.learned = value
+        elif value != self._expected[0]:
+            raise GuardError(
+                f"A plan relied on {self._name} returning {self._expected[0]!r}, but it returned {value!r}; plan the call again."
+            )
 
 
 class _CopyResults:

@@ -127,8 +127,11 @@ class Handler:
 
     def _make_plan(self, request: m.MakePlan, payload: memoryview) -> m.Reply:
         values = tuple(TraceValue(TensorMeta(v[0], v[1], _dtype(v[2]), v[3]), v[4]) for v in request.values)
-        nodes = tuple(TraceNode(n[0], tuple(n[1]), n[2], tuple(n[3])) for n in request.nodes)
-        trace = Trace(values, tuple(request.storage_bytes), nodes, tuple(request.outputs), request.num_inputs)
+        nodes = tuple(TraceNode(n[0], tuple(n[1]), n[2], tuple(n[3]), n[4]) for n in request.nodes)
+        constants = tuple((index, _constant(values[index].meta, content)) for index, content in request.constants)
+        trace = Trace(
+            values, tuple(request.storage_bytes), nodes, tuple(request.outputs), request.num_inputs, constants
+        )
         plan = make_plan(trace)
         weights = [self._client.table.entry(tensor_id) for tensor_id in request.weight_ids]
         stored = StoredPlan(plan, self._server.executor.bind(plan), request.weight_ids, weights)
@@ -136,6 +139,7 @@ class Handler:
             plan_id=self._client.plans.add(stored),
             peak_bytes=plan.placement.peak_bytes,
             lower_bound_bytes=plan.placement.lower_bound_bytes,
+            held_bytes=stored.binding.held_bytes,
             writes_inputs=bool(stored.binding.written_inputs),
         )
 
@@ -146,7 +150,9 @@ class Handler:
                 self._client.table, self._client.generator, stored, request.input_ids, request.base_id
             )
             result = _as_bytes(self._client.table.tensor(request.base_id).contiguous()) if request.wants_result else b""
-        return m.Done(started_ns=done.started_ns, finished_ns=done.finished_ns), result
+        guard = stored.binding.guard
+        learned = None if guard is None else guard.learned
+        return m.Done(started_ns=done.started_ns, finished_ns=done.finished_ns, learned=learned), result
 
     def _drop_plans(self, request: m.DropPlans, payload: memoryview) -> m.Reply:
         for plan_id in request.plan_ids:
@@ -202,6 +208,12 @@ def _fill(tensor: torch.Tensor, meta: TensorMeta, content: bytes) -> None:
         )
     # Three torch calls would do the same for ten times the price of a small tensor's whole creation.
     ctypes.memmove(tensor.data_ptr(), content, len(content))
+
+
+def _constant(meta: TensorMeta, content: bytes) -> torch.Tensor:
+    made = torch.empty(meta.shape, dtype=meta.dtype)
+    _fill(made, meta, content)
+    return made
 
 
 def _dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

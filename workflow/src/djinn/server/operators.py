@@ -23,11 +23,13 @@ class Operator:
         call: the overload itself.
         written: names and positions of arguments that it writes to.
         uses_random_numbers: whether it draws from a generator.
+        returns_value: whether it returns a Python value instead of tensors.
     """
 
     call: Any
     written: tuple[tuple[int, str], ...]
     uses_random_numbers: bool
+    returns_value: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ def resolve(name: str) -> Operator:
         )
     arguments = overload._schema.arguments
     written = tuple((i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write)
-    return Operator(overload, written, torch.Tag.nondeterministic_seeded in overload.tags)
+    returned = [str(item.type) for item in overload._schema.returns]
+    returns_value = bool(returned) and not any("Tensor" in kind for kind in returned)
+    return Operator(overload, written, torch.Tag.nondeterministic_seeded in overload.tags, returns_value)
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from djinn.tracing.phantom import UnplannableError
 from djinn.tracing.propagation import forget
-from djinn.tracing.simulate import Simulation, simulate, warm_up
+from djinn.tracing.recorder import Look
+from djinn.tracing.simulate import Input, simulate, warm_up
 
-__all__ = ["Simulation", "UnplannableError", "forget", "simulate", "warm_up"]
+__all__ = ["Input", "Look", "UnplannableError", "forget", "simulate", "warm_up"]

@@ -23,7 +23,7 @@ class Phantom(torch.Tensor):
     meta: TensorMeta
 
     @staticmethod
-    def __new__(cls, meta: TensorMeta, device_type: str) -> Phantom:
+    def __new__(cls, meta: TensorMeta, device_type: str, *, requires_grad: bool = False) -> Phantom:
         """Make a phantom of this metadata."""
         phantom: Phantom = torch.Tensor._make_wrapper_subclass(
             cls,
@@ -32,12 +32,12 @@ class Phantom(torch.Tensor):
             storage_offset=meta.storage_offset,
             dtype=meta.dtype,
             device=torch.device(device_type),
-            requires_grad=False,
+            requires_grad=requires_grad,
         )
         phantom.meta = meta
         return phantom
 
-    def __init__(self, meta: TensorMeta, device_type: str) -> None:
+    def __init__(self, meta: TensorMeta, device_type: str, *, requires_grad: bool = False) -> None:
         """Nothing is left to do; torch calls this with the arguments of `__new__`."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]

@@ -5,6 +5,9 @@ Layers repeat, so a model of hundreds of operations has a few dozen distinct one
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +47,7 @@ class Outcome:
     container: type | None
 
 
+_fake_log = logging.getLogger("torch._subclasses.fake_tensor")
 _memo: dict[Any, Outcome] = {}
 # Making one costs as much as an operation in it; simulations take turns, so one serves all.
 _fake_mode = FakeTensorMode(allow_non_fake_inputs=False)
@@ -93,31 +97,54 @@ def _key(operand: Any) -> Any:
 def _propagate(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], operands: list[Phantom], device_type: str
 ) -> Outcome:
-    with _fake_mode:
-        fakes = [_fake(operand.meta, device_type) for operand in operands]
-        remaining = iter(fakes)
-
-        def replaced(operand: Any) -> Any:
-            if isinstance(operand, Phantom):
-                return next(remaining)
-            if isinstance(operand, tuple | list):
-                return type(operand)(replaced(item) for item in operand)
-            return operand
-
-        fake_args = tuple(replaced(item) for item in args)
-        result = func(*fake_args, **{name: replaced(item) for name, item in kwargs.items()})
-        if any(TensorMeta.of(fake) != operand.meta for fake, operand in zip(fakes, operands, strict=True)):
-            raise UnplannableError(f"{func} changes the shape of its operand")
-        container = type(result) if isinstance(result, tuple | list) else None
-        results = list(result) if container is not None else [result]
-        return Outcome(_describe(results, fakes), container)
+    try:
+        with _without_log(), _fake_mode:
+            return _observe(func, args, kwargs, [_like(operand.meta, device_type) for operand in operands])
+    except UnplannableError:
+        raise
+    except Exception:  # the rules of fake tensors are not always those of the kernels
+        if device_type != "cpu":
+            raise
+        zeros = [_like(operand.meta, device_type).zero_() for operand in operands]
+        return _observe(func, args, kwargs, zeros)
 
 
-def _describe(results: list[Any], fakes: list[torch.Tensor]) -> tuple[Output | None, ...]:
+def _observe(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], stand_ins: list[torch.Tensor]) -> Outcome:
+    """Run the operator on tensors that stand in for the phantoms, and describe what it returns."""
+    metas = [TensorMeta.of(tensor) for tensor in stand_ins]
+    remaining = iter(stand_ins)
+
+    def replaced(operand: Any) -> Any:
+        if isinstance(operand, Phantom):
+            return next(remaining)
+        if isinstance(operand, tuple | list):
+            return type(operand)(replaced(item) for item in operand)
+        return operand
+
+    real_args = tuple(replaced(item) for item in args)
+    result = func(*real_args, **{name: replaced(item) for name, item in kwargs.items()})
+    if any(TensorMeta.of(tensor) != meta for tensor, meta in zip(stand_ins, metas, strict=True)):
+        raise UnplannableError(f"{func} changes the shape of its operand")
+    container = type(result) if isinstance(result, tuple | list) else None
+    results = list(result) if container is not None else [result]
+    return Outcome(_describe(results, stand_ins), container)
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Keep torch from printing a traceback for a failure that is dealt with."""
+    was_disabled, _fake_log.disabled = _fake_log.disabled, True
+    try:
+        yield
+    finally:
+        _fake_log.disabled = was_disabled
+
+
+def _describe(results: list[Any], stand_ins: list[torch.Tensor]) -> tuple[Output | None, ...]:
     operand_by_storage: dict[int, int] = {}
-    for number, fake in enumerate(fakes):
-        operand_by_storage.setdefault(fake.untyped_storage()._cdata, number)
-    identities = {id(fake): number for number, fake in enumerate(fakes)}
+    for number, tensor in enumerate(stand_ins):
+        operand_by_storage.setdefault(tensor.untyped_storage()._cdata, number)
+    identities = {id(tensor): number for number, tensor in enumerate(stand_ins)}
     made: dict[int, int] = {}
     outputs: list[Output | None] = []
     for result in results:
@@ -134,8 +161,8 @@ def _describe(results: list[Any], fakes: list[torch.Tensor]) -> tuple[Output | N
     return tuple(outputs)
 
 
-def _fake(meta: TensorMeta, device_type: str) -> torch.Tensor:
-    """Make a fake tensor with exactly this shape, strides and offset."""
+def _like(meta: TensorMeta, device_type: str) -> torch.Tensor:
+    """Make a tensor with exactly this shape, strides and offset."""
     if meta.storage_offset == 0:
         return torch.empty_strided(meta.shape, meta.strides, dtype=meta.dtype, device=device_type)
     num_elements = meta.extent_bytes // meta.dtype.itemsize

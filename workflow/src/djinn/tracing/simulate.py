@@ -4,65 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
-from torch.utils import _pytree as pytree
 
 from djinn.core import TensorMeta, Trace
+from djinn.errors import ConnectionFailedError
 from djinn.tracing.phantom import Phantom, UnplannableError
-from djinn.tracing.recorder import Recorder
+from djinn.tracing.recorder import Look, Recorder
 
 
 @dataclass(frozen=True, slots=True)
-class Simulation:
-    """A trace and the shape of what the call returned.
+class Input:
+    """A tensor that a call can reach.
 
     Attributes:
-        trace: the operations.
-        output_spec: pytree structure of the returned object.
-        output_leaves: for each leaf the number of the trace output, or the constant itself wrapped in a 1-tuple.
+        meta: its metadata.
+        requires_grad: whether it does; torch chooses among equivalent matrix products by that.
+        is_read_only: whether a call that writes to it cannot become a plan.
     """
 
-    trace: Trace
-    output_spec: pytree.TreeSpec
-    output_leaves: tuple[int | tuple[Any], ...]
+    meta: TensorMeta
+    requires_grad: bool = False
+    is_read_only: bool = False
 
 
-def simulate(call: Callable[[list[torch.Tensor]], Any], inputs: list[TensorMeta], *, device_type: str) -> Simulation:
+def simulate(
+    call: Callable[[list[torch.Tensor]], list[torch.Tensor]],
+    inputs: list[Input],
+    *,
+    device_type: str,
+    look: Look | None = None,
+) -> Trace:
     """Run `call` on phantoms of `inputs` and record it.
 
     Args:
-        call: runs the module; receives the phantoms in order of `inputs`.
-        inputs: metadata of every tensor that the call can reach: weights, buffers, arguments.
+        call: runs the module; receives the phantoms in order of `inputs` and returns those that the trace shall output.
+        inputs: every tensor that the call can reach: weights, buffers, arguments.
         device_type: the server's; operators are chosen for it.
+        look: finds out what an operation that depends on data returns now; None refuses such calls.
 
     Raises:
-        UnplannableError: the call depends on data, or reaches tensors that are not among `inputs`.
+        UnplannableError: the call depends on data that nobody can look up, reaches tensors that are not among `inputs`, or
+            fails; running it operation by operation shows whether it fails for phantoms alone.
+        ConnectionFailedError: looking failed for want of a server.
     """
-    phantoms = [Phantom(meta, device_type) for meta in inputs]
-    with Recorder(phantoms, device_type) as recorder:
+    phantoms = [Phantom(item.meta, device_type, requires_grad=item.requires_grad) for item in inputs]
+    read_only = {number for number, item in enumerate(inputs) if item.is_read_only}
+    with Recorder(phantoms, device_type, look, read_only) as recorder:
         try:
-            result = call(list(phantoms))
+            outputs = call(list(phantoms))
+        except (UnplannableError, ConnectionFailedError):
+            raise
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             raise UnplannableError(f"{error.func} depends on data") from error
-    leaves, spec = pytree.tree_flatten(result)
-    return _finish(recorder, leaves, spec)
-
-
-def _finish(recorder: Recorder, leaves: list[Any], spec: pytree.TreeSpec) -> Simulation:
-    tensors: list[torch.Tensor] = []
-    described: list[int | tuple[Any]] = []
-    for leaf in leaves:
-        if isinstance(leaf, torch.Tensor):
-            described.append(len(tensors))
-            tensors.append(leaf)
-        elif leaf is None or isinstance(leaf, bool | int | float | str | torch.dtype):
-            described.append((leaf,))
-        else:
-            raise UnplannableError(f"a returned object of type {type(leaf).__name__}")
-    return Simulation(recorder.finish(tensors), spec, tuple(described))
+        except Exception as error:  # whatever a model's own code may raise
+            raise UnplannableError(f"its simulation raised {type(error).__name__}: {error}") from error
+    trace: Trace = recorder.finish(outputs)
+    return trace
 
 
 def warm_up(device_type: str) -> None:
@@ -70,9 +69,10 @@ def warm_up(device_type: str) -> None:
     layer = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.GELU())
     parameters = {name: TensorMeta.of(value) for name, value in layer.named_parameters()}
 
-    def call(phantoms: list[torch.Tensor]) -> Any:
+    def call(phantoms: list[torch.Tensor]) -> list[torch.Tensor]:
         state = dict(zip(parameters, phantoms, strict=False))
-        return torch.func.functional_call(layer, state, (phantoms[-1],))
+        return [torch.func.functional_call(layer, state, (phantoms[-1],))]
 
     with torch.no_grad():
-        simulate(call, [*parameters.values(), TensorMeta((1, 2), (2, 1), torch.float32)], device_type=device_type)
+        inputs = [*parameters.values(), TensorMeta((1, 2), (2, 1), torch.float32)]
+        simulate(call, [Input(meta) for meta in inputs], device_type=device_type)

@@ -1,0 +1,162 @@
+"""Nested Python values, whatever their types: what they consist of, and how one with other contents is made.
+
+Module calls take and return tuples, lists, dictionaries, dataclasses and plain objects (a KV cache, a model output).
+Each kind can name its parts, list them, and fill a value with others; everything else about such values follows.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+
+from djinn.tracing import UnplannableError
+
+CONSTANTS = (
+    type(None),
+    bool,
+    int,
+    float,
+    str,
+    bytes,
+    complex,
+    type,
+    enum.Enum,
+    torch.dtype,
+    torch.device,
+    torch.layout,
+    torch.memory_format,
+)
+
+
+def make_tuple(kind: type, children: list[Any]) -> Any:
+    """Make a tuple, named tuple, `torch.Size` or `torch.return_types` value; tuples are told apart by contents alone."""
+    make = getattr(kind, "_make", kind)
+    return make(children)
+
+
+class Kind:
+    """One way in which mutable values hold their parts."""
+
+    def names(self, value: Any) -> Hashable:
+        """Describe everything about a value but its parts."""
+        raise NotImplementedError
+
+    def children(self, value: Any) -> list[Any]:
+        """List the parts, in the order that the names have."""
+        raise NotImplementedError
+
+    def fill(self, value: Any, names: Any, children: list[Any]) -> None:
+        """Give a value exactly these parts."""
+        raise NotImplementedError
+
+
+class _List(Kind):
+    def names(self, value: Any) -> Hashable:
+        return len(value)
+
+    def children(self, value: Any) -> list[Any]:
+        return list(value)
+
+    def fill(self, value: Any, names: Any, children: list[Any]) -> None:
+        value[:] = children
+
+
+class _Object(Kind):
+    """Attributes in `__dict__`."""
+
+    def names(self, value: Any) -> Hashable:
+        return tuple(value.__dict__)
+
+    def children(self, value: Any) -> list[Any]:
+        return list(value.__dict__.values())
+
+    def fill(self, value: Any, names: Any, children: list[Any]) -> None:
+        value.__dict__.clear()
+        value.__dict__.update(zip(names, children, strict=True))
+
+
+class _Dict(Kind):
+    """Items, and attributes beside them where a class adds some; the class's own methods are not asked."""
+
+    def __init__(self, base: type[dict[Any, Any]]) -> None:
+        self._base = base
+
+    def names(self, value: Any) -> Hashable:
+        return tuple(self._base.keys(value)), tuple(getattr(value, "__dict__", ()))
+
+    def children(self, value: Any) -> list[Any]:
+        return [*self._base.values(value), *getattr(value, "__dict__", {}).values()]
+
+    def fill(self, value: Any, names: Any, children: list[Any]) -> None:
+        keys, attributes = names
+        self._base.clear(value)
+        for key, child in zip(keys, children, strict=False):
+            self._base.__setitem__(value, key, child)
+        if attributes:
+            value.__dict__.clear()
+            value.__dict__.update(zip(attributes, children[len(keys) :], strict=True))
+
+
+class _Slots(Kind):
+    """A dataclass without `__dict__`."""
+
+    def names(self, value: Any) -> Hashable:
+        return tuple(field.name for field in fields(value))
+
+    def children(self, value: Any) -> list[Any]:
+        return [getattr(value, field.name) for field in fields(value)]
+
+    def fill(self, value: Any, names: Any, children: list[Any]) -> None:
+        for name, child in zip(names, children, strict=True):
+            object.__setattr__(value, name, child)
+
+
+_kinds: dict[type, Kind] = {}
+_LIST, _OBJECT, _SLOTS = _List(), _Object(), _Slots()
+
+
+def kind_of(value: Any) -> Kind:
+    """Return the kind of a mutable value.
+
+    Raises:
+        UnplannableError: a value whose parts do not say everything about it.
+    """
+    cls = type(value)
+    kind = _kinds.get(cls)
+    if kind is None:
+        kind = _kinds[cls] = _choose(cls)
+    return kind
+
+
+def make_empty(cls: type) -> Any:
+    """Make a value of a class that is to be filled, without running the class's own code."""
+    new: Any = cls.__new__
+    return new(cls)
+
+
+def _choose(cls: type) -> Kind:
+    if cls is list:
+        return _LIST
+    if cls is dict:
+        return _Dict(dict)
+    if issubclass(cls, OrderedDict):
+        return _Dict(OrderedDict)
+    if _is_plain(cls):
+        return _OBJECT if cls.__dictoffset__ else _SLOTS
+    raise UnplannableError(f"a value of type {cls.__name__}")
+
+
+def _is_plain(cls: type) -> bool:
+    """Tell whether a class is written in Python and keeps nothing but attributes."""
+    is_python = all(base is object or base.__flags__ & _HEAP_TYPE for base in cls.__mro__)
+    is_opaque = issubclass(cls, torch.nn.Module | BaseException)
+    copies_plainly = all(getattr(cls, name) is getattr(object, name) for name in ("__reduce__", "__reduce_ex__"))
+    return is_python and copies_plainly and not is_opaque and (cls.__dictoffset__ != 0 or is_dataclass(cls))
+
+
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: the class was made by a class statement
