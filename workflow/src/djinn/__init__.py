@@ -29,6 +29,7 @@ _LAZY: dict[str, str] = {
     "VirtualMemoryUnit": "djinn.memory.vmu",
     "init": "djinn.api",
     "last_call": "djinn.device.dispatch",
+    "ping": "djinn.api",
     "plan_cache": "djinn.device.modules",
     "session": "djinn.api",
     "shutdown": "djinn.api",

@@ -6,6 +6,7 @@ import atexit
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import perf_counter_ns
 from typing import Any
 
 import torch
@@ -80,6 +81,25 @@ def session(session_id: str | None = None, arena_mb: int | None = None) -> Sessi
         OutOfMemoryError: the arena cannot be admitted.
     """
     return Session(session_id, arena_mb)
+
+
+def ping(busy_us: float = 0.0) -> float:
+    """Ask the server for nothing and return the microseconds that the asking took.
+
+    What remains after `busy_us` is the floor of every remote call of that length: one message there and one back,
+    between processes that had nothing else to do meanwhile.
+
+    Args:
+        busy_us: how long the server keeps its core busy before it answers, 0 to 1,000,000.
+
+    Raises:
+        ValueError: a time outside that range.
+        ConnectionFailedError: the runtime is not initialised, or the server is gone.
+    """
+    client = runtime.current_client()
+    start_ns = perf_counter_ns()
+    client.request(m.Ping(busy_us=busy_us), expected_us=busy_us)
+    return (perf_counter_ns() - start_ns) / 1e3
 
 
 def stats() -> dict[str, Any]:

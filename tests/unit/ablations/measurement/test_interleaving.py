@@ -33,6 +33,20 @@ def test_samples_are_microseconds_in_order() -> None:
     assert arms[0].samples_us == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
 
 
+def test_lead_in_calls_are_kept_apart() -> None:
+    """One before each block, and none among the samples."""
+    calls: list[str] = []
+
+    def call(name: str) -> int:
+        calls.append(name)
+        return 1000
+
+    arm = Arm("a", lambda: call("sample"), block=2, lead_in=lambda: call("lead-in"))
+    alternate([arm], rounds=2, seed=1, settle_s=0)
+    assert calls == ["lead-in", "sample", "sample"] * 2
+    assert (len(arm.samples_us), len(arm.lead_in_us)) == (4, 2)
+
+
 def test_order_depends_on_the_seed() -> None:
     """Reproducible, and different between trials."""
     orders = [tuple(alternate(_arms(), rounds=20, seed=seed, settle_s=0)) for seed in (1, 1, 2)]

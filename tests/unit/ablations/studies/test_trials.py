@@ -54,10 +54,12 @@ def test_every_arena_is_reserved_and_released(tiny_trials: dict[str, list[Path]]
 def test_tokens_of_every_arm_are_there(tiny_trials: dict[str, list[Path]]) -> None:
     """One cold token a sequence; dispatch is zero natively and below the token elsewhere."""
     tokens = _samples(tiny_trials["plan_cache"], "decode")["tokens"]
-    counts = {arm: sum(token["arm"] == arm for token in tokens) for arm in ("cold", "warm", "cache_off", "native")}
-    assert counts == {"cold": 2, "warm": 6, "cache_off": 4, "native": 8}
+    counts = {
+        arm: sum(token["arm"] == arm for token in tokens) for arm in ("cold", "warm", "cache_off", "native", "floor")
+    }
+    assert counts == {"cold": 2, "warm": 6, "cache_off": 4, "native": 8, "floor": 8}
     for token in tokens:
-        assert (token["dispatch_us"] > 0) is not token["arm"].startswith("native")
+        assert (token["dispatch_us"] > 0) is (token["arm"] in ("cold", "warm", "cache_off"))
         assert token["dispatch_us"] < token["token_us"]
 
 

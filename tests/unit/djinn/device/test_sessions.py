@@ -99,3 +99,23 @@ def test_operators_may_resize_empty_tensors() -> None:
         out = torch.empty(0, device=DEVICE)
         torch.add(torch.ones(3, device=DEVICE), 1, out=out)
         assert out.tolist() == [2, 2, 2]
+
+
+def test_memory_that_a_plans_call_frees_is_there_for_what_it_creates() -> None:
+    """Freeing waits for the reply, but never makes a call fail."""
+    module = torch.nn.ReLU().to(DEVICE)
+    module.register_buffer("kept", torch.zeros(1).to(DEVICE))
+    with torch.no_grad(), djinn.session(arena_mb=1):
+        for _ in range(4):
+            x = torch.empty(600 * 1024, dtype=torch.uint8, device=DEVICE)
+            assert module(x).shape == x.shape
+            del x
+
+
+def test_a_ping_takes_as_long_as_it_was_asked_to() -> None:
+    """The rest of its time is what a remote call costs at least."""
+    assert djinn.ping() > 0
+    assert djinn.ping(3000.0) >= 3000.0
+    for busy_us in (-1.0, float("nan"), 1e9):
+        with pytest.raises(ValueError, match="ask for 0 to 1000000"):
+            djinn.ping(busy_us)

@@ -22,6 +22,7 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
         quantities[f"{variant}.native_p99"] = estimate(arms["native"], "us", quantile=0.99)
         quantities[f"{variant}.warm_overhead"] = estimate_overhead_pct(arms["djinn_warm"], arms["native"])
         quantities[f"{variant}.cold_overhead"] = estimate_overhead_pct(arms["djinn_cold"], arms["native"])
+        quantities[f"{variant}.remote_floor"] = estimate([one["floor_us"] for one in samples], "us")
         quantities[f"{variant}.noise_floor"] = estimate_overhead_pct(arms["native_again"], arms["native"])
         quantities[f"{variant}.warm_difference"] = estimate_difference(arms["djinn_warm"], arms["native"], "us")
         for kind in ("warm", "cold"):

@@ -28,6 +28,7 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
     quantities["token_speedup_over_cache_off"] = estimate_ratio(tokens["cache_off"], tokens["warm"])
     quantities["dispatch_speedup"] = estimate_ratio(dispatch["cold"], dispatch["warm"])
     quantities["warm_overhead"] = estimate_overhead_pct(tokens["warm"], tokens["native"])
+    quantities["remote_floor"] = estimate(_of_arm(frames, "floor", "token_us"), "us")
     quantities["noise_floor"] = estimate_overhead_pct(tokens["native_again"], tokens["native"])
     return quantities, {"token_us": {arm: [value for one in tokens[arm] for value in one] for arm in ARMS}}
 

@@ -25,14 +25,18 @@ class Arm:
         call: measures one sample and returns its duration in nanoseconds.
         block: consecutive samples each time it is this arm's turn.
         max_blocks: turns after which the arm is done; None takes part in every round.
+        lead_in: a call before each block that is no sample: after the pause, processors and processes are asleep.
         samples_us: durations in order.
+        lead_in_us: durations of the lead-in calls, kept apart.
     """
 
     name: str
     call: Callable[[], int]
     block: int = 1
     max_blocks: int | None = None
+    lead_in: Callable[[], int] | None = None
     samples_us: list[float] = field(default_factory=list)
+    lead_in_us: list[float] = field(default_factory=list)
     num_blocks: int = 0
 
 
@@ -52,6 +56,8 @@ def alternate(
         generator.shuffle(turns)
         for arm in turns:
             time.sleep(settle_s)
+            if arm.lead_in is not None:
+                arm.lead_in_us.append(arm.lead_in() / 1e3)
             arm.samples_us.extend(arm.call() / 1e3 for _ in range(arm.block))
             arm.num_blocks += 1
             order.append(arm.name)

@@ -4,12 +4,16 @@ A sample is one module call whose weights and operands already lie where they ar
 result to host memory: `module(x)` natively, `module(x_remote).cpu()` through Djinn. Fetching is what makes the remote
 call synchronous, and it is charged to Djinn alone.
 
+An empty remote call of the same length shows the floor: what the machine asks of any runtime in another process.
+Every block begins with a call that is no sample, because both processes slept in the pause before it.
+
 The smallest scale is `torch.add` on 1x1. Plans belong to modules, so it is wrapped in one whose only state is the
 other operand; natively the same module is called.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
@@ -51,6 +55,7 @@ class Subject:
         self.remote = build().to(DEVICE)
         self.remote_operands = tuple(operand.to(DEVICE) for operand in operands)
         self.expected = self.native(*operands)
+        self.native_us = 0.0
         self.parts: dict[str, dict[str, list[float]]] = {
             "warm": {part: [] for part in PARTS},
             "cold": {part: [] for part in (*PARTS, "simulate", "plan")},
@@ -78,6 +83,16 @@ class Subject:
         self.parts["cold"]["simulate"].append(timestamps.simulate_us)
         self.parts["cold"]["plan"].append(timestamps.plan_us)
         return total_ns
+
+    def call_floor(self) -> int:
+        """Return the nanoseconds that an empty remote call of a native call's length takes beyond that length."""
+        return int((djinn.ping(self.native_us) - self.native_us) * 1e3)
+
+    def lead_in_remote(self) -> int:
+        """Return the nanoseconds of a warm call that belongs to no arm."""
+        start_ns = perf_counter_ns()
+        self.remote(*self.remote_operands).cpu()
+        return perf_counter_ns() - start_ns
 
     def _call_remote(self, kind: str) -> tuple[int, djinn.CallTimestamps]:
         start_ns = perf_counter_ns()
@@ -110,10 +125,13 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
         warmup_us = _warm_up(subject, study.warmup)
         before = djinn.stats()["plan_cache"]
         arms = {
-            "native": Arm("native", subject.call_native, sampling.block),
-            "native_again": Arm("native_again", subject.call_native, sampling.block),
-            "djinn_warm": Arm("djinn_warm", subject.call_warm, sampling.block),
-            "djinn_cold": Arm("djinn_cold", subject.call_cold, max_blocks=sampling.cold),
+            "native": Arm("native", subject.call_native, sampling.block, lead_in=subject.call_native),
+            "native_again": Arm("native_again", subject.call_native, sampling.block, lead_in=subject.call_native),
+            "djinn_warm": Arm("djinn_warm", subject.call_warm, sampling.block, lead_in=subject.lead_in_remote),
+            "djinn_cold": Arm(
+                "djinn_cold", subject.call_cold, max_blocks=sampling.cold, lead_in=subject.lead_in_remote
+            ),
+            "floor": Arm("floor", subject.call_floor, sampling.block, lead_in=subject.lead_in_remote),
         }
         order = alternate(
             list(arms.values()),
@@ -124,6 +142,7 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
         stats = djinn.stats()
     _check_counters(before, stats["plan_cache"], arms)
     samples: dict[str, Any] = {f"{name}_us": arm.samples_us for name, arm in arms.items()}
+    samples["lead_in_us"] = {name: arm.lead_in_us for name, arm in arms.items()}
     samples["warm_breakdown_us"] = subject.parts["warm"]
     samples["cold_breakdown_us"] = subject.parts["cold"]
     samples |= {"order": order, "block": sampling.block, "warmup_us": warmup_us, "timer_floor_us": timer_floor_us()}
@@ -164,12 +183,15 @@ def _warm_up(subject: Subject, num_calls: int) -> dict[str, list[float]]:
     for kinds in subject.parts.values():
         for values in kinds.values():
             values.clear()
+    subject.native_us = statistics.median(native)
     return {"native": native, "djinn": remote}
 
 
 def _check_counters(before: dict[str, int], after: dict[str, int], arms: dict[str, Arm]) -> None:
     misses, hits = after["misses"] - before["misses"], after["hits"] - before["hits"]
-    num_cold, num_warm = len(arms["djinn_cold"].samples_us), len(arms["djinn_warm"].samples_us)
+    num_cold = len(arms["djinn_cold"].samples_us)
+    num_lead_ins = sum(len(arms[name].lead_in_us) for name in ("djinn_warm", "djinn_cold", "floor"))
+    num_warm = len(arms["djinn_warm"].samples_us) + num_lead_ins
     require(misses == num_cold, f"{num_cold} cold calls caused {misses} misses")
     require(hits == num_warm, f"{num_warm} warm calls caused {hits} hits")
 

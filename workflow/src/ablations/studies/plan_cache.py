@@ -1,7 +1,8 @@
 """Ablation 3: what the plan cache saves in a decode loop with a KV cache in the session's arena.
 
 One sequence is decoded token by token in four ways that alternate: with an empty cache at its start (the first token
-is cold, the others are warm), with the cache turned off (every token is simulated and planned), and natively, twice.
+is cold, the others are warm), with the cache turned off (every token is simulated and planned), and natively, twice;
+empty remote calls of a native token's length show the floor of any runtime in another process.
 A token's time runs from the token id in host memory to its logits in host memory. Dispatch is the part of it that
 decides what to send: simulation and planning when cold, a look-up when warm.
 """
@@ -9,6 +10,7 @@ decides what to send: simulation and planning when cold, a look-up when warm.
 from __future__ import annotations
 
 import random
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +41,7 @@ class DecodeLoop:
         self.tokens = torch.randint(study.model.vocabulary, (study.tokens, 1, 1), generator=generator)
         self._native = make_model(study.model, seed=seed)
         self._remote = make_model(study.model, seed=seed).to(DEVICE)
+        self.native_us = 0.0
         self._positions = [torch.tensor([number]) for number in range(study.tokens)]
         self._remote_positions = [position.to(DEVICE) for position in self._positions]
         self._arena_mb = -(-cache_bytes(study.model) // _MIB) + 1
@@ -48,7 +51,9 @@ class DecodeLoop:
     def decode_natively(self, arm: str) -> list[Token]:
         """Decode without the runtime."""
         cache = make_cache(self._shape, device="cpu")
-        return [self._native_token(number, cache, arm) for number in range(len(self.tokens))]
+        tokens = [self._native_token(number, cache, arm) for number in range(len(self.tokens))]
+        self.native_us = statistics.median(token["token_us"] for token in tokens)
+        return tokens
 
     def decode_cached(self) -> list[Token]:
         """Decode with a plan cache that is empty at the start."""
@@ -58,6 +63,12 @@ class DecodeLoop:
             return [
                 self._remote_token(number, cache, "warm" if number else "cold") for number in range(len(self.tokens))
             ]
+
+    def await_floor(self) -> list[Token]:
+        """Make an empty remote call of a native token's length for each token."""
+        return [
+            _token(number, "floor", djinn.ping(self.native_us) - self.native_us) for number in range(len(self.tokens))
+        ]
 
     def decode_uncached(self, num_tokens: int) -> list[Token]:
         """Decode the first tokens with the plan cache turned off."""
@@ -103,6 +114,7 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     with running_runtime(settings), torch.no_grad():
         loop = DecodeLoop(study, seed)
         loop.decode_cached()
+        loop.decode_natively("native")
         before = djinn.stats()["plan_cache"]
         tokens: list[Token] = []
         for sequence in range(study.sequences):
@@ -122,6 +134,7 @@ def _arms(loop: DecodeLoop, study: PlanCache, generator: random.Random) -> list[
     arms: list[Callable[[], list[Token]]] = [
         loop.decode_cached,
         lambda: loop.decode_uncached(min(study.uncached_tokens, study.tokens)),
+        loop.await_floor,
         lambda: loop.decode_natively("native"),
         lambda: loop.decode_natively("native_again"),
     ]

@@ -65,21 +65,38 @@ class Client:
     def request(
         self, message: m.Request, payload: memoryview | bytes = b"", *, expected_us: float = 0.0
     ) -> tuple[Any, memoryview]:
-        """Send a request with everything that waits to be freed; raises as `Connection.request` does.
+        """Send a request and wait for its reply; raises as `send` and `receive` do."""
+        self.send(message, payload)
+        return self.receive(expected_us)
+
+    def send(self, message: m.Request, payload: memoryview | bytes = b"") -> None:
+        """Send a request with everything that waits to be freed; this thread has to receive its reply next.
 
         Raises:
             ServerDiedError: the embedded server ended; carries its last words.
+            ConnectionFailedError: the server is gone, or the client was shut down.
         """
         if self._frees:
             message.frees = self._take_frees()
         try:
-            return self.connection().request(message, payload, expected_us=expected_us)
+            self.connection().send(message, payload)
         except ConnectionFailedError as error:
-            if self._process is None or self.is_closed or self._process.is_alive():
-                raise
-            raise ServerDiedError(
-                f"The embedded server died in mid-call ({self._process.last_words()}); call djinn.shutdown() and djinn.init()."
-            ) from error
+            raise self._explained(error) from error
+
+    def receive(self, expected_us: float = 0.0) -> tuple[Any, memoryview]:
+        """Wait for the reply to this thread's last request; raises as `Connection.receive` and `send` do."""
+        try:
+            return self.connection().receive(expected_us)
+        except ConnectionFailedError as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: ConnectionFailedError) -> ConnectionFailedError:
+        if self._process is None or self.is_closed or self._process.is_alive():
+            return error
+        last_words = self._process.last_words()
+        return ServerDiedError(
+            f"The embedded server died in mid-call ({last_words}); call djinn.shutdown() and djinn.init()."
+        )
 
     @property
     def sent_ns(self) -> int:

@@ -9,6 +9,7 @@ from djinn.client.remote_errors import to_exception
 from djinn.protocol import messages as m
 from djinn.protocol.codec import decode_reply, encode
 from djinn.transport.address import Address
+from djinn.transport.cores import current_core
 from djinn.transport.shared_memory import SharedMemory
 from djinn.transport.stream import FramedStream
 
@@ -31,6 +32,7 @@ class Connection:
             ProtocolError: the server refuses.
         """
         self._stream = FramedStream(address.connect())
+        self._is_local = address.path is not None
         self.sent_ns = 0
         # The descriptor comes before any frame: a read of frames would swallow it.
         descriptor = self._stream.receive_descriptor() if address.path is not None else None
@@ -43,26 +45,38 @@ class Connection:
     def request(
         self, message: m.Request, payload: memoryview | bytes = b"", *, expected_us: float = 0.0
     ) -> tuple[m.Reply, memoryview]:
-        """Send a request and wait for its reply.
+        """Send a request and wait for its reply; raises as `send` and `receive` do."""
+        self.send(message, payload)
+        return self.receive(expected_us)
+
+    def send(self, message: m.Request, payload: memoryview | bytes = b"") -> None:
+        """Send a request, whose reply has to be received next.
+
+        Raises:
+            ConnectionFailedError: the server is gone.
+        """
+        if self._is_local:
+            message.client_core = current_core()
+        body = encode(message)
+        self.sent_ns = perf_counter_ns()
+        self._stream.send(body, payload)
+
+    def receive(self, expected_us: float = 0.0) -> tuple[m.Reply, memoryview]:
+        """Wait for the reply.
 
         Args:
-            message: the request.
-            payload: tensor bytes that belong to it.
             expected_us: how long the server will probably take; long waits block at once instead of polling.
 
         Raises:
             Exception: what the server reports, as the class that a local call would raise.
             ConnectionFailedError: the server is gone.
         """
-        body = encode(message)
-        self.sent_ns = perf_counter_ns()
-        self._stream.send(body, payload)
         self._await_reply(expected_us)
-        reply_body, reply_payload = self._stream.receive()
-        reply = decode_reply(reply_body)
+        body, payload = self._stream.receive()
+        reply = decode_reply(body)
         if isinstance(reply, m.Failed):
             raise to_exception(reply)
-        return reply, reply_payload
+        return reply, payload
 
     def _await_reply(self, expected_us: float) -> None:
         """Sleep through most of a wait of known length and poll at its end; one polling thread is enough."""

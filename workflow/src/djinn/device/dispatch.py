@@ -34,12 +34,13 @@ _HOST_SIZES_OPERATORS = frozenset(
 
 def last_call() -> CallTimestamps | None:
     """Return the timestamps of this thread's most recent computation."""
-    return getattr(_thread, "last_call", None)
+    fields = getattr(_thread, "last_call", None)
+    return None if fields is None else CallTimestamps(*fields)
 
 
-def note_call(timestamps: CallTimestamps) -> None:
-    """Remember the timestamps of a computation."""
-    _thread.last_call = timestamps
+def note_call(*fields: Any) -> None:
+    """Remember the timestamps of a computation: the fields of CallTimestamps in order."""
+    _thread.last_call = fields
 
 
 def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -85,7 +86,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         session_id=runtime.current_session(),
     )
     reply, _ = client.request(request)
-    note_call(CallTimestamps(client.sent_ns, reply.started_ns, reply.finished_ns, planned=False))
+    note_call(client.sent_ns, reply.started_ns, reply.finished_ns, False)
     by_id = {tensor.handle.tensor_id: tensor for tensor in operands.tensors}
     results = [_result(output, base_id + i, client, by_id) for i, output in enumerate(reply.outputs)]
     if not reply.is_sequence:

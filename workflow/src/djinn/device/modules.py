@@ -17,7 +17,6 @@ import torch
 from torch.nn.modules import module as torch_module
 
 from djinn.client import runtime
-from djinn.core import CallTimestamps
 from djinn.device.arguments import Arguments
 from djinn.device.dispatch import note_call
 from djinn.device.fingerprint import fingerprint, hook_tables
@@ -171,37 +170,32 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
     write_number = client.write_number
     wants_result = plan.prefetcher is not None and plan.prefetcher.wants_result()
     tensors = arguments.tensors
-    request = m.ExecutePlan(
-        plan_id=plan.plan_id,
-        input_ids=[tensor.handle.tensor_id for tensor in tensors],
-        base_id=base_id,
-        creations=creations(tensors),
-        session_id=runtime.current_session(),
-        wants_result=wants_result,
+    client.send(
+        m.ExecutePlan(
+            plan_id=plan.plan_id,
+            input_ids=[tensor.handle.tensor_id for tensor in tensors],
+            base_id=base_id,
+            creations=creations(tensors),
+            session_id=runtime.current_session(),
+            wants_result=wants_result,
+        )
     )
-    reply, payload = client.request(request, expected_us=plan.expected_us)
+    # The server computes meanwhile.
     outputs = [
         RemoteTensor(meta, Handle(client, base_id + position)) for position, meta in enumerate(plan.output_metas)
     ]
-    if plan.prefetcher is not None:
-        outputs[0].handle.prefetcher = plan.prefetcher
-        if wants_result:
-            host = host_tensor(plan.output_metas[0].shape, plan.output_metas[0].dtype, payload)
-            outputs[0].handle.prefetched = plan.prefetcher.keep(host, write_number)
-    plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
-    note_call(
-        CallTimestamps(
-            client.sent_ns,
-            reply.started_ns,
-            reply.finished_ns,
-            planned=True,
-            cache_hit=hit if plan_cache.enabled else None,
-            lookup_us=lookup_us,
-            simulate_us=0.0 if hit else plan.simulate_us,
-            plan_us=0.0 if hit else plan.plan_us,
-        )
-    )
     materials = Materials([*plan.weights, *arguments.originals], outputs, arguments.containers)
+    result = plan.recipe(materials)
+    reply, payload = client.receive(plan.expected_us)
+    if plan.prefetcher is not None:
+        handle, meta = outputs[0].handle, plan.output_metas[0]
+        handle.prefetcher = plan.prefetcher
+        if wants_result:
+            handle.prefetched = plan.prefetcher.keep(host_tensor(meta.shape, meta.dtype, payload), write_number)
+    plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
     for effect in plan.effects:
         effect.apply(materials)
-    return plan.recipe(materials)
+    simulate_us, plan_us = (0.0, 0.0) if hit else (plan.simulate_us, plan.plan_us)
+    cache_hit = hit if plan_cache.enabled else None
+    note_call(client.sent_ns, reply.started_ns, reply.finished_ns, True, cache_hit, lookup_us, simulate_us, plan_us)
+    return result

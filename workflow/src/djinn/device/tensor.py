@@ -55,6 +55,14 @@ class Handle:
         self.prefetcher: Prefetcher | None = None
         self.prefetched: Prefetched | None = None
 
+    def take_prefetched(self) -> torch.Tensor | None:
+        """Return the elements that came along with the call, once, if they are still those on the server."""
+        prefetched, self.prefetched = self.prefetched, None
+        if prefetched is None or prefetched.write_number != self.client.write_number:
+            return None
+        prefetched.is_used = True
+        return prefetched.host
+
     def __del__(self) -> None:
         if self.pending is None:
             self.client.free_later(self.tensor_id)
@@ -122,6 +130,14 @@ class RemoteTensor(torch.Tensor):
             copied.grad = copy.deepcopy(self.grad, memo)
         memo[id(self)] = copied
         return copied
+
+    def cpu(self, memory_format: torch.memory_format = torch.preserve_format) -> torch.Tensor:
+        """Copy the elements to the host; what came along with the call is there already."""
+        if self.handle.prefetched is not None and not self.requires_grad and memory_format is torch.preserve_format:
+            host = self.handle.take_prefetched()
+            if host is not None:
+                return host
+        return super().cpu(memory_format=memory_format)
 
     def requires_grad_(self, requires_grad: bool = True) -> RemoteTensor:
         """Let autograd record operations on this tensor; torch multiplies matrices differently then."""

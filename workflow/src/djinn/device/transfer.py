@@ -16,6 +16,7 @@ from djinn.protocol import messages as m
 
 # Up to this size a tensor's elements travel with the first request that uses it, which saves a round trip.
 MAX_INLINE_BYTES = 16_384
+_MAX_BUFFERED_BYTES = 65_536
 
 _thread = threading.local()
 
@@ -91,10 +92,9 @@ def become(destination: RemoteTensor, source: torch.Tensor) -> None:
 def download(tensor: RemoteTensor) -> torch.Tensor:
     """Copy a tensor's elements to a dense, row-major host tensor."""
     handle = tensor.handle
-    prefetched, handle.prefetched = handle.prefetched, None
-    if prefetched is not None and prefetched.write_number == handle.client.write_number:
-        prefetched.is_used = True
-        return prefetched.host
+    prefetched = handle.take_prefetched()
+    if prefetched is not None:
+        return prefetched
     if handle.prefetcher is not None:
         handle.prefetcher.note_download()
     request = m.Download(tensor_id=handle.tensor_id, creations=creations([tensor]))
@@ -104,6 +104,8 @@ def download(tensor: RemoteTensor) -> torch.Tensor:
 
 def host_tensor(shape: tuple[int, ...], dtype: torch.dtype, payload: memoryview) -> torch.Tensor:
     """Return a dense host tensor with the elements that came as payload."""
+    if 0 < len(payload) <= _MAX_BUFFERED_BYTES:
+        return torch.frombuffer(bytearray(payload), dtype=dtype).view(shape)
     host = torch.empty(shape, dtype=dtype)
     if payload:
         # A torch copy would wake worker threads, which then spin on the core that the server needs.

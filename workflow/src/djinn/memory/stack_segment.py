@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from djinn.errors import OutOfMemoryError
 from djinn.memory.region import Region
 from djinn.units import TENSOR_ALIGNMENT_BYTES, align_up
@@ -30,21 +27,21 @@ class StackSegment:
                 "use a smaller input or raise GENIE_STACK_MB."
             )
 
-    @contextmanager
-    def frame(self, num_bytes: int) -> Iterator[int]:
-        """Push `num_bytes` for the duration of a call and yield their offset.
+    def push(self, num_bytes: int) -> int:
+        """Take `num_bytes` above the watermark and return their offset, which `pop` takes back.
 
         Raises:
-            OutOfMemoryError: the bytes do not fit above the watermark.
+            OutOfMemoryError: the bytes do not fit.
         """
         base = self.watermark_bytes
         self.check_fits(base + num_bytes)
         self.watermark_bytes = align_up(base + num_bytes, TENSOR_ALIGNMENT_BYTES)
         self.peak_bytes = max(self.peak_bytes, self.watermark_bytes)
-        try:
-            yield base
-        finally:
-            self.watermark_bytes = base
+        return base
+
+    def pop(self, base: int) -> None:
+        """Reset the watermark to what it was before a push."""
+        self.watermark_bytes = base
 
     def check_integrity(self) -> None:
         """Assert that the watermark lies in the segment."""

@@ -30,11 +30,15 @@ class Creation(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Request(msgspec.Struct, array_like=True, tag_field="kind", tag=True, kw_only=True):
-    """What every request carries: tensors to free and to create before anything else, and the current session."""
+    """What every request carries: tensors to free and to create before anything else, and the current session.
+
+    `client_core` is the core that the client runs on, -1 on another host.
+    """
 
     frees: list[int] = []
     creations: list[Creation] = []
     session_id: str | None = None
+    client_core: int = -1
 
 
 class Hello(Request):
@@ -143,6 +147,12 @@ class Stats(Request):
     """Asks for the server's counters."""
 
 
+class Ping(Request):
+    """Asks for nothing, of a server that is busy for so long before it answers."""
+
+    busy_us: float
+
+
 AnyRequest = (
     Hello
     | Upload
@@ -158,6 +168,7 @@ AnyRequest = (
     | Seed
     | RandomState
     | Stats
+    | Ping
 )
 
 

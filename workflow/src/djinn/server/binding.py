@@ -144,9 +144,19 @@ class Binding:
         """Memory that the binding keeps beside the Stack: bound tensors and the storages of its results."""
         return len(self._tensors) * _TENSOR_BYTES + sum(slot.storage.nbytes() for slot in self.outputs.values())
 
-    def output(self, position: int) -> torch.Tensor:
-        """Return a new tensor over the current storage of an output of the call."""
-        return self._tensors[self._trace.outputs[position]].detach()
+    @property
+    def num_outputs(self) -> int:
+        """How many tensors a replay returns."""
+        return len(self._trace.outputs)
+
+    @property
+    def may_return_inputs(self) -> bool:
+        """Whether an output views an input, whose memory it then keeps."""
+        return any(self._trace.values[index].storage in self._input_by_storage for index in self._trace.outputs)
+
+    def take_outputs(self) -> list[torch.Tensor]:
+        """Return new tensors over the current storages of the outputs."""
+        return [self._tensors[index].detach() for index in self._trace.outputs]
 
     def _make_tensor(self, index: int) -> torch.Tensor:
         value = self._trace.values[index]

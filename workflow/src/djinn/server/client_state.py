@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +13,10 @@ from djinn.server.table import TensorTable
 
 @dataclass(slots=True, eq=False)
 class ClientState:
-    """State shared by the connections of one client process."""
+    """State shared by the connections of one client process.
+
+    `settling` is held from a plan's reply until its outputs are registered; other connections wait for it.
+    """
 
     token: str
     table: TensorTable = field(default_factory=TensorTable)
@@ -20,6 +24,7 @@ class ClientState:
     sessions: set[str] = field(default_factory=set)
     generator: torch.Generator = field(default_factory=torch.Generator)
     num_connections: int = 0
+    settling: threading.Lock = field(default_factory=threading.Lock)
 
     def qualified(self, session_id: str) -> str:
         """Return the server-wide name of a session, so that clients cannot name each other's."""

@@ -34,6 +34,19 @@ class Executed:
     is_sequence: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """When a replay began and ended, what it returned, and the entries of its arguments."""
+
+    started_ns: int
+    finished_ns: int
+    outputs: list[torch.Tensor]
+    arguments: list[Entry]
+
+
+_NOTHING = nullcontext()
+
+
 class Executor:
     """Computes; one request at a time, because the Stack segment and the cores are shared."""
 
@@ -73,7 +86,7 @@ class Executor:
                 [lookup(value) for value in operands[0]],
                 {k: lookup(v) for k, v in operands[1].items()},
             )
-            with _random_state(generator) if operator.uses_random_numbers else nullcontext():
+            with _random_state(generator) if operator.uses_random_numbers else _NOTHING:
                 started_ns = perf_counter_ns()
                 result = operator.call(*args, **kwargs)
                 finished_ns = perf_counter_ns()
@@ -96,37 +109,39 @@ class Executor:
         return Binding(plan, self._vmu.stack.region, self._device)
 
     def execute(
-        self,
-        table: TensorTable,
-        generator: torch.Generator,
-        stored: StoredPlan,
-        input_ids: list[int],
-        base_id: int,
-    ) -> Executed:
-        """Replay a plan and register its outputs from `base_id`.
+        self, table: TensorTable, generator: torch.Generator, stored: StoredPlan, input_ids: list[int], base_id: int
+    ) -> Replayed:
+        """Replay a plan; its outputs have to be registered next.
 
         Raises:
-            PlanError: unknown tensors, or inputs of other metadata than was planned.
+            PlanError: unknown tensors, or identifiers of outputs that are in use.
+            GuardError: the plan relied on other data.
         """
         binding = stored.binding
         weights, arguments = stored.weights, [table.entry(tensor_id) for tensor_id in input_ids]
+        table.check_unused(base_id, binding.num_outputs)
         with self._lock:
             for number in binding.written_inputs:
                 is_weight = number < len(weights)
                 self._store.make_writable(table, weights[number] if is_weight else arguments[number - len(weights)])
             binding.prepare(weights, arguments, self._store.num_moves)
-            with (
-                self._vmu.stack.frame(stored.plan.placement.peak_bytes) as base,
-                _random_state(generator) if binding.uses_random_numbers else nullcontext(),
-            ):
-                assert base == 0, f"the Stack begins at {base}, but plans are bound to its start"
-                started_ns = perf_counter_ns()
-                for call, args, kwargs in binding.calls:
-                    call(*args, **kwargs)
-                finished_ns = perf_counter_ns()
-            for position in range(len(stored.plan.trace.outputs)):
-                self._store.register(table, base_id + position, binding.output(position), [*weights, *arguments])
-        return Executed(started_ns, finished_ns, [])
+            base = self._vmu.stack.push(stored.plan.placement.peak_bytes)
+            assert base == 0, f"the Stack begins at {base}, but plans are bound to its start"
+            try:
+                with _random_state(generator) if binding.uses_random_numbers else _NOTHING:
+                    started_ns = perf_counter_ns()
+                    for call, args, kwargs in binding.calls:
+                        call(*args, **kwargs)
+                    finished_ns = perf_counter_ns()
+            finally:
+                self._vmu.stack.pop(base)
+            return Replayed(started_ns, finished_ns, binding.take_outputs(), arguments)
+
+    def register_outputs(self, table: TensorTable, stored: StoredPlan, base_id: int, replayed: Replayed) -> None:
+        """Register what a replay returned, from `base_id`."""
+        operands = [*stored.weights, *replayed.arguments] if stored.binding.may_return_inputs else []
+        for position, output in enumerate(replayed.outputs):
+            self._store.register(table, base_id + position, output, operands)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

@@ -5,18 +5,26 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
+from time import perf_counter_ns
 from typing import Any
 
 import torch
 
 from djinn.core import DTYPE_CODES, DTYPES, TensorMeta, Trace, TraceNode, TraceValue
-from djinn.errors import PlanError, SessionClosedError
+from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError
 from djinn.planning.plan import make_plan
 from djinn.protocol import messages as m
 from djinn.protocol.operands import TensorRef
 from djinn.server.client_state import ClientState
 from djinn.server.core import ServerCore
+from djinn.server.executor import Replayed
 from djinn.server.plan_store import StoredPlan
+
+_NOTHING = nullcontext()
+MAX_PING_US = 1e6
+# Up to this size copying costs less than the torch calls that would avoid it.
+_MAX_COPIED_BYTES = 65_536
 
 Answer = tuple[m.Reply, memoryview | bytes]
 
@@ -27,6 +35,7 @@ class Handler:
     def __init__(self, server: ServerCore, client: ClientState) -> None:
         self._server = server
         self._client = client
+        self._unsettled: Callable[[], None] | None = None
         self._methods: dict[type[m.Request], Callable[[Any, memoryview], m.Reply | Answer]] = {
             m.Upload: self._upload,
             m.Download: self._download,
@@ -41,31 +50,57 @@ class Handler:
             m.Seed: self._seed,
             m.RandomState: self._random_state,
             m.Stats: self._stats,
+            m.Ping: _ping,
         }
 
     def answer(self, request: m.Request, payload: memoryview) -> Answer:
-        """Carry a request out and return the reply with its payload; every error becomes a reply too."""
+        """Carry a request out and return the reply with its payload; every error becomes a reply too.
+
+        What nobody waits for is left to `settle`, which has to be called after the reply was sent.
+        """
         try:
-            self._settle_tensors(request)
+            with self._client.settling:
+                self._settle_before(request)
             reply = self._methods[type(request)](request, payload)
             return reply if isinstance(reply, tuple) else (reply, b"")
         except Exception as error:  # the peer gets every error; the server lives on
             return m.Failed(error=type(error).__name__, message=self._client.unqualified(str(error))), b""
 
-    def _settle_tensors(self, request: m.Request) -> None:
-        for tensor_id in request.frees:
+    def settle(self) -> None:
+        """Do what the last answer left to do; until then, the client's other connections wait."""
+        unsettled, self._unsettled = self._unsettled, None
+        if unsettled is not None:
+            try:
+                unsettled()
+            finally:
+                self._client.settling.release()
+
+    def _settle_before(self, request: m.Request) -> None:
+        # A plan's caller waits for it, and its tensors can be freed while the caller takes the reply.
+        if not isinstance(request, m.ExecutePlan):
+            self._free(request.frees)
+        for creation in request.creations:
+            try:
+                self._create(creation)
+            except OutOfMemoryError:
+                if not request.frees:
+                    raise
+                frees, request.frees = request.frees, []
+                self._free(frees)
+                self._create(creation)
+
+    def _free(self, tensor_ids: list[int]) -> None:
+        for tensor_id in tensor_ids:
             self._client.plans.drop_users_of(tensor_id)
             self._client.table.free(tensor_id)
-        for creation in request.creations:
-            session_id = self._session(creation.session_id)
-            with self._server.scheduler.running([session_id]) if session_id else nullcontext():
-                self._create(creation, session_id)
 
-    def _create(self, creation: m.Creation, session_id: str | None) -> None:
-        meta = TensorMeta(creation.shape, creation.strides, _dtype(creation.dtype_code))
-        made = self._server.store.create(self._client.table, creation.tensor_id, meta, session_id)
-        if creation.content is not None:
-            _fill(made, meta, creation.content)
+    def _create(self, creation: m.Creation) -> None:
+        session_id = self._session(creation.session_id)
+        with self._server.scheduler.running([session_id]) if session_id else _NOTHING:
+            meta = TensorMeta(creation.shape, creation.strides, _dtype(creation.dtype_code))
+            made = self._server.store.create(self._client.table, creation.tensor_id, meta, session_id)
+            if creation.content is not None:
+                _fill(made, meta, creation.content)
 
     def _session(self, session_id: str | None) -> str | None:
         if session_id is None:
@@ -87,7 +122,7 @@ class Handler:
         current = self._session(request.session_id)
         if current is not None and current not in needed:
             needed.append(current)
-        return self._server.scheduler.running(needed)
+        return self._server.scheduler.running(needed) if needed else _NOTHING
 
     def _upload(self, request: m.Upload, payload: memoryview) -> m.Reply:
         dtype = _dtype(request.dtype_code)
@@ -144,15 +179,20 @@ class Handler:
         )
 
     def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> Answer:
-        stored = self._client.plans.get(request.plan_id)
+        client, executor = self._client, self._server.executor
+        stored = client.plans.get(request.plan_id)
         with self._running(request, request.input_ids):
-            done = self._server.executor.execute(
-                self._client.table, self._client.generator, stored, request.input_ids, request.base_id
-            )
-            result = _as_bytes(self._client.table.tensor(request.base_id).contiguous()) if request.wants_result else b""
+            done = executor.execute(client.table, client.generator, stored, request.input_ids, request.base_id)
+            result = _as_bytes(done.outputs[0].contiguous()) if request.wants_result else b""
+        client.settling.acquire()
+        self._unsettled = partial(self._settle_after, request, stored, done)
         guard = stored.binding.guard
         learned = None if guard is None else guard.learned
         return m.Done(started_ns=done.started_ns, finished_ns=done.finished_ns, learned=learned), result
+
+    def _settle_after(self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed) -> None:
+        self._server.executor.register_outputs(self._client.table, stored, request.base_id, done)
+        self._free(request.frees)
 
     def _drop_plans(self, request: m.DropPlans, payload: memoryview) -> m.Reply:
         for plan_id in request.plan_ids:
@@ -195,6 +235,16 @@ class Handler:
         return m.Counters(values={**self._server.stats(), "client": own})
 
 
+def _ping(request: m.Ping, payload: memoryview) -> m.Reply:
+    if not 0 <= request.busy_us <= MAX_PING_US:
+        raise ValueError(f"A ping of {request.busy_us} us was asked for; ask for 0 to {MAX_PING_US:.0f}.")
+    started_ns = perf_counter_ns()
+    deadline_ns = started_ns + int(request.busy_us * 1e3)
+    while (now_ns := perf_counter_ns()) < deadline_ns:
+        pass
+    return m.Done(started_ns=started_ns, finished_ns=now_ns)
+
+
 def _dtype(code: int) -> torch.dtype:
     if not 0 <= code < len(DTYPES):
         raise PlanError(f"Dtype code {code} is unknown; the codes are 0 to {len(DTYPES) - 1}.")
@@ -231,8 +281,8 @@ def _from_bytes(payload: memoryview, meta: TensorMeta) -> torch.Tensor:
 
 
 def _as_bytes(tensor: torch.Tensor) -> memoryview | bytes:
-    if tensor.numel() == 0:
-        return b""
+    if tensor.nbytes <= _MAX_COPIED_BYTES:
+        return ctypes.string_at(tensor.data_ptr(), tensor.nbytes) if tensor.numel() else b""
     return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 

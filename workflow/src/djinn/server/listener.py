@@ -17,6 +17,7 @@ from djinn.protocol.messages import PROTOCOL_VERSION
 from djinn.server.core import ServerCore
 from djinn.server.handler import Handler
 from djinn.transport.address import Address
+from djinn.transport.cores import Seat
 from djinn.transport.shared_memory import SharedMemory
 from djinn.transport.stream import FramedStream
 
@@ -92,10 +93,16 @@ class Listener:
         try:
             self._welcome(stream, client.token)
             handler = Handler(self._core, client)
+            seat = Seat(torch.get_num_threads())
             while True:
                 body, payload = self._receive(stream)
-                reply, reply_payload = handler.answer(decode_request(body), payload)
-                stream.send(encode(reply), reply_payload)
+                request = decode_request(body)
+                seat.leave_to_client(request.client_core)
+                reply, reply_payload = handler.answer(request, payload)
+                try:
+                    stream.send(encode(reply), reply_payload)
+                finally:
+                    handler.settle()
         finally:
             self._core.detach(client)
 

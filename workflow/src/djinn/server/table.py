@@ -59,11 +59,20 @@ class TensorTable:
         Raises:
             PlanError: the identifier is in use.
         """
-        if tensor_id in self._entries:
-            raise PlanError(f"Tensor {tensor_id} exists already; use a new identifier.")
+        self.check_unused(tensor_id, 1)
         if block is not None:
             block.num_references += 1
         self._entries[tensor_id] = Entry(tensor, block)
+
+    def check_unused(self, base_id: int, count: int) -> None:
+        """Refuse identifiers that are in use.
+
+        Raises:
+            PlanError: one of `count` identifiers from `base_id` is.
+        """
+        for tensor_id in range(base_id, base_id + count):
+            if tensor_id in self._entries:
+                raise PlanError(f"Tensor {tensor_id} exists already; use a new identifier.")
 
     def entry(self, tensor_id: int) -> Entry:
         """Return the entry of a tensor.
