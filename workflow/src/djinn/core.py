@@ -112,7 +112,7 @@ class TraceNode:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A module call on fake tensors as a list of operations, without any code.
+    """A module call on phantoms as a list of operations, without any code.
 
     Attributes:
         values: every tensor in order of definition; the first `num_inputs` are the call's inputs.
@@ -142,7 +142,7 @@ class CallTimestamps:
         planned: whether a plan was executed, or a single operation.
         cache_hit: whether the plan came from the cache; None for single operations and a disabled cache.
         lookup_us: time to find the plan's key in the cache.
-        simulate_us: time to run the module on fake tensors; 0 on a hit.
+        simulate_us: time to run the module on phantoms; 0 on a hit.
         plan_us: time until the server answered with a plan; 0 on a hit.
     """
 

@@ -264,7 +264,7 @@ def test_cache_off_plans_every_call() -> None:
 
 
 def test_threads_may_plan_at_the_same_time() -> None:
-    """Simulations swap fake tensors into the module; no other thread may see them."""
+    """Simulations swap phantoms into the module; no other thread may see them."""
     model = make_model(SHAPE, seed=2)
     remote = make_model(SHAPE, seed=2).to(DEVICE)
     failures: list[BaseException] = []

@@ -46,7 +46,7 @@ plan_cache: PlanCache[ClientPlan] = PlanCache(256, 1 * GiB, on_evict=_drop_on_se
 fallbacks: Counter[str] = Counter()
 _refusals: dict[Any, str] = {}
 _guard_failures: Counter[Any] = Counter()
-# A simulation puts fake tensors in a module's place for as long as it runs, so nobody may look at modules meanwhile.
+# A simulation puts phantoms in a module's place for as long as it runs, so nobody may look at modules meanwhile.
 _simulation_lock = threading.RLock()
 _call_numbers = itertools.count()
 

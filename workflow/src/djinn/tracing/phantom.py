@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
 
-from djinn.core import TensorMeta
+from djinn.core import TensorMeta, ValueRef
 from djinn.errors import PlanError
+
+# Equal metadata gets equal small numbers, so that remembering outcomes hashes integers instead of shapes.
+_meta_numbers: dict[TensorMeta, int] = {}
+_unused_numbers = itertools.count()
 
 
 class UnplannableError(Exception):
@@ -18,12 +23,23 @@ class Phantom(torch.Tensor):
     """Looks like a dense host tensor; only a recorder may compute with it.
 
     FakeTensor does the same and more for ten times the price, which a trace of hundreds of operations pays each time.
+
+    Attributes:
+        meta: its metadata.
+        meta_number: a number that equal metadata share.
+        recorder: who records what is computed with it.
+        ref: its value in the trace.
+        storage_number: of its storage there.
     """
 
     meta: TensorMeta
+    meta_number: int
+    recorder: object
+    ref: ValueRef
+    storage_number: int
 
     @staticmethod
-    def __new__(cls, meta: TensorMeta, device_type: str, *, requires_grad: bool = False) -> Phantom:
+    def __new__(cls, meta: TensorMeta, device: torch.device, *, requires_grad: bool = False) -> Phantom:
         """Make a phantom of this metadata."""
         phantom: Phantom = torch.Tensor._make_wrapper_subclass(
             cls,
@@ -31,13 +47,14 @@ class Phantom(torch.Tensor):
             strides=meta.strides,
             storage_offset=meta.storage_offset,
             dtype=meta.dtype,
-            device=torch.device(device_type),
+            device=device,
             requires_grad=requires_grad,
         )
         phantom.meta = meta
+        phantom.meta_number = number_of(meta)
         return phantom
 
-    def __init__(self, meta: TensorMeta, device_type: str, *, requires_grad: bool = False) -> None:
+    def __init__(self, meta: TensorMeta, device: torch.device, *, requires_grad: bool = False) -> None:
         """Nothing is left to do; torch calls this with the arguments of `__new__`."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
@@ -50,3 +67,9 @@ class Phantom(torch.Tensor):
         raise PlanError(
             f"Operator {func} reached a tensor of a finished simulation; keep no tensors of a forward call."
         )
+
+
+def number_of(meta: TensorMeta) -> int:
+    """Return the small number that stands for this metadata."""
+    number = _meta_numbers.get(meta)
+    return _meta_numbers.setdefault(meta, next(_unused_numbers)) if number is None else number

@@ -1,23 +1,22 @@
-"""What an operation would return, by its operands' metadata: computed once on fake tensors, then remembered.
+"""What an operation would return, by its operands' metadata: computed once on torch's meta device, then remembered.
 
-Layers repeat, so a model of hundreds of operations has a few dozen distinct ones.
+Layers repeat, so a model of hundreds of operations has a few dozen distinct ones. The meta device runs an operator's rule
+for shapes, strides and dtypes; phantoms decide what a composite operator consists of, so the rule is only ever asked
+about operators that are kernels on the server's device too.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from djinn.core import DTYPE_CODES, TensorMeta
 from djinn.tracing.phantom import Phantom, UnplannableError
 
 _MAX_ENTRIES = 16_384
+_META = torch.device("meta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +46,7 @@ class Outcome:
     container: type | None
 
 
-_fake_log = logging.getLogger("torch._subclasses.fake_tensor")
 _memo: dict[Any, Outcome] = {}
-# Making one costs as much as an operation in it; simulations take turns, so one serves all.
-_fake_mode = FakeTensorMode(allow_non_fake_inputs=False)
 
 
 def forget() -> None:
@@ -58,68 +54,53 @@ def forget() -> None:
     _memo.clear()
 
 
-def propagate(
-    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], operands: list[Phantom], device_type: str
-) -> Outcome:
+def propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: tuple[Any, ...], device: str) -> Outcome:
     """Return what `func(*args, **kwargs)` would return.
 
     Args:
         func: the operator's overload.
         args, kwargs: its operands; tensors are phantoms.
-        operands: the phantoms among them, in order.
-        device_type: of the phantoms.
+        key: what stands for the operands: equal for operands that are alike.
+        device: the type of the phantoms' device.
 
     Raises:
         UnplannableError: an outcome that a plan cannot express.
         Exception: what the operator itself raises.
     """
-    key = (func, _key(args), _key(kwargs), torch.get_default_dtype(), torch.is_inference_mode_enabled(), device_type)
+    key = (func, key, torch.get_default_dtype(), torch.is_inference_mode_enabled(), device)
     outcome = _memo.get(key)
     if outcome is None:
-        outcome = _propagate(func, args, kwargs, operands, device_type)
+        outcome = _propagate(func, args, kwargs, device)
         if len(_memo) >= _MAX_ENTRIES:
             _memo.clear()
         _memo[key] = outcome
     return outcome
 
 
-def _key(operand: Any) -> Any:
-    if isinstance(operand, Phantom):
-        return operand.meta
-    if isinstance(operand, tuple | list):
-        return (type(operand), *(_key(item) for item in operand))
-    if isinstance(operand, dict):
-        return tuple((name, _key(item)) for name, item in operand.items())
-    # 1, 1.0 and True are equal keys but different operands.
-    return (type(operand), operand)
-
-
-def _propagate(
-    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], operands: list[Phantom], device_type: str
-) -> Outcome:
+def _propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device: str) -> Outcome:
     try:
-        with _without_log(), _fake_mode:
-            return _observe(func, args, kwargs, [_like(operand.meta, device_type) for operand in operands])
+        return _observe(func, args, kwargs, _META)
     except UnplannableError:
         raise
-    except Exception:  # the rules of fake tensors are not always those of the kernels
-        if device_type != "cpu":
+    except Exception:  # the rules are not always those of the kernels: some operators have none, some are stricter
+        if device != "cpu":
             raise
-        zeros = [_like(operand.meta, device_type).zero_() for operand in operands]
-        return _observe(func, args, kwargs, zeros)
+        return _observe(func, args, kwargs, torch.device("cpu"))
 
 
-def _observe(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], stand_ins: list[torch.Tensor]) -> Outcome:
+def _observe(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> Outcome:
     """Run the operator on tensors that stand in for the phantoms, and describe what it returns."""
-    metas = [TensorMeta.of(tensor) for tensor in stand_ins]
-    remaining = iter(stand_ins)
+    stand_ins: list[torch.Tensor] = []
+    metas: list[TensorMeta] = []
 
     def replaced(operand: Any) -> Any:
         if isinstance(operand, Phantom):
-            return next(remaining)
+            stand_ins.append(_like(operand.meta, device))
+            metas.append(operand.meta)
+            return stand_ins[-1]
         if isinstance(operand, tuple | list):
             return type(operand)(replaced(item) for item in operand)
-        return operand
+        return device if isinstance(operand, torch.device) else operand
 
     real_args = tuple(replaced(item) for item in args)
     result = func(*real_args, **{name: replaced(item) for name, item in kwargs.items()})
@@ -128,16 +109,6 @@ def _observe(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], stand_ins
     container = type(result) if isinstance(result, tuple | list) else None
     results = list(result) if container is not None else [result]
     return Outcome(_describe(results, stand_ins), container)
-
-
-@contextmanager
-def _without_log() -> Iterator[None]:
-    """Keep torch from printing a traceback for a failure that is dealt with."""
-    was_disabled, _fake_log.disabled = _fake_log.disabled, True
-    try:
-        yield
-    finally:
-        _fake_log.disabled = was_disabled
 
 
 def _describe(results: list[Any], stand_ins: list[torch.Tensor]) -> tuple[Output | None, ...]:
@@ -161,10 +132,11 @@ def _describe(results: list[Any], stand_ins: list[torch.Tensor]) -> tuple[Output
     return tuple(outputs)
 
 
-def _like(meta: TensorMeta, device_type: str) -> torch.Tensor:
-    """Make a tensor with exactly this shape, strides and offset."""
+def _like(meta: TensorMeta, device: torch.device) -> torch.Tensor:
+    """Make a tensor of zeros with exactly this shape, strides and offset."""
     if meta.storage_offset == 0:
-        return torch.empty_strided(meta.shape, meta.strides, dtype=meta.dtype, device=device_type)
-    num_elements = meta.extent_bytes // meta.dtype.itemsize
-    base = torch.empty(num_elements, dtype=meta.dtype, device=device_type)
-    return base.as_strided(meta.shape, meta.strides, meta.storage_offset)
+        made = torch.empty_strided(meta.shape, meta.strides, dtype=meta.dtype, device=device)
+    else:
+        base = torch.empty(meta.extent_bytes // meta.dtype.itemsize, dtype=meta.dtype, device=device)
+        made = base.as_strided(meta.shape, meta.strides, meta.storage_offset)
+    return made if device is _META else made.zero_()

@@ -1,29 +1,21 @@
 """A dispatch mode that writes each ATen operation on phantoms into a trace.
 
 Values are numbered in order of definition; two values share a storage number exactly when they would share a storage,
-which is observed on fake tensors rather than read from operator schemas (`_unsafe_view` aliases, its schema does not say
-so).
+which is observed rather than read from operator schemas (`_unsafe_view` aliases, its schema does not say so).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from djinn.core import TensorMeta, Trace, TraceNode, TraceValue, ValueRef
+from djinn.tracing.overloads import LITERALS, Facts, aten, depends_on_data, facts_of
 from djinn.tracing.phantom import Phantom, UnplannableError
-from djinn.tracing.propagation import Output, propagate
-
-aten = torch.ops.aten
-_LITERALS = frozenset({aten.lift_fresh.default, aten.lift.default})
-# Operators that take host tensors with dimensions: literals, and those whose indices may come from the host.
-_INDEXING = frozenset(
-    {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
-)
-_TAKES_ANY = _LITERALS | _INDEXING
+from djinn.tracing.propagation import Outcome, propagate
 
 # Finds out what the last node of a trace returns now, given real inputs.
 Look = Callable[[Trace], Any]
@@ -32,24 +24,26 @@ Look = Callable[[Trace], Any]
 class Recorder(TorchDispatchMode):
     """Records operations between `with Recorder(inputs)` and `finish(outputs)`."""
 
-    def __init__(self, inputs: list[Phantom], device_type: str, look: Look | None, read_only: set[int]) -> None:
+    def __init__(self, inputs: list[Phantom], device: torch.device, look: Look | None, read_only: set[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._device_type = device_type
+        self._device = device
         self._look = look
         # Whether running the recorded operations a second time would change anything.
         self._is_repeatable = True
         self._values: list[TraceValue] = []
         self._storage_bytes: list[int] = []
         self._nodes: list[TraceNode] = []
-        # Phantoms are told apart by identity, so none may be freed (and its id reused) while recording.
-        self._index_by_id: dict[int, int] = {}
-        self._keep_alive: list[Phantom] = []
         self._constants: list[tuple[int, torch.Tensor]] = []
         self._phantom_by_host_id: dict[int, Phantom] = {}
         for phantom in inputs:
             self._define(phantom, self._new_storage(phantom.meta.extent_bytes))
         self._num_inputs = len(inputs)
-        self._read_only_storages = {self._values[index].storage for index in read_only}
+        self._read_only_storages = {inputs[number].storage_number for number in read_only}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch would wrap the method below so that no compiler sees it, at a tenth of a simulation's price.
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -58,22 +52,24 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.namespace == "prim":
             return _answer(func, args)
-        if any(isinstance(leaf, torch.Tensor) and not isinstance(leaf, Phantom) for leaf in _leaves((args, kwargs))):
-            args, kwargs = self._adopt((args, kwargs), takes_any=func in _TAKES_ANY)
-        # A literal is a new tensor at each call, which the call may change.
-        func = aten.clone.default if func in _LITERALS else func
-        if func._can_decompose():
+        facts = facts_of(func)
+        operands = _Operands(self)
+        refs = operands.take(args), operands.take(kwargs)
+        if operands.hosts:
+            args, kwargs = self._adopt((args, kwargs), takes_any=facts.takes_host_tensors)
+            # A literal is a new tensor at each call, which the call may change.
+            return self.__torch_dispatch__(aten.clone.default if func in LITERALS else func, types, args, kwargs)
+        if facts.is_composite:
             # Under inference mode composite operators arrive whole; their parts are what a plan consists of.
             with self:
                 return func.decompose(*args, **kwargs)
-        operands: list[Phantom] = []
-        refs = self._refs(args, operands), self._refs(kwargs, operands)
-        if _depends_on_data(func, operands):
-            return self._look_up(func, refs)
-        self._note_writes(func, refs)
-        outcome = propagate(func, args, kwargs, operands, self._device_type)
-        results, indices = self._results(outcome.outputs, operands)
-        self._nodes.append(TraceNode(str(func), *refs, indices))
+        if depends_on_data(func, facts, operands.phantoms):
+            return self._look_up(facts, refs)
+        self._note_writes(facts, *refs)
+        outcome = propagate(func, args, kwargs, tuple(operands.key), self._device.type)
+        results = self._results(outcome, operands.phantoms)
+        indices = tuple(None if result is None else result.ref.index for result in results)
+        self._nodes.append(TraceNode(facts.name, *refs, indices))
         return results[0] if outcome.container is None else outcome.container(results)
 
     def finish(self, outputs: list[torch.Tensor]) -> Trace:
@@ -82,7 +78,22 @@ class Recorder(TorchDispatchMode):
         Raises:
             UnplannableError: an output that did not come from the recorded operations.
         """
-        return self._trace(tuple(self._index(output) for output in outputs))
+        return self._trace(tuple(self.own(output).ref.index for output in outputs))
+
+    def let_go(self) -> None:
+        """Drop what leads back to the caller: phantoms know their recorder, and may outlive the simulation."""
+        self._look = None
+        self._phantom_by_host_id.clear()
+
+    def own(self, tensor: torch.Tensor) -> Phantom:
+        """Return a tensor that this recorder knows.
+
+        Raises:
+            UnplannableError: it does not.
+        """
+        if not isinstance(tensor, Phantom) or tensor.recorder is not self:
+            raise UnplannableError("a tensor that the call's arguments and operations do not explain")
+        return tensor
 
     def _trace(self, outputs: tuple[int, ...]) -> Trace:
         return Trace(
@@ -94,24 +105,28 @@ class Recorder(TorchDispatchMode):
             tuple(self._constants),
         )
 
-    def _look_up(self, func: Any, refs: tuple[Any, Any]) -> Any:
+    def _look_up(self, facts: Facts, refs: tuple[Any, Any]) -> Any:
         """Return what an operation returns now, and make the trace rely on it."""
-        if self._look is None or not self._is_repeatable or not _returns_python_value(func):
-            raise UnplannableError(f"{func} depends on data")
-        self._nodes.append(TraceNode(str(func), *refs, ()))
+        if self._look is None or not self._is_repeatable or not facts.returns_value:
+            raise UnplannableError(f"{facts.name} depends on data")
+        self._nodes.append(TraceNode(facts.name, *refs, ()))
         value = self._look(self._trace(()))
-        self._nodes[-1] = TraceNode(str(func), *refs, (), (value,))
+        self._nodes[-1] = TraceNode(facts.name, *refs, (), (value,))
         return value
 
-    def _note_writes(self, func: Any, refs: tuple[Any, Any]) -> None:
-        if torch.Tag.nondeterministic_seeded in func.tags:
+    def _note_writes(self, facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if facts.draws_numbers:
             self._is_repeatable = False
-        if not func._schema.is_mutable:
-            return
-        written = {self._values[index].storage for index in _written(func, *refs)}
-        if not written.isdisjoint(self._read_only_storages):
-            raise UnplannableError(f"{func} writes to a host tensor")
-        if any(value.storage in written for value in self._values[: self._num_inputs]):
+        for position, name in facts.written:
+            operand = args[position] if position < len(args) else kwargs.get(name)
+            for ref in operand if isinstance(operand, tuple) else (operand,):
+                if isinstance(ref, ValueRef):
+                    self._note_write(facts, self._values[ref.index].storage)
+
+    def _note_write(self, facts: Facts, storage: int) -> None:
+        if storage in self._read_only_storages:
+            raise UnplannableError(f"{facts.name} writes to a host tensor")
+        if storage < self._num_inputs:  # each input has a storage of its own, and they are the first
             self._is_repeatable = False
 
     def _adopt(self, operand: Any, *, takes_any: bool) -> Any:
@@ -127,18 +142,16 @@ class Recorder(TorchDispatchMode):
         phantom = self._phantom_by_host_id.get(id(operand))
         if phantom is None:
             host = operand.detach().contiguous()
-            phantom = self._define(Phantom(TensorMeta.of(host), self._device_type), self._new_storage(host.nbytes))
+            phantom = self._define(Phantom(TensorMeta.of(host), self._device), self._new_storage(host.nbytes))
             self._phantom_by_host_id[id(operand)] = phantom
-            self._constants.append((self._index(phantom), operand))
-            self._read_only_storages.add(self._values[self._index(phantom)].storage)
+            self._constants.append((phantom.ref.index, operand))
+            self._read_only_storages.add(phantom.storage_number)
         return phantom
 
-    def _results(
-        self, outputs: tuple[Output | None, ...], operands: list[Phantom]
-    ) -> tuple[list[Phantom | None], tuple[int | None, ...]]:
+    def _results(self, outcome: Outcome, operands: list[Phantom]) -> list[Phantom | None]:
         made: dict[int, int] = {}
         results: list[Phantom | None] = []
-        for output in outputs:
+        for output in outcome.outputs:
             if output is None:
                 results.append(None)
             elif output.is_operand:
@@ -146,69 +159,60 @@ class Recorder(TorchDispatchMode):
                 results.append(operands[output.operand])
             else:
                 if output.operand is not None:
-                    storage = self._values[self._index(operands[output.operand])].storage
+                    storage = operands[output.operand].storage_number
                 else:
                     if output.storage not in made:
                         made[output.storage] = self._new_storage(output.storage_bytes)
                     storage = made[output.storage]
-                results.append(self._define(Phantom(output.meta, self._device_type), storage))
-        return results, tuple(None if result is None else self._index(result) for result in results)
+                results.append(self._define(Phantom(output.meta, self._device), storage))
+        return results
 
     def _new_storage(self, num_bytes: int) -> int:
         self._storage_bytes.append(num_bytes)
         return len(self._storage_bytes) - 1
 
     def _define(self, phantom: Phantom, storage: int) -> Phantom:
-        self._index_by_id[id(phantom)] = len(self._values)
+        phantom.recorder = self
+        phantom.ref = ValueRef(len(self._values))
+        phantom.storage_number = storage
         self._values.append(TraceValue(phantom.meta, storage))
-        self._keep_alive.append(phantom)
         return phantom
 
-    def _index(self, tensor: torch.Tensor) -> int:
-        index = self._index_by_id.get(id(tensor))
-        if index is None:
-            raise UnplannableError("a tensor that the call's arguments and operations do not explain")
-        return index
 
-    def _refs(self, operand: Any, operands: list[Phantom]) -> Any:
+class _Operands:
+    """One walk over an operation's operands: references for the trace, a key for the memo, and the tensors."""
+
+    __slots__ = ("_recorder", "hosts", "key", "phantoms")
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self.phantoms: list[Phantom] = []
+        self.hosts: list[torch.Tensor] = []
+        self.key: list[Any] = []
+
+    def take(self, operand: Any) -> Any:
+        """Return an operand tree with references in place of phantoms.
+
+        Raises:
+            UnplannableError: a tensor of another simulation, or an explicit random generator.
+        """
         if isinstance(operand, Phantom):
-            operands.append(operand)
-            return ValueRef(self._index(operand))
+            self.phantoms.append(self._recorder.own(operand))
+            self.key.append(operand.meta_number)
+            return operand.ref
+        if isinstance(operand, tuple | list):
+            self.key.append((type(operand), len(operand)))
+            return tuple([self.take(item) for item in operand])
+        if isinstance(operand, dict):
+            self.key.append(tuple(operand))
+            return {name: self.take(item) for name, item in operand.items()}
+        if isinstance(operand, torch.Tensor):
+            self.hosts.append(operand)
         if isinstance(operand, torch.Generator):
             raise UnplannableError("an explicit random generator")
-        if isinstance(operand, tuple | list):
-            return tuple(self._refs(item, operands) for item in operand)
-        if isinstance(operand, dict):
-            return {key: self._refs(item, operands) for key, item in operand.items()}
+        # 1, 1.0 and True are equal keys but different operands.
+        self.key.append((type(operand), operand))
         return operand
-
-
-def _leaves(operand: Any) -> Iterator[Any]:
-    if isinstance(operand, tuple | list):
-        for item in operand:
-            yield from _leaves(item)
-    elif isinstance(operand, dict):
-        yield from _leaves(tuple(operand.values()))
-    else:
-        yield operand
-
-
-def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[int]:
-    """Yield the values that an operator writes to."""
-    for position, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            operand = args[position] if position < len(args) else kwargs.get(argument.name)
-            yield from (leaf.index for leaf in _leaves(operand) if isinstance(leaf, ValueRef))
-
-
-def _depends_on_data(func: Any, operands: list[Phantom]) -> bool:
-    if func in _INDEXING:  # tagged for the sake of masks alone
-        return func is aten.index.Tensor and any(o.dtype in (torch.bool, torch.uint8) for o in operands[1:])
-    return torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags
-
-
-def _returns_python_value(func: Any) -> bool:
-    return not any("Tensor" in str(returned.type) for returned in func._schema.returns)
 
 
 def _answer(func: Any, args: tuple[Any, ...]) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from djinn.core import TensorMeta, Trace
 from djinn.errors import ConnectionFailedError
@@ -49,23 +48,24 @@ def simulate(
             fails; running it operation by operation shows whether it fails for phantoms alone.
         ConnectionFailedError: looking failed for want of a server.
     """
-    phantoms = [Phantom(item.meta, device_type, requires_grad=item.requires_grad) for item in inputs]
+    device = torch.device(device_type)
+    phantoms = [Phantom(item.meta, device, requires_grad=item.requires_grad) for item in inputs]
     read_only = {number for number, item in enumerate(inputs) if item.is_read_only}
-    with Recorder(phantoms, device_type, look, read_only) as recorder:
+    with Recorder(phantoms, device, look, read_only) as recorder:
         try:
             outputs = call(list(phantoms))
         except (UnplannableError, ConnectionFailedError):
             raise
-        except (DataDependentOutputException, DynamicOutputShapeException) as error:
-            raise UnplannableError(f"{error.func} depends on data") from error
         except Exception as error:  # whatever a model's own code may raise
             raise UnplannableError(f"its simulation raised {type(error).__name__}: {error}") from error
+        finally:
+            recorder.let_go()
     trace: Trace = recorder.finish(outputs)
     return trace
 
 
 def warm_up(device_type: str) -> None:
-    """Import the machinery of fake tensors (about 800 modules), so that no first simulation pays for it."""
+    """Simulate a small module, so that no first simulation pays for what torch imports and builds for it."""
     layer = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.GELU())
     parameters = {name: TensorMeta.of(value) for name, value in layer.named_parameters()}
 
