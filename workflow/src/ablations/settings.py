@@ -91,6 +91,7 @@ class SessionArena(Settings, frozen=True):
 
     arena_sizes_mb: Annotated[list[Megabytes], Meta(min_length=1)]
     sessions: Count
+    many_sessions: Count
     commit_samples: Count
     budget_mb: Megabytes
 

@@ -37,6 +37,11 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
     by_count = [_pairs(frame["num_live"] / 1e3, 1e3 * frame["reserve_us"]) for frame in frames["reserve"]]
     quantities["slope_over_size"] = slope_over_groups(by_size, "ns/MB")
     quantities["slope_over_sessions"] = slope_over_range(by_count, "ns/1000 sessions")
+    growth = [pd.DataFrame(one["growth"])["median_us"].tolist() for one in samples]
+    tenth = max(1, len(growth[0]) // 10)
+    first, last = [one[:tenth] for one in growth], [one[-tenth:] for one in growth]
+    quantities["reserve_with_many"] = estimate(last, "us")
+    quantities["growth_with_many"] = estimate_ratio(last, first)
     smallest, largest = (_of_size(frames["density"], "sessions", size) for size in (sizes[0], sizes[-1]))
     quantities["density_gain"] = estimate_ratio(smallest, largest)
     series = {

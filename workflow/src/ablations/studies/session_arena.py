@@ -8,6 +8,7 @@ nothing. Density, sessions that fit one fixed budget, is what smaller arenas buy
 from __future__ import annotations
 
 import random
+import statistics
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter_ns
@@ -53,12 +54,14 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     vmu.check_integrity()
     require(vmu.reserved_bytes == 0, f"{vmu.reserved_bytes} bytes stay reserved after every session ended")
     density = [_fill_budget(size_mb, study.budget_mb) for size_mb in study.arena_sizes_mb]
+    growth = _reserve_many(study)
     progress.update(3, 3, "released")
     samples: dict[str, Any] = {
         "reserve": reserve,
         "commit": [{"size_mb": entry["size_mb"], "commit_us": entry["commit_us"]} for entry in commit],
         "release": release,
         "density": density,
+        "growth": growth,
         "timer_floor_us": timer_floor_us(),
     }
     checks = {"all_sessions_live": True, "integrity": True, "pages_read_zero_again": True, "nothing_left": True}
@@ -121,6 +124,24 @@ def _release_all(
             vmu.commit_session_arena(session_id)
         release_us = _timed_us(partial(vmu.release_session_arena, session_id))
         entries.append({"size_mb": size_mb, "release_us": release_us, "committed": session_id in committed})
+    return entries
+
+
+def _reserve_many(study: SessionArena) -> list[dict[str, float]]:
+    """Reserve `many_sessions` arenas of the smallest size, all live at once; return what each 1 % of them took."""
+    size_mb = min(study.arena_sizes_mb)
+    vmu = djinn.VirtualMemoryUnit(djinn.Config(data_capacity_mb=size_mb * study.many_sessions))
+    entries = []
+    per_step = max(1, study.many_sessions // 100)
+    for first in range(0, study.many_sessions, per_step):
+        took_us = [
+            _timed_us(partial(vmu.reserve_session_arena, f"session-{number}", size_mb * _MIB))
+            for number in range(first, min(first + per_step, study.many_sessions))
+        ]
+        entries.append({"num_live": first, "median_us": statistics.median(took_us), "max_us": max(took_us)})
+    require(vmu.num_sessions == study.many_sessions, f"{vmu.num_sessions} of {study.many_sessions} sessions are live")
+    vmu.check_integrity()
+    vmu.close()
     return entries
 
 
