@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
 import djinn
+from djinn.client import runtime as djinn_runtime
 
 DEVICE = "remote_accelerator:0"
 
@@ -19,3 +21,12 @@ def runtime() -> Iterator[None]:
         yield
     finally:
         djinn.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _audited() -> Iterator[None]:
+    """After every test, the server that it may have left running checks its own memory."""
+    yield
+    if djinn_runtime.is_running():
+        with contextlib.suppress(djinn.ConnectionFailedError):  # some tests end their server
+            djinn.audit()

@@ -27,6 +27,7 @@ _LAZY: dict[str, str] = {
     "UnknownPlanError": "djinn.errors",
     "UnsupportedOperatorError": "djinn.errors",
     "VirtualMemoryUnit": "djinn.memory.vmu",
+    "audit": "djinn.api",
     "init": "djinn.api",
     "last_call": "djinn.device.dispatch",
     "ping": "djinn.api",

@@ -83,6 +83,16 @@ def session(session_id: str | None = None, arena_mb: int | None = None) -> Sessi
     return Session(session_id, arena_mb)
 
 
+def audit() -> None:
+    """Let the server check the invariants of its memory: no overlap, no leak, every count right.
+
+    Raises:
+        DjinnError: one is violated; the message names it.
+        ConnectionFailedError: the runtime is not initialised, or the server is gone.
+    """
+    runtime.current_client().request(m.Audit())
+
+
 def ping(busy_us: float = 0.0) -> float:
     """Ask the server for nothing and return the microseconds that the asking took.
 

@@ -147,6 +147,10 @@ class Stats(Request):
     """Asks for the server's counters."""
 
 
+class Audit(Request):
+    """Asks the server to check the invariants of its memory."""
+
+
 class Ping(Request):
     """Asks for nothing, of a server that is busy for so long before it answers."""
 
@@ -168,6 +172,7 @@ AnyRequest = (
     | Seed
     | RandomState
     | Stats
+    | Audit
     | Ping
 )
 

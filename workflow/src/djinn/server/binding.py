@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from djinn.core import TensorMeta, TraceNode, ValueRef
-from djinn.errors import GuardError
+from djinn.errors import GuardError, OutOfMemoryError, PlanError
 from djinn.memory.region import Region
 from djinn.planning.lifetimes import value_refs
 from djinn.planning.plan import MemoryPlan
@@ -46,10 +46,25 @@ class InputSlot(ExchangeableStorage):
     """An argument or weight: bound to whatever tensor the call names."""
 
     source: torch.Tensor | None = None
+    shape: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.float32
+
+    def expect(self, meta: TensorMeta) -> None:
+        """Note the metadata that is planned for."""
+        self.shape, self.strides, self.dtype = meta.shape, meta.strides, meta.dtype
 
     def bind(self, source: torch.Tensor) -> None:
-        """Use `source`, which has the metadata that was planned for."""
+        """Use `source`.
+
+        Raises:
+            PlanError: it has other metadata than was planned for.
+        """
         if self.source is not source:
+            if source.shape != self.shape or source.stride() != self.strides or source.dtype != self.dtype:
+                raise PlanError(
+                    f"A plan for {self.dtype} {self.shape} was given {source.dtype} {tuple(source.shape)}; plan the call again."
+                )
             self.point_at(source.untyped_storage(), int(source.storage_offset()))
             self.source = source
 
@@ -93,7 +108,7 @@ class Binding:
 
         Raises:
             UnsupportedOperatorError: an operator that the server does not run.
-            PlanError: a trace that contradicts itself.
+            OutOfMemoryError: a result that could never be held.
         """
         self._plan = plan
         self._trace = plan.trace
@@ -104,6 +119,8 @@ class Binding:
             self._input_by_storage.setdefault(self._trace.values[index].storage, index)
         self._constants = {self._trace.values[i].storage: tensor.to(device) for i, tensor in self._trace.constants}
         self.inputs = {index: InputSlot() for index in self._input_by_storage.values()}
+        for index, input_slot in self.inputs.items():
+            input_slot.expect(self._trace.values[index].meta)
         self._weights_bound_at = -1
         output_storages = {self._trace.values[index].storage for index in self._trace.outputs}
         self.outputs = {
@@ -111,7 +128,13 @@ class Binding:
         }
         self._tensors = [self._make_tensor(index) for index in range(len(self._trace.values))]
         for storage, slot in self.outputs.items():
-            slot.renew(self._trace.storage_bytes[storage], device)
+            num_bytes = self._trace.storage_bytes[storage]
+            if num_bytes > stack.capacity_bytes:
+                raise OutOfMemoryError(
+                    f"A plan returns a tensor of {num_bytes} bytes, more than the Stack segment's {stack.capacity_bytes}; "
+                    "use a smaller input or raise GENIE_STACK_MB."
+                )
+            slot.renew(num_bytes, device)
         self.calls: list[Call] = []
         self.written_inputs: set[int] = set()
         self.uses_random_numbers = False

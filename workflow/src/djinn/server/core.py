@@ -80,6 +80,18 @@ class ServerCore:
             self.scheduler.close(session_id)
         client.table.clear()
 
+    def check_integrity(self) -> None:
+        """Assert the invariants of the memory segments and of every client's tensors.
+
+        Raises:
+            AssertionError: one is violated; the message names it.
+        """
+        self.vmu.check_integrity()
+        with self._lock:
+            clients = list(self._clients.values())
+        for client in clients:
+            client.table.check_integrity()
+
     def stats(self) -> dict[str, Any]:
         """Return the server's counters."""
         return {

@@ -119,6 +119,10 @@ class Executor:
         """
         binding = stored.binding
         weights, arguments = stored.weights, [table.entry(tensor_id) for tensor_id in input_ids]
+        if len(weights) + len(arguments) != stored.plan.trace.num_inputs:
+            raise PlanError(
+                f"A plan of {stored.plan.trace.num_inputs - len(weights)} arguments was given {len(arguments)}; plan the call again."
+            )
         table.check_unused(base_id, binding.num_outputs)
         with self._lock:
             for number in binding.written_inputs:

@@ -50,6 +50,7 @@ class Handler:
             m.Seed: self._seed,
             m.RandomState: self._random_state,
             m.Stats: self._stats,
+            m.Audit: self._audit,
             m.Ping: _ping,
         }
 
@@ -163,11 +164,15 @@ class Handler:
     def _make_plan(self, request: m.MakePlan, payload: memoryview) -> m.Reply:
         values = tuple(TraceValue(TensorMeta(v[0], v[1], _dtype(v[2]), v[3]), v[4]) for v in request.values)
         nodes = tuple(TraceNode(n[0], tuple(n[1]), n[2], tuple(n[3]), n[4]) for n in request.nodes)
-        constants = tuple((index, _constant(values[index].meta, content)) for index, content in request.constants)
+        constants = tuple((index, _constant(values, index, content)) for index, content in request.constants)
         trace = Trace(
             values, tuple(request.storage_bytes), nodes, tuple(request.outputs), request.num_inputs, constants
         )
         plan = make_plan(trace)
+        if len(request.weight_ids) > request.num_inputs:
+            raise PlanError(
+                f"{len(request.weight_ids)} weights were named for {request.num_inputs} inputs; name fewer."
+            )
         weights = [self._client.table.entry(tensor_id) for tensor_id in request.weight_ids]
         stored = StoredPlan(plan, self._server.executor.bind(plan), request.weight_ids, weights)
         return m.Planned(
@@ -183,7 +188,7 @@ class Handler:
         stored = client.plans.get(request.plan_id)
         with self._running(request, request.input_ids):
             done = executor.execute(client.table, client.generator, stored, request.input_ids, request.base_id)
-            result = _as_bytes(done.outputs[0].contiguous()) if request.wants_result else b""
+            result = _as_bytes(done.outputs[0].contiguous()) if request.wants_result and done.outputs else b""
         client.settling.acquire()
         self._unsettled = partial(self._settle_after, request, stored, done)
         guard = stored.binding.guard
@@ -230,6 +235,10 @@ class Handler:
             self._client.generator.set_state(torch.frombuffer(payload, dtype=torch.uint8).clone())
         return m.Bytes(shape=tuple(state.shape), dtype_code=DTYPE_CODES[state.dtype]), _as_bytes(state)
 
+    def _audit(self, request: m.Audit, payload: memoryview) -> m.Reply:
+        self._server.check_integrity()
+        return m.Done()
+
     def _stats(self, request: m.Stats, payload: memoryview) -> m.Reply:
         own = {"num_tensors": len(self._client.table), "num_plans": len(self._client.plans)}
         return m.Counters(values={**self._server.stats(), "client": own})
@@ -260,10 +269,15 @@ def _fill(tensor: torch.Tensor, meta: TensorMeta, content: bytes) -> None:
     ctypes.memmove(tensor.data_ptr(), content, len(content))
 
 
-def _constant(meta: TensorMeta, content: bytes) -> torch.Tensor:
-    made = torch.empty(meta.shape, dtype=meta.dtype)
-    _fill(made, meta, content)
-    return made
+def _constant(values: tuple[TraceValue, ...], index: int, content: bytes) -> torch.Tensor:
+    if not 0 <= index < len(values):
+        raise PlanError(f"Constant {index} is none of the trace's {len(values)} values; trace the call again.")
+    meta = values[index].meta
+    if not meta.is_row_major or meta.extent_bytes != len(content):
+        raise PlanError(f"Constant {index} cannot be made from {len(content)} bytes; send them all, densely.")
+    return (
+        torch.frombuffer(bytearray(content), dtype=meta.dtype).view(meta.shape) if content else torch.empty(meta.shape)
+    )
 
 
 def _dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -122,6 +122,20 @@ class TensorTable:
                 self.free(tensor_id)
                 self._closed_sessions[tensor_id] = session_id
 
+    def check_integrity(self) -> None:
+        """Assert that every block counts exactly the tensors that view it, and that each of them lies in it."""
+        counts: dict[int, int] = {}
+        blocks: dict[int, Block] = {}
+        for tensor_id, entry in list(self._entries.items()):
+            if entry.block is not None:
+                blocks[id(entry.block)] = entry.block
+                counts[id(entry.block)] = counts.get(id(entry.block), 0) + 1
+                assert entry.block.covers(entry.tensor.data_ptr()), f"tensor {tensor_id} lies outside its block"
+        for key, block in blocks.items():
+            assert block.num_references == counts[key], (
+                f"a block counts {block.num_references} tensors, but {counts[key]} view it"
+            )
+
     def clear(self) -> None:
         """Forget everything."""
         for tensor_id in list(self._entries):

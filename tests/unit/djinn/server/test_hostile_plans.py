@@ -1,0 +1,136 @@
+"""Plans that lie get a typed error; the server lives, and other clients notice nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+import djinn
+from djinn.client import runtime
+from djinn.client.client import Client
+from djinn.config import Config
+from djinn.core import DTYPE_CODES, ValueRef
+from djinn.protocol import messages as m
+from support import DEVICE
+
+pytestmark = pytest.mark.usefixtures("runtime")
+_FLOAT = DTYPE_CODES[torch.float32]
+_X = ((2,), (1,), _FLOAT, 0, 0)
+_Y = ((2,), (1,), _FLOAT, 0, 1)
+
+
+@pytest.fixture
+def liar() -> Iterator[Client]:
+    """A second client of the running server."""
+    client = Client(str(runtime.current_client()._address), Config())
+    yield client
+    client.close()
+
+
+def _plan(**changes: Any) -> m.MakePlan:
+    """Return a sound plan, `y = x + x`, with some fields changed."""
+    fields: dict[str, Any] = {
+        "values": [_X, _Y],
+        "storage_bytes": [8, 8],
+        "nodes": [("aten.add.Tensor", [ValueRef(0), ValueRef(0)], {}, [1], None)],
+        "outputs": [1],
+        "num_inputs": 1,
+        "weight_ids": [],
+        "constants": [],
+    }
+    return m.MakePlan(**{**fields, **changes})
+
+
+def _node(name: str, *operands: Any, outputs: tuple[int, ...] = (1,)) -> list[Any]:
+    return [(name, list(operands), {}, list(outputs), None)]
+
+
+_LIES: dict[str, Callable[[], m.MakePlan]] = {
+    "a value beyond its storage": lambda: _plan(storage_bytes=[8, 4]),
+    "an offset beyond its storage": lambda: _plan(values=[_X, ((2,), (1,), _FLOAT, 1, 1)]),
+    "strides beyond their storage": lambda: _plan(values=[_X, ((2,), (1 << 40,), _FLOAT, 0, 1)]),
+    "a negative size": lambda: _plan(values=[_X, ((-2,), (1,), _FLOAT, 0, 1)]),
+    "a negative stride": lambda: _plan(values=[_X, ((2,), (-1,), _FLOAT, 0, 1)]),
+    "a negative offset": lambda: _plan(values=[_X, ((2,), (1,), _FLOAT, -1, 1)]),
+    "sizes without strides": lambda: _plan(values=[_X, ((2,), (), _FLOAT, 0, 1)]),
+    "an unknown dtype": lambda: _plan(values=[_X, ((2,), (1,), 99, 0, 1)]),
+    "a storage that does not exist": lambda: _plan(values=[_X, ((2,), (1,), _FLOAT, 0, 7)]),
+    "a storage of impossible size": lambda: _plan(storage_bytes=[8, 1 << 60]),
+    "a result that no memory holds": lambda: _plan(storage_bytes=[8, 1 << 40]),
+    "a negative storage": lambda: _plan(storage_bytes=[8, -8]),
+    "more inputs than values": lambda: _plan(num_inputs=3),
+    "a value that is read before it is computed": lambda: _plan(nodes=_node("aten.relu.default", ValueRef(1))),
+    "a value that does not exist": lambda: _plan(nodes=_node("aten.relu.default", ValueRef(9))),
+    "a result that does not exist": lambda: _plan(nodes=_node("aten.relu.default", ValueRef(0), outputs=(5,))),
+    "an output that is never computed": lambda: _plan(nodes=[]),
+    "an output that does not exist": lambda: _plan(outputs=[4]),
+    "an operator that does not exist": lambda: _plan(nodes=_node("aten.no_such_operator.default", ValueRef(0))),
+    "an operator outside ATen": lambda: _plan(nodes=_node("prim.device.default", ValueRef(0))),
+    "an operator that reads files": lambda: _plan(nodes=_node("aten.from_file.default", "/etc/passwd", outputs=(1,))),
+    "an operator that moves storages": lambda: _plan(nodes=_node("aten.set_.source_Tensor", ValueRef(0), ValueRef(0))),
+    "more weights than inputs": lambda: _plan(weight_ids=[1, 2]),
+    "a weight that does not exist": lambda: _plan(weight_ids=[12345]),
+    "a constant that is too short": lambda: _plan(constants=[(1, b"\0")]),
+    "a constant that does not exist": lambda: _plan(constants=[(9, b"\0" * 8)]),
+}
+
+
+def _assert_others_notice_nothing() -> None:
+    assert (torch.ones(3, device=DEVICE) + 1).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("lie", _LIES)
+def test_a_plan_that_lies_is_refused(liar: Client, lie: str) -> None:
+    """With an error of the runtime's own, and nothing is kept of it."""
+    with pytest.raises(djinn.DjinnError):
+        liar.request(_LIES[lie]())
+    assert liar.request(m.Stats())[0].values["client"]["num_plans"] == 0
+    _assert_others_notice_nothing()
+
+
+def test_a_sound_plan_is_taken(liar: Client) -> None:
+    """Or the refusals above would prove nothing."""
+    reply, _ = liar.request(_plan())
+    x = m.Creation(1, (2,), (1,), _FLOAT, None, torch.tensor([1.0, 2.0]).numpy().tobytes())
+    _, payload = liar.request(
+        m.ExecutePlan(plan_id=reply.plan_id, input_ids=[1], base_id=8, creations=[x], wants_result=True)
+    )
+    assert torch.frombuffer(bytearray(payload), dtype=torch.float32).tolist() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("creation", "input_ids"),
+    [
+        (m.Creation(1, (4,), (1,), _FLOAT, None), [1]),
+        (m.Creation(1, (2,), (2,), _FLOAT, None), [1]),
+        (m.Creation(1, (2,), (1,), DTYPE_CODES[torch.int64], None), [1]),
+        (m.Creation(1, (2,), (1,), _FLOAT, None), []),
+        (m.Creation(1, (2,), (1,), _FLOAT, None), [1, 1]),
+        (m.Creation(1, (2,), (1,), _FLOAT, None), [77]),
+        (m.Creation(1, (2,), (1,), _FLOAT, None, b"\0" * 7), [1]),
+        (m.Creation(1, (1 << 50,), (1,), _FLOAT, None), [1]),
+        (m.Creation(1, (-1,), (1,), _FLOAT, None), [1]),
+    ],
+    ids=["size", "stride", "dtype", "too few", "too many", "unknown", "content", "impossible", "negative"],
+)
+def test_arguments_that_were_not_planned_for_are_refused(
+    liar: Client, creation: m.Creation, input_ids: list[int]
+) -> None:
+    """A plan's buffers have the sizes of its trace."""
+    reply, _ = liar.request(_plan())
+    with pytest.raises((djinn.DjinnError, RuntimeError, ValueError)):
+        liar.request(m.ExecutePlan(plan_id=reply.plan_id, input_ids=input_ids, base_id=8, creations=[creation]))
+    _assert_others_notice_nothing()
+
+
+def test_tensors_and_plans_of_others_cannot_be_named(liar: Client) -> None:
+    """Identifiers mean something to the client that made them alone."""
+    mine = torch.ones(4, device=DEVICE) + 1
+    with pytest.raises(djinn.PlanError, match="unknown"):
+        liar.request(m.Download(tensor_id=mine.handle.tensor_id))
+    with pytest.raises(djinn.UnknownPlanError):
+        liar.request(m.ExecutePlan(plan_id=1, input_ids=[], base_id=8))
+    assert mine.tolist() == [2, 2, 2, 2]
