@@ -215,6 +215,33 @@ def test_saving_goes_through_the_cpu() -> None:
     assert all(torch.equal(a.cpu(), b.cpu()) for a, b in zip(layer.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (lambda x: x.to_sparse(), r"aten\._to_sparse.*move the operands to the CPU"),
+        (lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8), r"aten\.quantize_per_tensor.*torch\.qint8"),
+        (lambda x: torch.randn(3, device=x.device, generator=torch.Generator()), r"aten\.normal_.*torch\.manual_seed"),
+        (torch.ops.prims.sin, r"prims\.sin.*move its operands to the CPU"),
+        (lambda x: torch.save(x, io.BytesIO()), r"not saved.*\.cpu\(\)"),
+        (lambda x: torch.autocast(x.device.type).__enter__(), r"autocast is not supported.*\.to\(dtype\)"),
+    ],
+)
+def test_what_is_not_supported_says_so_with_a_remedy(program: Any, message: str) -> None:
+    """NotImplementedError with the operator's name, never a wrong result."""
+    with pytest.raises(NotImplementedError, match=message):
+        program(torch.ones(3, 3, device=DEVICE))
+
+
+def test_elements_reach_numpy_and_text_as_on_every_accelerator() -> None:
+    """NumPy only by way of the host, format specifications on scalars."""
+    x = torch.tensor([1.25], device=DEVICE)
+    with pytest.raises(TypeError, match=r"Use Tensor\.cpu\(\)"):
+        x.numpy()
+    assert x.numpy(force=True).tolist() == [1.25]
+    assert f"{x[0]:.1f}" == "1.2"
+    torch.remote_accelerator.synchronize()
+
+
 def test_operands_on_different_devices_are_refused() -> None:
     """As torch does, with the operator and the remedy; scalars of dimension 0 pass."""
     remote = torch.ones(2, device=DEVICE)

@@ -12,8 +12,9 @@ from djinn.core import TensorMeta
 from djinn.device import recurrent
 from djinn.device.attention import scaled_dot_product_attention
 from djinn.device.dispatch import _copy_
-from djinn.device.tensor import DEVICE_NAME, RemoteTensor
+from djinn.device.tensor import DEVICE, DEVICE_NAME, RemoteTensor
 from djinn.device.transfer import make_uninitialised
+from djinn.errors import UnsupportedOperatorError
 from djinn.protocol import messages as m
 
 _library: torch.library.Library | None = None
@@ -49,6 +50,19 @@ class DeviceModule:
     def set_rng_state(self, new_state: torch.Tensor, device: Any = None) -> None:
         """Restore a state that `get_rng_state` returned."""
         runtime.current_client().request(m.RandomState(), new_state.numpy().data)
+
+    def synchronize(self, device: Any = None) -> None:
+        """Every call has been executed when it returns, so there is nothing to wait for."""
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        """torch asks for this when autocast is entered for the device.
+
+        Raises:
+            UnsupportedOperatorError: always.
+        """
+        raise UnsupportedOperatorError(
+            f"torch.autocast is not supported on {DEVICE}; convert the module and its inputs with .to(dtype)."
+        )
 
     def manual_seed_all(self, seed: int) -> None:
         """Seed this process's random numbers on the server; `torch.manual_seed` calls it."""

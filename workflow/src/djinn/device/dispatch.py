@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from djinn.client import runtime
-from djinn.core import DTYPES, CallTimestamps, TensorMeta
+from djinn.core import DTYPE_CODES, DTYPES, CallTimestamps, TensorMeta
 from djinn.device.attention import scaled_dot_product_attention
 from djinn.device.tensor import DEVICE, DEVICE_NAME, Handle, RemoteTensor
 from djinn.device.transfer import become, can_become, creations, download, upload
@@ -111,6 +111,10 @@ class _Operands:
             return [self.convert(item) for item in operand]
         if isinstance(operand, torch.device):
             return OWN_DEVICE
+        if isinstance(operand, torch.dtype) and operand not in DTYPE_CODES:
+            raise UnsupportedOperatorError(
+                f"Operator {self._func} got {operand}, which {DEVICE} does not hold; move the operands to the CPU for it."
+            )
         if isinstance(operand, torch.Generator):
             raise UnsupportedOperatorError(
                 f"Operator {self._func} got an explicit torch.Generator, which {DEVICE} does not take; use torch.manual_seed."

@@ -13,6 +13,7 @@ from djinn.client.client import Client
 from djinn.core import TensorMeta
 from djinn.device.mutations import Mutations
 from djinn.device.prefetch import Prefetched, Prefetcher
+from djinn.errors import UnsupportedOperatorError
 
 DEVICE_NAME = "remote_accelerator"
 DEVICE = f"{DEVICE_NAME}:0"
@@ -64,7 +65,7 @@ class Handle:
         return prefetched.host
 
     def __del__(self) -> None:
-        if self.pending is None:
+        if getattr(self, "pending", True) is None:  # compilers make handles without initialising them
             self.client.free_later(self.tensor_id)
 
 
@@ -144,6 +145,32 @@ class RemoteTensor(torch.Tensor):
         Mutations.count += 1
         super().requires_grad_(requires_grad)
         return self
+
+    def numpy(self, *, force: bool = False) -> Any:
+        """Return the elements as a NumPy array if asked with `force`.
+
+        Raises:
+            TypeError: without it, as on every accelerator.
+        """
+        if not force:
+            raise TypeError(
+                f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() to copy it to the host."
+            )
+        return self.detach().cpu().numpy()
+
+    def __format__(self, format_spec: str) -> str:
+        """Format a tensor without dimensions as its element, as torch does."""
+        return format(self.item(), format_spec) if self.dim() == 0 else object.__format__(self, format_spec)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse to be pickled: elements belong to a server that may be gone when they are read again.
+
+        Raises:
+            UnsupportedOperatorError: always.
+        """
+        raise UnsupportedOperatorError(
+            f"Tensors on {DEVICE} are not saved as they are; save what .cpu() returns and move it back with .to()."
+        )
 
     def tolist(self) -> Any:
         """Return the elements as nested lists."""

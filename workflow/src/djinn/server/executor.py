@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from djinn.core import DTYPE_CODES
-from djinn.errors import PlanError
+from djinn.errors import PlanError, UnsupportedOperatorError
 from djinn.memory.vmu import VirtualMemoryUnit
 from djinn.planning.plan import MemoryPlan
 from djinn.protocol.messages import MAX_OUTPUTS
@@ -96,6 +96,7 @@ class Executor:
             raise PlanError(
                 f"Operator {name} returned {len(results)} tensors; split it so that it returns at most {MAX_OUTPUTS}."
             )
+        _check_results(name, results)
         outputs = []
         for position, value in enumerate(results):
             if isinstance(value, torch.Tensor) and id(value) not in refs:
@@ -172,6 +173,15 @@ class Executor:
             for item in operand if isinstance(operand, list) else [operand]:
                 if isinstance(item, TensorRef):
                     self._store.make_writable(table, table.entry(item.tensor_id))
+
+
+def _check_results(name: str, results: list[Any]) -> None:
+    for value in results:
+        if isinstance(value, torch.Tensor) and (value.layout is not torch.strided or value.dtype not in DTYPE_CODES):
+            raise UnsupportedOperatorError(
+                f"Operator {name} returns a tensor of layout {value.layout} and dtype {value.dtype}, which this device does "
+                "not hold; move the operands to the CPU for it."
+            )
 
 
 def _describe(value: Any, refs: dict[int, int]) -> Any:
