@@ -13,6 +13,7 @@ from torch import nn
 import djinn
 from ablations.models import TransformerLayer, make_cache, make_model
 from ablations.settings import ModelShape
+from djinn.protocol.messages import DropPlans
 from support import DEVICE
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -261,6 +262,31 @@ def test_cache_off_plans_every_call() -> None:
     stats = djinn.stats()
     assert stats["plan_cache"]["bypassed"] - before == 3
     assert stats["client"]["num_plans"] == 0
+
+
+def test_a_plan_that_the_server_dropped_is_rebuilt_unnoticed() -> None:
+    """The caller gets its result; only the counters tell."""
+    native, remote = _pair(nn.Linear(4, 4))
+    x = torch.randn(2, 4)
+    _calls(remote, x.to(DEVICE))
+    for plan in djinn.plan_cache.entries():
+        plan.client.request(DropPlans(plan_ids=[plan.plan_id]))
+    with torch.no_grad():
+        expected = native(x)
+    result, hit = _calls(remote, x.to(DEVICE))
+    assert hit is False
+    assert torch.equal(result, expected)
+    assert _calls(remote, x.to(DEVICE))[1] is True
+
+
+def test_plans_report_their_peak_beside_its_bound() -> None:
+    """On the study's models the planner reaches what no plan can undercut."""
+    remote = make_model(SHAPE, seed=3).to(DEVICE)
+    with torch.no_grad():
+        remote(torch.arange(8)[None].to(DEVICE), torch.arange(8).to(DEVICE))
+    [plan] = [plan for plan in djinn.stats()["plans"] if plan["module"] == "DecoderModel"]
+    assert plan["peak_bytes"] == plan["lower_bound_bytes"] > 0
+    assert plan["num_operations"] > 20
 
 
 def test_threads_may_plan_at_the_same_time() -> None:

@@ -14,7 +14,9 @@ import pytest
 import torch
 
 import djinn
+from djinn.protocol.codec import encode
 from djinn.protocol.frames import pack_header
+from djinn.protocol.messages import PROTOCOL_VERSION, Hello
 from support import DEVICE
 
 
@@ -144,6 +146,21 @@ def test_a_liar_harms_nobody(server: tuple[subprocess.Popen[str], str], garbage:
         liar.connect(address.removeprefix("unix:"))
         liar.sendall(garbage)
     assert (torch.ones(3, device=DEVICE) + 1).tolist() == [2, 2, 2]
+
+
+def test_a_slow_client_stalls_nobody(server: tuple[subprocess.Popen[str], str]) -> None:
+    """One stops in the middle of a message, one never reads its reply; others are served meanwhile."""
+    _, address = server
+    djinn.init(address)
+    with socket.socket(socket.AF_UNIX) as half, socket.socket(socket.AF_UNIX) as deaf:
+        for slow in (half, deaf):
+            slow.connect(address.removeprefix("unix:"))
+        hello = encode(Hello(version=PROTOCOL_VERSION))
+        message = pack_header(len(hello), 0, is_shared=False) + hello
+        half.sendall(message[:-3])
+        deaf.sendall(message)
+        for _ in range(20):
+            assert (torch.ones(3, device=DEVICE) + 1).tolist() == [2, 2, 2]
 
 
 def test_a_client_that_dies_leaves_no_session(server: tuple[subprocess.Popen[str], str]) -> None:

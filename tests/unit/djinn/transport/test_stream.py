@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from djinn.errors import ConnectionFailedError, ProtocolError
-from djinn.transport.shared_memory import SharedMemory
+from djinn.transport.shared_memory import KEPT_BYTES, SharedMemory
 from djinn.transport.stream import FramedStream
 
 Pair = tuple[FramedStream, FramedStream]
@@ -46,6 +47,21 @@ def test_payloads_go_through_shared_memory(pair: Pair) -> None:
     pair[0].send(b"body", b"p" * 4096)
     body, payload = pair[1].receive()
     assert (body, bytes(payload)) == (b"body", b"p" * 4096)
+    pair[1].shared = None
+
+
+def test_pages_of_large_payloads_are_given_back(pair: Pair) -> None:
+    """When the receiver sends next: then both ends are done with them; small ones stay for the next payload."""
+    memory = SharedMemory.create(4 * KEPT_BYTES)
+    pair[0].shared = memory
+    pair[1].shared = SharedMemory(memory.descriptor, 4 * KEPT_BYTES)
+    for num_bytes, kept_bytes in ((KEPT_BYTES // 2, KEPT_BYTES // 2), (3 * KEPT_BYTES, KEPT_BYTES)):
+        pair[0].send(b"", bytes([7]) * num_bytes)
+        _, payload = pair[1].receive()
+        assert payload[num_bytes - 1] == 7
+        pair[1].send(b"done")
+        pair[0].receive()
+        assert os.fstat(memory.descriptor).st_blocks * 512 == kept_bytes
     pair[1].shared = None
 
 

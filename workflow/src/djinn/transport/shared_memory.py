@@ -6,9 +6,11 @@ import fcntl
 import mmap
 import os
 
-from djinn.units import MiB
+from djinn.units import PAGE_BYTES, MiB, align_up
 
 SHARED_BYTES = 256 * MiB
+# Pages that stay committed between payloads, since committing them again costs more than copying them.
+KEPT_BYTES = 16 * MiB
 
 
 class SharedMemory:
@@ -27,6 +29,11 @@ class SharedMemory:
         os.ftruncate(descriptor, num_bytes)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
         return cls(descriptor, num_bytes)
+
+    def trim(self, num_bytes: int) -> None:
+        """Give the pages of a large payload of `num_bytes`, which both ends are done with, back to the system."""
+        if num_bytes > KEPT_BYTES:
+            self._map.madvise(mmap.MADV_REMOVE, KEPT_BYTES, align_up(num_bytes, PAGE_BYTES) - KEPT_BYTES)
 
     def close(self) -> None:
         """Unmap and close; views that are still held keep their pages."""

@@ -27,15 +27,21 @@ class FramedStream:
         self._buffer = bytearray(_FIRST_READ_BYTES)
         self._view = memoryview(self._buffer)
         self._num_buffered = 0
+        self._num_received = 0
         self.shared: SharedMemory | None = None
 
     def send(self, body: bytes, payload: memoryview | bytes = b"") -> None:
         """Send one message; a payload goes through shared memory where both ends map some.
 
+        The last payload received is void from now on.
+
         Raises:
             ConnectionFailedError: the peer is gone.
             ProtocolError: a message or payload over the caps.
         """
+        if self.shared is not None:
+            self.shared.trim(self._num_received)
+            self._num_received = 0
         num_bytes = len(payload)
         is_shared = self.shared is not None and 0 < num_bytes <= self.shared.num_bytes
         header = pack_header(len(body), num_bytes, is_shared=is_shared)
@@ -72,6 +78,7 @@ class FramedStream:
             return body, self._receive_payload(header.payload_bytes)
         if self.shared is None or header.payload_bytes > self.shared.num_bytes:
             raise ProtocolError("The peer refers to shared memory that this connection does not have; connect again.")
+        self._num_received = header.payload_bytes
         return body, self.shared.view[: header.payload_bytes]
 
     def wait_spinning(self, spin_us: float) -> bool:
