@@ -4,7 +4,15 @@ import json
 from ablations.errors import SettingsError
 from ablations.measurement.sources import module_sources, study_sources
 from ablations.rendering.names import BESIDE_RESULTS, FIGURE_STUDIES, TABLE_NAMES
-from ablations.settings import STUDIES, VARIANTS, output_dir, trial_count, trial_settings, validate_config
+from ablations.settings import (
+    MEASURABLE,
+    STUDIES,
+    VARIANTS,
+    output_dir,
+    trial_count,
+    trial_settings,
+    validate_config,
+)
 
 try:
     CONFIG = validate_config(config)
@@ -21,7 +29,7 @@ ABLATIONS = {study: f"{RESULTS}/ablation_{number}.json" for number, study in enu
 
 
 wildcard_constraints:
-    study="|".join(STUDIES),
+    study="|".join(MEASURABLE),
     variant="[a-z_]+",
     trial=r"\d+",
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.errors import AblationError, SettingsError
-from ablations.settings import STUDIES, load_config, trial_settings
+from ablations.settings import MEASURABLE, load_config, trial_settings
 from djinn.errors import DjinnError
 
 
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ablations", description=__doc__)
     stages = parser.add_subparsers(required=True, metavar="STAGE")
     trial = stages.add_parser("trial", help="measure one trial")
-    trial.add_argument("--study", required=True, choices=STUDIES)
+    trial.add_argument("--study", required=True, choices=MEASURABLE)
     trial.add_argument("--variant", required=True)
     trial.add_argument("--trial", type=int, required=True)
     trial.add_argument("--settings", help="JSON of the trial's settings; default: from the configuration")
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--output", type=Path, required=True)
     trial.set_defaults(run=_trial)
     sources = stages.add_parser("sources", help="list the package files that a study depends on")
-    sources.add_argument("--study", required=True, choices=STUDIES)
+    sources.add_argument("--study", required=True, choices=MEASURABLE)
     sources.set_defaults(run=_sources)
     _add_result_stages(stages)
     return parser
@@ -45,12 +45,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_result_stages(stages: Any) -> None:
     aggregate = stages.add_parser("aggregate", help="put the trials of one study together")
-    aggregate.add_argument("--study", required=True, choices=STUDIES)
+    aggregate.add_argument("--study", required=True, choices=MEASURABLE)
     aggregate.add_argument("--output", type=Path, required=True)
     aggregate.add_argument("trials", type=Path, nargs="+")
     aggregate.set_defaults(run=_aggregate)
     table = stages.add_parser("table", help="render one study's LaTeX table")
-    table.add_argument("--study", required=True, choices=STUDIES)
+    table.add_argument("--study", required=True, choices=MEASURABLE)
     table.add_argument("--input", type=Path, required=True)
     table.add_argument("--output", type=Path, required=True)
     table.set_defaults(run=_table)

@@ -27,8 +27,11 @@ VARIANTS = {
     "session_arena": ("arenas",),
     "plan_cache": ("decode",),
     "semantic_signals": ("proactive", "reactive", "none"),
+    "peers": ("micro_add", "transformer_layer", "full_forward"),
 }
-STUDIES = tuple(VARIANTS)
+MEASURABLE = tuple(VARIANTS)
+# The ablations by their numbers; peers are measured on demand and are no part of the study.
+STUDIES = MEASURABLE[:4]
 DEFAULT_TIER = "laptop"
 DEFAULT_CONFIG = "config/config.yaml"
 
@@ -132,6 +135,7 @@ class Studies(Settings, frozen=True):
     session_arena: SessionArena
     plan_cache: PlanCache
     semantic_signals: SemanticSignals
+    peers: OsTax
 
 
 class Trials(Settings, frozen=True):
@@ -141,6 +145,7 @@ class Trials(Settings, frozen=True):
     session_arena: TrialCount
     plan_cache: TrialCount
     semantic_signals: TrialCount
+    peers: TrialCount
 
 
 class Config(Settings, frozen=True):
@@ -219,9 +224,9 @@ def trial_settings(config: Config, study: str) -> dict[str, Any]:
     Raises:
         SettingsError: an unknown study.
     """
-    if study not in STUDIES:
-        near = difflib.get_close_matches(study, STUDIES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(STUDIES)}."
+    if study not in MEASURABLE:
+        near = difflib.get_close_matches(study, MEASURABLE, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(MEASURABLE)}."
         raise SettingsError(f"Study {study!r} is unknown{hint}")
     plain = msgspec.to_builtins(config)
     common = {name: plain[name] for name in ("tier", "seed", "device", "threads")}
@@ -246,6 +251,7 @@ def study_types() -> dict[str, type[Settings]]:
         "session_arena": SessionArena,
         "plan_cache": PlanCache,
         "semantic_signals": SemanticSignals,
+        "peers": OsTax,
     }
 
 

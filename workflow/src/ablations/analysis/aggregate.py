@@ -40,7 +40,7 @@ def aggregate(trials: TrialSet) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "study": trials.study,
-        "ablation": ABLATION_NUMBERS[trials.study],
+        "ablation": ABLATION_NUMBERS.get(trials.study),
         "tier": first.tier,
         "num_trials": num_trials,
         "settings": first.settings,

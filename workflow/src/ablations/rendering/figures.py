@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 
 from ablations.analysis.reading import read_studies
 from ablations.errors import AggregationError, SettingsError
-from ablations.rendering.names import FIGURE_STUDIES
-from ablations.rendering.panels import os_tax, plan_cache, semantic_signals, session_arena
+from ablations.rendering.names import EXTRA_FIGURE_STUDIES, FIGURE_STUDIES
+from ablations.rendering.panels import os_tax, peers, plan_cache, semantic_signals, session_arena
 from ablations.rendering.style import COLUMN_WIDTH_IN, FULL_WIDTH_IN, label_panel, new_figure, save
 
 Draw = Callable[[Axes, dict[str, Any]], None]
@@ -48,6 +48,7 @@ LAYOUTS = {
         (FULL_WIDTH_IN, 5.0),
         (2, 2),
     ),
+    "peers": Layout((peers.draw_peers,), (COLUMN_WIDTH_IN, 2.7)),
 }
 
 
@@ -71,7 +72,7 @@ def render_figure(name: str, inputs: list[Path], output: Path) -> None:
             f"Figure {name!r} is unknown; {f'did you mean {near[0]}?' if near else 'choose one of ' + ', '.join(LAYOUTS)}"
         )
     results = read_studies(inputs)
-    studies = FIGURE_STUDIES[name]
+    studies = (FIGURE_STUDIES | EXTRA_FIGURE_STUDIES)[name]
     missing = [study for study in studies if study not in results]
     if missing:
         raise AggregationError(f"Figure {name} needs results of {', '.join(missing)}; aggregate and pass them.")

@@ -10,6 +10,10 @@ TABLE_NAMES = {
     "semantic_signals": "ablation_signals_table",
 }
 
+# What is rendered on demand alone.
+EXTRA_TABLE_NAMES = {"peers": "peers_table"}
+EXTRA_FIGURE_STUDIES = {"peers": ("peers",)}
+
 # The studies whose results each figure shows.
 FIGURE_STUDIES = {
     "ablation_1_os_tax": ("os_tax",),

@@ -8,7 +8,7 @@ from ablations.analysis.reading import read_aggregated
 from ablations.errors import AggregationError
 from ablations.records import write_text
 from ablations.rendering.latex import render_template
-from ablations.rendering.names import TABLE_NAMES
+from ablations.rendering.names import EXTRA_TABLE_NAMES, TABLE_NAMES
 
 
 def render_table(study: str, aggregated: Path, output: Path) -> None:
@@ -24,6 +24,9 @@ def render_table(study: str, aggregated: Path, output: Path) -> None:
     write_text(
         output,
         render_template(
-            f"{TABLE_NAMES[study]}.tex.j2", result=result, q=result["quantities"], study=result["settings"]["study"]
+            f"{(TABLE_NAMES | EXTRA_TABLE_NAMES)[study]}.tex.j2",
+            result=result,
+            q=result["quantities"],
+            study=result["settings"]["study"],
         ),
     )

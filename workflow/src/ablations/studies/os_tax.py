@@ -14,7 +14,6 @@ other operand; natively the same module is called.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
 
@@ -24,7 +23,7 @@ from torch import nn
 import djinn
 from ablations.measurement.interleaving import Arm, alternate, timer_floor_us
 from ablations.measurement.progress import Progress
-from ablations.models import DecoderModel, TransformerLayer, make_model
+from ablations.models import TransformerLayer, make_model
 from ablations.settings import OsTax, Sampling, TrialSettings
 from ablations.studies.on_device import DEVICE, require_equal, running_runtime
 from ablations.studies.results import Measured, require
@@ -49,10 +48,10 @@ class Add(nn.Module):
 class Subject:
     """A module and its operands, natively and on the device, with the expected result."""
 
-    def __init__(self, build: Callable[[], nn.Module], operands: tuple[torch.Tensor, ...]) -> None:
-        self.native = build()
+    def __init__(self, study: OsTax, variant: str, seed: int) -> None:
+        self.native, operands = make_module(study, variant, seed)
         self.operands = operands
-        self.remote = build().to(DEVICE)
+        self.remote = make_module(study, variant, seed)[0].to(DEVICE)
         self.remote_operands = tuple(operand.to(DEVICE) for operand in operands)
         self.expected = self.native(*operands)
         self.native_us = 0.0
@@ -121,7 +120,7 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     assert isinstance(study, OsTax), "the settings are another study's"
     sampling: Sampling = getattr(study, variant)
     with running_runtime(settings), torch.no_grad():
-        subject = _make_subject(study, variant, seed)
+        subject = Subject(study, variant, seed)
         warmup_us = _warm_up(subject, study.warmup)
         before = djinn.stats()["plan_cache"]
         arms = {
@@ -153,27 +152,24 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     )
 
 
-def _make_subject(study: OsTax, variant: str, seed: int) -> Subject:
+def make_module(study: OsTax, variant: str, seed: int) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """Return the module of one scale and its operands, the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     if variant == "micro_add":
-        return Subject(Add, (torch.rand(1, 1, generator=generator),))
+        return Add(), (torch.rand(1, 1, generator=generator),)
     if variant == "transformer_layer":
         shape = study.layer
         hidden = torch.randn(1, shape.num_tokens, shape.d_model, generator=generator)
-        return Subject(lambda: _make_layer(shape.d_model, shape.num_heads, seed), (hidden,))
+        return _make_layer(shape.d_model, shape.num_heads, seed), (hidden,)
     forward = study.forward
     tokens = torch.randint(forward.model.vocabulary, (1, forward.num_tokens), generator=generator)
-    return Subject(lambda: _make_model(study, seed), (tokens, torch.arange(forward.num_tokens)))
+    return make_model(forward.model, seed=seed), (tokens, torch.arange(forward.num_tokens))
 
 
 def _make_layer(d_model: int, num_heads: int, seed: int) -> TransformerLayer:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return TransformerLayer(d_model, num_heads).eval().requires_grad_(False)
-
-
-def _make_model(study: OsTax, seed: int) -> DecoderModel:
-    return make_model(study.forward.model, seed=seed)
 
 
 def _warm_up(subject: Subject, num_calls: int) -> dict[str, list[float]]:

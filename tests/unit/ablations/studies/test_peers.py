@@ -1,0 +1,66 @@
+"""The peers are measured for real, aggregated, tabulated and drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ablations.analysis.peers import ARMS
+from ablations.analysis.reading import read_aggregated
+from ablations.records import read_record
+from ablations.settings import VARIANTS
+from conftest import Run
+
+TINY = Path("tests/tiny.yaml")
+
+
+@pytest.fixture(scope="module")
+def trials(run_cli: Run, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """One trial of each operation."""
+    folder = tmp_path_factory.mktemp("peers")
+    paths = [folder / variant / "trial_0.json" for variant in VARIANTS["peers"]]
+    for path in paths:
+        arguments = ("--study", "peers", "--variant", path.parent.name, "--trial", 0, "--config", TINY)
+        done = run_cli("-m", "ablations", "trial", *arguments, "--output", path)
+        assert done.returncode == 0, done.stderr
+    return paths
+
+
+def test_every_peer_computes_the_same(trials: list[Path]) -> None:
+    """Bit for bit, but for compiled code, whose distance from eager PyTorch is recorded."""
+    for path in trials:
+        record = read_record(path)
+        assert record.checks["bit_exact"]
+        assert {len(record.samples[f"{arm}_us"]) for arm in ARMS} == {4}
+        assert sorted(set(record.samples["order"])) == sorted(ARMS)
+        assert record.samples["compiled_distance"] < 1e-3
+
+
+def test_peers_are_aggregated_and_shown(trials: list[Path], run_cli: Run, tmp_path: Path) -> None:
+    """A result without an ablation's number, a table and a figure."""
+    result, table, figure = (tmp_path / name for name in ("peers.json", "peers_table.tex", "peers.pdf"))
+    for arguments in (
+        ("aggregate", "--study", "peers", "--output", result, *trials),
+        ("table", "--study", "peers", "--input", result, "--output", table),
+        ("figure", "peers", "--inputs", result, "--output", figure),
+    ):
+        done = run_cli("-m", "ablations", *arguments)
+        assert done.returncode == 0, done.stderr
+    aggregated = read_aggregated(result)
+    assert aggregated["ablation"] is None
+    assert aggregated["quantities"]["micro_add.ray_over_djinn"]["value"] > 0
+    assert "Ray actor" in table.read_text()
+    assert figure.read_bytes().startswith(b"%PDF")
+    assert figure.with_suffix(".png").stat().st_size > 0
+
+
+def test_a_peer_that_is_not_installed_is_named(run_cli: Run, tmp_path: Path) -> None:
+    """One sentence with the file to install, and nothing recorded."""
+    (tmp_path / "ray.py").write_text("raise ImportError('not installed')\n")
+    output = tmp_path / "trial.json"
+    arguments = ("--study", "peers", "--variant", "micro_add", "--trial", 0, "--config", TINY, "--output", output)
+    done = run_cli("-m", "ablations", "trial", *arguments, PYTHONPATH=str(tmp_path))
+    assert done.returncode != 0
+    assert "envs/requirements-peers.txt" in done.stderr
+    assert not output.exists()

@@ -1,0 +1,172 @@
+"""Beside the ablations: the operations of ablation 1 through what a user would pick instead of Djinn.
+
+Native PyTorch and `torch.compile` compute in this process; Djinn, `torch.distributed.rpc` and a Ray actor in another one
+on this machine, each with the module there and operands and result here. A sample runs from operands in host memory to
+the result in host memory, for Djinn too, whose operands are uploaded with the call. All arms alternate in one process.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import torch
+from torch import nn
+
+from ablations.errors import MeasurementError
+from ablations.measurement.interleaving import Arm, alternate, timer_floor_us
+from ablations.measurement.progress import Progress
+from ablations.settings import OsTax, Sampling, TrialSettings
+from ablations.studies.on_device import DEVICE, require_equal, running_runtime
+from ablations.studies.os_tax import make_module
+from ablations.studies.results import Measured, require
+
+Call = Callable[..., torch.Tensor]
+
+# Compiled code may round differently; how far it lies from eager PyTorch is recorded.
+_COMPILED_TOLERANCE = 1e-3
+_served: dict[str, nn.Module] = {}
+
+
+def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress) -> Measured:
+    """Measure one operation through every peer.
+
+    Raises:
+        MeasurementError: a peer that is not installed, or a result that differs.
+    """
+    study = settings.study
+    assert isinstance(study, OsTax), "the settings are another study's"
+    sampling: Sampling = getattr(study, variant)
+    native, operands = make_module(study, variant, seed)
+    with ExitStack() as peers, torch.no_grad():
+        expected = native(*operands)
+        calls: dict[str, Call] = {"native": native}
+        calls["compiled"] = torch.compile(native)
+        calls["djinn"] = _djinn(peers, settings, variant, seed)
+        calls["rpc"] = peers.enter_context(_rpc_peer(study, variant, seed))
+        calls["ray"] = peers.enter_context(_ray_peer(study, variant, seed))
+        progress.note("peers are ready")
+        distance = _warm_up(calls, operands, expected, study.warmup)
+        timed = {name: _timed(call, operands, expected, name) for name, call in calls.items()}
+        arms = [Arm(name, call, sampling.block, lead_in=call) for name, call in timed.items()]
+        order = alternate(
+            arms, rounds=sampling.rounds, seed=seed, on_round=lambda done: progress.update(done, sampling.rounds)
+        )
+    samples: dict[str, Any] = {f"{arm.name}_us": arm.samples_us for arm in arms}
+    samples |= {"order": order, "compiled_distance": distance, "timer_floor_us": timer_floor_us()}
+    return Measured(samples=samples, checks={"bit_exact": True, "compiled_is_close": True})
+
+
+def _timed(call: Call, operands: tuple[torch.Tensor, ...], expected: torch.Tensor, name: str) -> Callable[[], int]:
+    def timed() -> int:
+        start_ns = perf_counter_ns()
+        result = call(*operands)
+        end_ns = perf_counter_ns()
+        if name != "compiled":
+            require_equal(result, expected, f"a result of {name}")
+        return end_ns - start_ns
+
+    return timed
+
+
+def _warm_up(
+    calls: dict[str, Call], operands: tuple[torch.Tensor, ...], expected: torch.Tensor, num_calls: int
+) -> float:
+    """Call every arm untimed, and return how far compiled code lies from eager PyTorch."""
+    for call in calls.values():
+        for _ in range(num_calls + 1):
+            call(*operands)
+    distance = float((calls["compiled"](*operands) - expected).abs().max())
+    require(distance <= _COMPILED_TOLERANCE, f"compiled code lies {distance} from eager PyTorch")
+    return distance
+
+
+def _djinn(peers: ExitStack, settings: TrialSettings, variant: str, seed: int) -> Call:
+    study = settings.study
+    assert isinstance(study, OsTax), "the settings are another study's"
+    peers.enter_context(running_runtime(settings))
+    remote = make_module(study, variant, seed)[0].to(DEVICE)
+    return lambda *operands: remote(*(operand.to(DEVICE) for operand in operands)).cpu()
+
+
+@contextmanager
+def _rpc_peer(study: OsTax, variant: str, seed: int) -> Iterator[Call]:
+    """Serve the module by `torch.distributed.rpc` over TensorPipe."""
+    from torch.distributed import rpc
+
+    with tempfile.TemporaryDirectory() as folder:
+        rendezvous = f"file://{Path(folder) / 'rendezvous'}"
+        process = multiprocessing.get_context("spawn").Process(
+            target=_serve_rpc, args=(rendezvous, study, variant, seed, torch.get_num_threads()), daemon=True
+        )
+        process.start()
+        rpc.init_rpc("client", rank=0, world_size=2, rpc_backend_options=_rpc_options(rendezvous))
+        try:
+            yield lambda *operands: rpc.rpc_sync("server", _call_served, args=operands)
+        finally:
+            rpc.shutdown()
+            process.join()
+
+
+def _rpc_options(rendezvous: str) -> Any:
+    from torch.distributed import rpc
+
+    return rpc.TensorPipeRpcBackendOptions(init_method=rendezvous, num_worker_threads=2)
+
+
+def _serve_rpc(rendezvous: str, study: OsTax, variant: str, seed: int, num_threads: int) -> None:
+    from torch.distributed import rpc
+
+    _load(study, variant, seed, num_threads)
+    rpc.init_rpc("server", rank=1, world_size=2, rpc_backend_options=_rpc_options(rendezvous))
+    rpc.shutdown()
+
+
+def _load(study: OsTax, variant: str, seed: int, num_threads: int) -> None:
+    torch.set_num_threads(num_threads)
+    _served["module"] = make_module(study, variant, seed)[0]
+
+
+def _call_served(*operands: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        result: torch.Tensor = _served["module"](*operands)
+        return result
+
+
+class _RayServer:
+    """The actor's class."""
+
+    def __init__(self, study: OsTax, variant: str, seed: int, num_threads: int) -> None:
+        _load(study, variant, seed, num_threads)
+
+    def call(self, *operands: torch.Tensor) -> torch.Tensor:
+        """Call the module."""
+        return _call_served(*operands)
+
+
+@contextmanager
+def _ray_peer(study: OsTax, variant: str, seed: int) -> Iterator[Call]:
+    """Serve the module by a Ray actor."""
+    try:
+        import ray
+    except ImportError as error:
+        raise MeasurementError(
+            "The peer ray is not installed; install envs/requirements-peers.txt before measuring peers."
+        ) from error
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        actor: Any = ray.remote(_RayServer).remote(study, variant, seed, torch.get_num_threads())
+
+        def call(*operands: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = ray.get(actor.call.remote(*operands))
+            return result
+
+        yield call
+    finally:
+        ray.shutdown()
