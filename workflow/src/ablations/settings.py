@@ -23,11 +23,11 @@ from ablations.errors import SettingsError
 
 # The variants of each study, in order of the ablations; every variant of every trial is measured in a process of its own.
 VARIANTS = {
-    "os_tax": ("micro_add", "transformer_layer", "full_forward"),
+    "os_tax": ("micro_add", "layer_one_token", "transformer_layer", "full_forward"),
     "session_arena": ("arenas",),
     "plan_cache": ("decode",),
     "semantic_signals": ("proactive", "reactive", "none"),
-    "peers": ("micro_add", "transformer_layer", "full_forward"),
+    "peers": ("micro_add", "layer_one_token", "transformer_layer", "full_forward"),
 }
 MEASURABLE = tuple(VARIANTS)
 # The ablations by their numbers; peers are measured on demand and are no part of the study.
@@ -83,6 +83,7 @@ class OsTax(Settings, frozen=True):
 
     warmup: Count
     micro_add: Sampling
+    layer_one_token: Sampling
     transformer_layer: Sampling
     full_forward: Sampling
     layer: LayerShape

@@ -157,9 +157,10 @@ def make_module(study: OsTax, variant: str, seed: int) -> tuple[nn.Module, tuple
     generator = torch.Generator().manual_seed(seed)
     if variant == "micro_add":
         return Add(), (torch.rand(1, 1, generator=generator),)
-    if variant == "transformer_layer":
+    if variant in ("layer_one_token", "transformer_layer"):
         shape = study.layer
-        hidden = torch.randn(1, shape.num_tokens, shape.d_model, generator=generator)
+        num_tokens = 1 if variant == "layer_one_token" else shape.num_tokens
+        hidden = torch.randn(1, num_tokens, shape.d_model, generator=generator)
         return _make_layer(shape.d_model, shape.num_heads, seed), (hidden,)
     forward = study.forward
     tokens = torch.randint(forward.model.vocabulary, (1, forward.num_tokens), generator=generator)

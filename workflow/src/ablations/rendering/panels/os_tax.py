@@ -10,7 +10,12 @@ from ablations.rendering.formatting import format_quantity
 from ablations.rendering.panels.bars import error_pair
 from ablations.rendering.style import LOOKS
 
-_SCALES = {"micro_add": "add\n1×1", "transformer_layer": "transformer\nlayer", "full_forward": "full\nforward"}
+_SCALES = {
+    "micro_add": "add\n1×1",
+    "layer_one_token": "layer\n1 token",
+    "transformer_layer": "transformer\nlayer",
+    "full_forward": "full\nforward",
+}
 _ARMS = {"native": "native", "djinn_warm": "warm", "djinn_cold": "cold"}
 _PARTS = ("serialize", "dispatch", "compute", "result")
 _BAR_WIDTH = 0.26

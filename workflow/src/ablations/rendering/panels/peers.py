@@ -9,7 +9,12 @@ from matplotlib.axes import Axes
 from ablations.rendering.panels.bars import error_pair
 from ablations.rendering.style import LOOKS
 
-_SCALES = {"micro_add": "add\n1×1", "transformer_layer": "transformer\nlayer", "full_forward": "full\nforward"}
+_SCALES = {
+    "micro_add": "add\n1×1",
+    "layer_one_token": "layer\n1 token",
+    "transformer_layer": "transformer\nlayer",
+    "full_forward": "full\nforward",
+}
 _ARMS = {"native": "native", "compiled": "torch.compile", "djinn": "Djinn", "rpc": "torch RPC", "ray": "Ray actor"}
 _BAR_WIDTH = 0.16
 
