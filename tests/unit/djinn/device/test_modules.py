@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -348,6 +349,44 @@ def test_fetched_results_belong_to_their_caller() -> None:
             result = remote(x.to(DEVICE))
             result.cpu().zero_()
             assert torch.equal(result.cpu(), native(x))
+
+
+def _gradient_of(held: torch.Tensor) -> torch.Tensor:
+    """Return what autograd computes from the operand that it saved."""
+    [(weight, _), _] = held.grad_fn.next_functions
+    with torch.enable_grad():
+        return torch.autograd.grad(held.sum(), weight.variable, retain_graph=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("hold", "read"),
+    [
+        (lambda host: host, torch.sum),
+        (lambda host: host.view(-1)[5:], torch.sum),
+        (lambda host: host.numpy(), np.sum),
+        (lambda host: memoryview(host.numpy()), np.sum),
+        (lambda host: nn.Parameter(torch.ones(())) * host, _gradient_of),
+    ],
+    ids=["tensor", "view", "array", "memory", "autograd"],
+)
+def test_host_memory_of_large_results_is_used_again_once_nobody_holds_it(hold: Any, read: Any) -> None:
+    """However the caller holds a fetched result, later ones leave it alone."""
+    native, remote = _pair(nn.Linear(8, 256))
+    x = torch.randn(128, 8)
+    with torch.no_grad():
+        for _ in range(3):
+            fetched = remote(x.to(DEVICE)).cpu()
+        with torch.enable_grad():
+            held = hold(fetched)
+        address = fetched.data_ptr()
+        del fetched
+        before = read(held)
+        assert remote(torch.randn(128, 8).to(DEVICE)).cpu().data_ptr() != address
+        assert read(held) == before
+        del held
+        addresses = {remote(x.to(DEVICE)).cpu().data_ptr() for _ in range(4)}
+        assert len(addresses) == 1
+        assert torch.equal(remote(x.to(DEVICE)).cpu(), native(x))
 
 
 def test_a_result_written_by_a_later_plan_is_read_anew() -> None:

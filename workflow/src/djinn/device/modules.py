@@ -24,7 +24,7 @@ from djinn.device.mutations import Mutations
 from djinn.device.planner import Call, ClientPlan, is_simulating, make_plan
 from djinn.device.recipes import Materials
 from djinn.device.tensor import Handle, RemoteTensor
-from djinn.device.transfer import creations, host_tensor
+from djinn.device.transfer import creations
 from djinn.errors import ConnectionFailedError, GuardError, UnknownPlanError
 from djinn.planning.cache import PlanCache
 from djinn.protocol import messages as m
@@ -191,7 +191,7 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
         handle, meta = outputs[0].handle, plan.output_metas[0]
         handle.prefetcher = plan.prefetcher
         if wants_result:
-            handle.prefetched = plan.prefetcher.keep(host_tensor(meta.shape, meta.dtype, payload), write_number)
+            handle.prefetched = plan.prefetcher.keep(meta, payload, write_number)
     plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
     for effect in plan.effects:
         effect.apply(materials)

@@ -16,7 +16,6 @@ from djinn.protocol import messages as m
 
 # Up to this size a tensor's elements travel with the first request that uses it, which saves a round trip.
 MAX_INLINE_BYTES = 16_384
-_MAX_BUFFERED_BYTES = 65_536
 
 _thread = threading.local()
 
@@ -104,8 +103,6 @@ def download(tensor: RemoteTensor) -> torch.Tensor:
 
 def host_tensor(shape: tuple[int, ...], dtype: torch.dtype, payload: memoryview) -> torch.Tensor:
     """Return a dense host tensor with the elements that came as payload."""
-    if 0 < len(payload) <= _MAX_BUFFERED_BYTES:
-        return torch.frombuffer(bytearray(payload), dtype=dtype).view(shape)
     host = torch.empty(shape, dtype=dtype)
     if payload:
         # A torch copy would wake worker threads, which then spin on the core that the server needs.
