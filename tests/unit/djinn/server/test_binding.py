@@ -1,0 +1,97 @@
+"""A bound plan replays into planned memory: exactly, without allocating, and never over what somebody holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from djinn.core import TensorMeta
+from djinn.errors import GuardError, PlanError
+from djinn.memory.region import Region
+from djinn.planning.plan import make_plan
+from djinn.server.binding import Binding
+from djinn.server.table import Entry
+from djinn.tracing import Input, simulate
+from djinn.units import MiB
+
+
+def _bind(function: Any, *inputs: torch.Tensor, look: Any = None) -> Binding:
+    with torch.no_grad():
+        trace = simulate(
+            lambda phantoms: [function(*phantoms)],
+            [Input(TensorMeta.of(tensor)) for tensor in inputs],
+            device_type="cpu",
+            look=look,
+        )
+    return Binding(make_plan(trace), Region("Stack", MiB), torch.device("cpu"))
+
+
+def _replay(binding: Binding, *inputs: torch.Tensor) -> torch.Tensor:
+    binding.prepare([], [Entry(tensor) for tensor in inputs], 0)
+    with torch.inference_mode():
+        for call, args, kwargs in binding.calls:
+            call(*args, **kwargs)
+        return binding.take_outputs()[0]
+
+
+def _perceptron(x: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    return F.softmax(torch.tanh(x @ first).transpose(0, 1).contiguous().t() @ second, dim=-1)
+
+
+def test_views_cost_no_call() -> None:
+    """A transpose is folded into the operands of its readers."""
+    operands = torch.randn(4, 8), torch.randn(8, 16), torch.randn(16, 8)
+    binding = _bind(_perceptron, *operands)
+    assert len(binding.calls) == 5
+    assert torch.equal(_replay(binding, *operands), _perceptron(*operands))
+
+
+def test_a_warm_replay_allocates_nothing() -> None:
+    """Where operators write into given tensors, every buffer was planned."""
+    operands = torch.randn(4, 8), torch.randn(8, 16), torch.randn(16, 8)
+    binding = _bind(_perceptron, *operands)
+    _replay(binding, *operands)
+    binding.prepare([], [Entry(tensor) for tensor in operands], 0)
+    with torch.inference_mode(), torch.profiler.profile(profile_memory=True) as profile:
+        for call, args, kwargs in binding.calls:
+            call(*args, **kwargs)
+    allocated = {event.key: event.self_cpu_memory_usage for event in profile.key_averages()}
+    assert {key: num_bytes for key, num_bytes in allocated.items() if num_bytes > 0} == {}
+
+
+def test_results_that_are_held_are_not_overwritten() -> None:
+    """Not even when only a view of one is; memory that nobody holds is used again."""
+    x = torch.ones(4)
+    binding = _bind(lambda x: x + 1, x)
+    held = _replay(binding, x)[1:]
+    later = _replay(binding, x * 5)
+    assert held.tolist() == [2, 2, 2]
+    address = later.data_ptr()
+    del later
+    assert _replay(binding, x).data_ptr() == address
+
+
+def test_a_guard_stops_a_replay_that_would_take_another_branch() -> None:
+    """Before anything is written."""
+
+    def branch(x: torch.Tensor) -> torch.Tensor:
+        return x.add_(1) if (x.sum() > 0).item() else x
+
+    x = torch.ones(2)
+    binding = _bind(branch, x, look=lambda trace: True)
+    assert _replay(binding, x).tolist() == [2, 2]
+    negative = -torch.ones(2)
+    with pytest.raises(GuardError, match="returning True, but it returned False"):
+        _replay(binding, negative)
+    assert negative.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("other", [torch.ones(3), torch.ones(2, dtype=torch.float64), torch.ones(4)[::2]])
+def test_inputs_of_other_metadata_are_refused(other: torch.Tensor) -> None:
+    """A plan's buffers fit what was planned for alone."""
+    binding = _bind(lambda x: x + 1, torch.ones(2))
+    with pytest.raises(PlanError, match="plan the call again"):
+        _replay(binding, other)
