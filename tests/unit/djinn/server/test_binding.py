@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 from djinn.core import TensorMeta
 from djinn.errors import GuardError, PlanError
@@ -38,7 +38,7 @@ def _replay(binding: Binding, *inputs: torch.Tensor) -> torch.Tensor:
 
 
 def _perceptron(x: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    return F.softmax(torch.tanh(x @ first).transpose(0, 1).contiguous().t() @ second, dim=-1)
+    return functional.softmax(torch.tanh(x @ first).transpose(0, 1).contiguous().t() @ second, dim=-1)
 
 
 def test_views_cost_no_call() -> None:

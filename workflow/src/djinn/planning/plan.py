@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from djinn.core import Trace
 from djinn.planning.lifetimes import activation_lifetimes
 from djinn.planning.placement import Placement, place
-from djinn.planning.validation import check_trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +23,5 @@ class MemoryPlan:
 
 
 def make_plan(trace: Trace) -> MemoryPlan:
-    """Compute lifetimes and offsets for a trace.
-
-    Raises:
-        PlanError: the trace contradicts itself.
-    """
-    check_trace(trace)
+    """Compute lifetimes and offsets for a trace."""
     return MemoryPlan(trace, place(activation_lifetimes(trace)))

@@ -225,6 +225,9 @@ class Binding:
         self.calls.append((self.guard, *self._operands(node, frozenset())))
 
     def _bind_computation(self, node: TraceNode, operator: Operator, fresh: list[bool], read: list[bool]) -> None:
+        if node.operator == "aten.clone.default":
+            self._bind_copy(node)
+            return
         form = None if operator.written else out_form(node.operator)
         if form is not None and all(fresh):
             self.calls.append(self._call_into(node, form))
@@ -236,6 +239,12 @@ class Binding:
             if index is not None and fresh[position] and read[position]
         ]
         self.calls.append((_CopyResults(operator.call._op, wanted, is_single=len(node.outputs) == 1), args, kwargs))
+
+    def _bind_copy(self, node: TraceNode) -> None:
+        """Copy straight into the planned buffer, which has the layout that a clone would choose."""
+        [buffer] = [self._tensors[index] for index in node.outputs if index is not None]
+        (source, *_), _ = self._operands(node, frozenset())
+        self.calls.append((torch.ops.aten.copy_.default._op, (buffer, source), {}))
 
     def _call_into(self, node: TraceNode, form: OutForm) -> Call:
         args, kwargs = self._operands(node, form.dropped)

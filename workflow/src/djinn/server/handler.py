@@ -14,11 +14,13 @@ import torch
 from djinn.core import DTYPE_CODES, DTYPES, TensorMeta, Trace, TraceNode, TraceValue
 from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError
 from djinn.planning.plan import make_plan
+from djinn.planning.validation import check_trace
 from djinn.protocol import messages as m
 from djinn.protocol.operands import TensorRef
 from djinn.server.client_state import ClientState
 from djinn.server.core import ServerCore
 from djinn.server.executor import Replayed
+from djinn.server.folding import fold_constants
 from djinn.server.plan_store import StoredPlan
 
 _NOTHING = nullcontext()
@@ -168,7 +170,8 @@ class Handler:
         trace = Trace(
             values, tuple(request.storage_bytes), nodes, tuple(request.outputs), request.num_inputs, constants
         )
-        plan = make_plan(trace)
+        check_trace(trace)
+        plan = make_plan(fold_constants(trace, self._server.device))
         if len(request.weight_ids) > request.num_inputs:
             raise PlanError(
                 f"{len(request.weight_ids)} weights were named for {request.num_inputs} inputs; name fewer."
