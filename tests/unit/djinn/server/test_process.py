@@ -14,9 +14,10 @@ import pytest
 import torch
 
 import djinn
-from djinn.protocol.codec import encode
+from djinn.protocol.codec import decode_reply, encode
 from djinn.protocol.frames import pack_header
-from djinn.protocol.messages import PROTOCOL_VERSION, Hello
+from djinn.protocol.messages import PROTOCOL_VERSION, Challenge, Failed, Hello, Prove
+from djinn.transport.stream import FramedStream
 from support import DEVICE
 
 
@@ -71,8 +72,8 @@ def test_tcp_works_on_loopback() -> None:
         process.stdout.close()
 
 
-def test_other_hosts_are_refused() -> None:
-    """Connections over a network are not authenticated, so they are not accepted."""
+def test_other_hosts_are_refused_without_a_secret() -> None:
+    """Anyone could connect."""
     finished = subprocess.run(
         [sys.executable, "-m", "djinn.server", "--listen", "tcp://0.0.0.0:0"],
         capture_output=True,
@@ -81,7 +82,75 @@ def test_other_hosts_are_refused() -> None:
     )
     assert finished.returncode == 2
     assert "not loopback" in finished.stderr
+    assert "GENIE_SECRET_FILE" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+@pytest.fixture(scope="module")
+def secret_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """A server for other hosts: its port, and the file with its secret."""
+    path = tmp_path_factory.mktemp("secret") / "secret"
+    path.touch(mode=0o600)
+    path.write_text("0123456789abcdef" * 4)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "djinn.server", "--listen", "tcp://0.0.0.0:0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "GENIE_SECRET_FILE": str(path)},
+    )
+    assert process.stdout is not None
+    port = int(process.stdout.readline().rsplit(":", maxsplit=1)[-1])
+    yield port, path
+    process.terminate()
+    process.wait(10)
+    process.stdout.close()
+
+
+def test_a_client_that_knows_the_secret_is_served(
+    secret_server: tuple[int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the server has proved that it knows it too."""
+    port, path = secret_server
+    monkeypatch.setenv("GENIE_SECRET_FILE", str(path))
+    djinn.init(f"tcp://127.0.0.1:{port}")
+    assert (torch.ones(3, device=DEVICE) + 1).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("other", [None, "f" * 64])
+def test_a_client_that_does_not_is_refused(
+    secret_server: tuple[int, Path], other: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a secret, and with another one, which the client notices first."""
+    port, path = secret_server
+    if other is not None:
+        wrong = tmp_path / "wrong"
+        wrong.touch(mode=0o600)
+        wrong.write_text(other)
+        monkeypatch.setenv("GENIE_SECRET_FILE", str(wrong))
+    with pytest.raises(djinn.ProtocolError, match="GENIE_SECRET_FILE") as error:
+        djinn.init(f"tcp://127.0.0.1:{port}")
+    assert path.read_text() not in str(error.value)
+
+
+def test_a_proof_is_demanded_of_who_skips_the_client(secret_server: tuple[int, Path]) -> None:
+    """A greeting with a nonce and a guess gets the reason and no more."""
+    port, _ = secret_server
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        stream = FramedStream(connection)
+        stream.send(encode(Hello(version=PROTOCOL_VERSION, nonce=b"n" * 32)))
+        assert isinstance(decode_reply(stream.receive()[0]), Challenge)
+        stream.send(encode(Prove(proof=b"\0" * 32)))
+        refusal = decode_reply(stream.receive()[0])
+        assert isinstance(refusal, Failed)
+        assert "does not know" in refusal.message
+        with pytest.raises(djinn.ConnectionFailedError):
+            stream.receive()
+
+
+def test_another_host_is_not_spoken_to_without_a_secret() -> None:
+    """A client would hand its tensors to whoever answers."""
+    with pytest.raises(djinn.ConfigurationError, match="another host"):
+        djinn.init("tcp://192.0.2.1:9")
 
 
 def test_cuda_without_a_device_is_one_sentence() -> None:

@@ -28,10 +28,10 @@ def _core_after(num_busy_cores: int, client_core: int | None) -> tuple[int, int,
 
 @needs_two_cores
 def test_a_thread_on_its_clients_core_moves_away() -> None:
-    """At once, and only that thread."""
+    """At once, and may come back when the client is elsewhere."""
     before, after, allowed = _core_after(1, None)
     assert after != before
-    assert allowed == _CORES - {before}
+    assert allowed == _CORES
     assert os.sched_getaffinity(0) == _CORES
 
 
@@ -40,4 +40,6 @@ def test_a_thread_stays_where_it_needs_every_core_or_does_not_know_the_client(
     num_busy_cores: int, client_core: int | None
 ) -> None:
     """Its workers inherit its cores, so none may be taken from them."""
-    assert _core_after(num_busy_cores, client_core)[2] == _CORES
+    before, after, allowed = _core_after(num_busy_cores, client_core)
+    assert after == before
+    assert allowed == _CORES

@@ -7,7 +7,7 @@ from typing import Any
 from ablations.analysis.quantities import Quantity, estimate, estimate_ratio
 from ablations.analysis.trials import TrialSet
 
-ARMS = ("native", "compiled", "djinn", "rpc", "ray")
+ARMS = ("native", "compiled", "djinn", "ray", "native_beside_rpc", "rpc")
 
 
 def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, Any]]:

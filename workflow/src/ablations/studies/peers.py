@@ -2,7 +2,9 @@
 
 Native PyTorch and `torch.compile` compute in this process; Djinn, `torch.distributed.rpc` and a Ray actor in another one
 on this machine, each with the module there and operands and result here. A sample runs from operands in host memory to
-the result in host memory, for Djinn too, whose operands are uploaded with the call. All arms alternate in one process.
+the result in host memory, for Djinn too, whose operands are uploaded with the call. Arms alternate in one process, but for
+RPC: its transport polls without pause in both processes, each on a whole core, so it would slow every other arm. It is
+measured after them, beside native PyTorch again, which shows what the polling costs whatever runs beside it.
 """
 
 from __future__ import annotations
@@ -44,23 +46,66 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     assert isinstance(study, OsTax), "the settings are another study's"
     sampling: Sampling = getattr(study, variant)
     native, operands = make_module(study, variant, seed)
-    with ExitStack() as peers, torch.no_grad():
-        expected = native(*operands)
-        calls: dict[str, Call] = {"native": native}
-        calls["compiled"] = torch.compile(native)
-        calls["djinn"] = _djinn(peers, settings, variant, seed)
-        calls["rpc"] = peers.enter_context(_rpc_peer(study, variant, seed))
-        calls["ray"] = peers.enter_context(_ray_peer(study, variant, seed))
-        progress.note("peers are ready")
-        distance = _warm_up(calls, operands, expected, study.warmup)
-        timed = {name: _timed(call, operands, expected, name) for name, call in calls.items()}
-        arms = [Arm(name, call, sampling.block, lead_in=call) for name, call in timed.items()]
-        order = alternate(
-            arms, rounds=sampling.rounds, seed=seed, on_round=lambda done: progress.update(done, sampling.rounds)
-        )
-    samples: dict[str, Any] = {f"{arm.name}_us": arm.samples_us for arm in arms}
-    samples |= {"order": order, "compiled_distance": distance, "timer_floor_us": timer_floor_us()}
+    with torch.no_grad():
+        rounds = _Rounds(operands, native(*operands), study.warmup, sampling, seed, progress)
+        with ExitStack() as peers:
+            calls: dict[str, Call] = {"native": native, "compiled": torch.compile(native)}
+            calls["djinn"] = _djinn(peers, settings, variant, seed)
+            calls["ray"] = peers.enter_context(_ray_peer(study, variant, seed))
+            rounds.measure(calls)
+        with _rpc_peer(study, variant, seed) as call:
+            rounds.measure({"native_beside_rpc": native, "rpc": call})
+    samples: dict[str, Any] = {f"{arm.name}_us": arm.samples_us for arm in rounds.arms}
+    samples |= {"order": rounds.order, "compiled_distance": rounds.compiled_distance}
+    samples["timer_floor_us"] = timer_floor_us()
     return Measured(samples=samples, checks={"bit_exact": True, "compiled_is_close": True})
+
+
+class _Rounds:
+    """Measures sets of arms, one set after the other.
+
+    Attributes:
+        arms: of all sets.
+        order: turns as they ran.
+        compiled_distance: how far compiled code lies from eager PyTorch.
+    """
+
+    def __init__(
+        self,
+        operands: tuple[torch.Tensor, ...],
+        expected: torch.Tensor,
+        warmup: int,
+        sampling: Sampling,
+        seed: int,
+        progress: Progress,
+    ) -> None:
+        self.arms: list[Arm] = []
+        self.order: list[str] = []
+        self.compiled_distance = 0.0
+        self._operands = operands
+        self._expected = expected
+        self._warmup = warmup
+        self._sampling = sampling
+        self._seed = seed
+        self._progress = progress
+
+    def measure(self, calls: dict[str, Call]) -> None:
+        """Warm every arm up and let them alternate."""
+        for call in calls.values():
+            for _ in range(self._warmup + 1):
+                call(*self._operands)
+        if "compiled" in calls:
+            self.compiled_distance = float((calls["compiled"](*self._operands) - self._expected).abs().max())
+            is_close = self.compiled_distance <= _COMPILED_TOLERANCE
+            require(is_close, f"compiled code lies {self.compiled_distance} from eager PyTorch")
+        self._progress.note(f"{', '.join(calls)} are ready")
+        timed = {name: _timed(call, self._operands, self._expected, name) for name, call in calls.items()}
+        arms = [Arm(name, call, self._sampling.block, lead_in=call) for name, call in timed.items()]
+        num_rounds = self._sampling.rounds
+        self.order += alternate(
+            arms, rounds=num_rounds, seed=self._seed, on_round=lambda done: self._progress.update(done, num_rounds)
+        )
+        self.arms += arms
 
 
 def _timed(call: Call, operands: tuple[torch.Tensor, ...], expected: torch.Tensor, name: str) -> Callable[[], int]:
@@ -73,18 +118,6 @@ def _timed(call: Call, operands: tuple[torch.Tensor, ...], expected: torch.Tenso
         return end_ns - start_ns
 
     return timed
-
-
-def _warm_up(
-    calls: dict[str, Call], operands: tuple[torch.Tensor, ...], expected: torch.Tensor, num_calls: int
-) -> float:
-    """Call every arm untimed, and return how far compiled code lies from eager PyTorch."""
-    for call in calls.values():
-        for _ in range(num_calls + 1):
-            call(*operands)
-    distance = float((calls["compiled"](*operands) - expected).abs().max())
-    require(distance <= _COMPILED_TOLERANCE, f"compiled code lies {distance} from eager PyTorch")
-    return distance
 
 
 def _djinn(peers: ExitStack, settings: TrialSettings, variant: str, seed: int) -> Call:

@@ -6,10 +6,12 @@ import threading
 from time import perf_counter_ns
 
 from djinn.client.remote_errors import to_exception
+from djinn.errors import ConfigurationError, ProtocolError
 from djinn.protocol import messages as m
 from djinn.protocol.codec import decode_reply, encode
 from djinn.transport.address import Address
 from djinn.transport.cores import current_core
+from djinn.transport.secret import is_proof, load_secret, new_nonce, prove
 from djinn.transport.shared_memory import SharedMemory
 from djinn.transport.stream import FramedStream
 
@@ -30,17 +32,35 @@ class Connection:
         Raises:
             ConnectionFailedError: nobody listens there.
             ProtocolError: the server refuses.
+            ConfigurationError: a secret that cannot be used, or none for another host.
         """
-        self._stream = FramedStream(address.connect())
         self._is_local = address.path is not None
+        self._secret = None if self._is_local else load_secret()
+        if self._secret is None and not address.is_loopback:
+            raise ConfigurationError(
+                f"Address {address} is another host, which has to know a secret; set GENIE_SECRET_FILE, or connect through ssh."
+            )
+        self._stream = FramedStream(address.connect())
         self.sent_ns = 0
         # The descriptor comes before any frame: a read of frames would swallow it.
         descriptor = self._stream.receive_descriptor() if address.path is not None else None
-        welcome, _ = self.request(m.Hello(version=m.PROTOCOL_VERSION, client_token=client_token))
-        assert isinstance(welcome, m.Welcome), f"the server answered a greeting with {type(welcome).__name__}"
-        self.welcome = welcome
+        self.welcome = self._greet(address, client_token)
         if descriptor is not None:
-            self._stream.shared = SharedMemory(descriptor, welcome.shared_bytes)
+            self._stream.shared = SharedMemory(descriptor, self.welcome.shared_bytes)
+
+    def _greet(self, address: Address, client_token: str | None) -> m.Welcome:
+        secret = self._secret
+        nonce = new_nonce() if secret is not None else b""
+        reply, _ = self.request(m.Hello(version=m.PROTOCOL_VERSION, client_token=client_token, nonce=nonce))
+        if isinstance(reply, m.Challenge) and secret is not None:
+            if not is_proof(reply.proof, secret, "server", nonce, reply.nonce):
+                raise ProtocolError(f"The server at {address} does not know the secret; check GENIE_SECRET_FILE there.")
+            reply, _ = self.request(m.Prove(proof=prove(secret, "client", nonce, reply.nonce)))
+        elif secret is not None and not address.is_loopback:
+            raise ProtocolError(f"The server at {address} did not ask for the secret; connect to one that does.")
+        if not isinstance(reply, m.Welcome):
+            raise ProtocolError(f"The server at {address} answered a greeting with {type(reply).__name__}.")
+        return reply
 
     def request(
         self, message: m.Request, payload: memoryview | bytes = b"", *, expected_us: float = 0.0

@@ -42,10 +42,20 @@ class Request(msgspec.Struct, array_like=True, tag_field="kind", tag=True, kw_on
 
 
 class Hello(Request):
-    """Opens a connection; a client token joins the connection to a client that is connected already."""
+    """Opens a connection; a client token joins the connection to a client that is connected already.
+
+    A client that knows the server's secret sends a nonce.
+    """
 
     version: int
     client_token: str | None = None
+    nonce: bytes = b""
+
+
+class Prove(Request):
+    """Answers a challenge: the client knows the secret too."""
+
+    proof: bytes
 
 
 class Upload(Request):
@@ -159,6 +169,7 @@ class Ping(Request):
 
 AnyRequest = (
     Hello
+    | Prove
     | Upload
     | Download
     | RunOperator
@@ -208,6 +219,13 @@ class Welcome(Reply):
     shared_bytes: int
 
 
+class Challenge(Reply):
+    """Answers Hello over TCP: the server knows the secret, does the client?"""
+
+    nonce: bytes
+    proof: bytes
+
+
 class Described(Reply):
     """Metadata of the tensors that an operator returned: (shape, strides, dtype code, storage offset), or a scalar."""
 
@@ -255,4 +273,4 @@ class Counters(Reply):
     values: dict[str, Any]
 
 
-AnyReply = Done | Failed | Welcome | Described | Bytes | Planned | Opened | Digest | Counters
+AnyReply = Done | Failed | Welcome | Challenge | Described | Bytes | Planned | Opened | Digest | Counters

@@ -13,17 +13,17 @@ import torch
 from djinn.errors import ConfigurationError, ConnectionFailedError, ProtocolError
 from djinn.protocol import messages as m
 from djinn.protocol.codec import decode_request, encode
-from djinn.protocol.messages import PROTOCOL_VERSION
 from djinn.server.core import ServerCore
+from djinn.server.greeting import greet, welcome
 from djinn.server.handler import Handler
 from djinn.transport.address import Address
 from djinn.transport.cores import Seat
+from djinn.transport.secret import load_secret
 from djinn.transport.shared_memory import SharedMemory
 from djinn.transport.stream import FramedStream
 
 # After a request the next one often follows within microseconds; after this time the thread sleeps in the kernel.
 SPIN_US = 500.0
-_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Listener:
@@ -33,13 +33,14 @@ class Listener:
         """Bind the address.
 
         Raises:
-            ConfigurationError: a TCP host other than loopback; the protocol does not authenticate over a network.
+            ConfigurationError: a TCP host other than loopback without a secret, or a secret that cannot be used.
             ConnectionFailedError: the address cannot be bound.
         """
-        if address.path is None and address.host not in _LOOPBACK_HOSTS:
+        self._secret = load_secret() if address.path is None else None
+        if address.path is None and not address.is_loopback and self._secret is None:
             raise ConfigurationError(
-                f"Address {address} is not loopback, and connections over a network are not authenticated; "
-                "listen at tcp://127.0.0.1:PORT and forward it through ssh."
+                f"Address {address} is not loopback, and anyone could connect to it; set GENIE_SECRET_FILE to a file with a "
+                "secret, or listen at tcp://127.0.0.1:PORT and forward it through ssh."
             )
         self._core = core
         self._socket = address.listen()
@@ -83,15 +84,9 @@ class Listener:
         if is_local:
             stream.shared = SharedMemory.create()
             stream.send_descriptor(stream.shared.descriptor)
-        body, _ = stream.receive()
-        hello = decode_request(body)
-        if not isinstance(hello, m.Hello) or hello.version != PROTOCOL_VERSION:
-            raise ProtocolError(
-                f"The peer did not greet with version {PROTOCOL_VERSION}; run the same release on both sides."
-            )
-        client = self._core.attach(hello.client_token)
+        client = greet(self._core, stream, None if is_local else self._secret)
         try:
-            self._welcome(stream, client.token)
+            welcome(self._core, stream, client)
             handler = Handler(self._core, client)
             seat = Seat(torch.get_num_threads())
             while True:
@@ -105,15 +100,6 @@ class Listener:
                     handler.settle()
         finally:
             self._core.detach(client)
-
-    def _welcome(self, stream: FramedStream, token: str) -> None:
-        welcome = m.Welcome(
-            client_token=token,
-            device_type=self._core.device.type,
-            num_threads=torch.get_num_threads(),
-            shared_bytes=stream.shared.num_bytes if stream.shared is not None else 0,
-        )
-        stream.send(encode(welcome))
 
     def _receive(self, stream: FramedStream) -> tuple[bytes, memoryview]:
         if self._spin_turn.acquire(blocking=False):

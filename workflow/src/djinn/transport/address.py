@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from djinn.errors import ConfigurationError, ConnectionFailedError
 
+_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -34,6 +36,11 @@ class Address:
     def __str__(self) -> str:
         """Return the text that `parse` accepts."""
         return f"unix:{self.path}" if self.path is not None else f"tcp://{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nothing but this host reaches the address."""
+        return self.path is not None or self.host in _LOOPBACK_HOSTS
 
     def connect(self, timeout_s: float = 10.0) -> socket.socket:
         """Connect to a listening server.

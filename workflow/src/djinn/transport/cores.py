@@ -20,7 +20,7 @@ def current_core() -> int:
 
 
 class Seat:
-    """The cores of one server thread: all that it was given but its client's, where that can be told."""
+    """The cores of one server thread."""
 
     def __init__(self, num_busy_cores: int) -> None:
         """Note the cores that the thread may use.
@@ -32,6 +32,10 @@ class Seat:
         self._may_move = num_busy_cores < len(self._cores)
 
     def leave_to_client(self, client_core: int) -> None:
-        """Move away if the client runs on this very core."""
+        """Move away if the client runs on this very core; afterwards every core is open again.
+
+        A thread that stayed confined would have to wait for whatever else runs there, while the client sleeps.
+        """
         if self._may_move and client_core == current_core() and client_core in self._cores:
             os.sched_setaffinity(0, self._cores - {client_core})
+            os.sched_setaffinity(0, self._cores)
