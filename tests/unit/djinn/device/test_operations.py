@@ -215,6 +215,26 @@ def test_saving_goes_through_the_cpu() -> None:
     assert all(torch.equal(a.cpu(), b.cpu()) for a, b in zip(layer.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("size", [3, 5_000])
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda z: z.conj(),
+        lambda z: z.conj().imag,
+        lambda z: z.real[::2],
+        lambda z: z.reshape(1, -1).t(),
+        lambda z: z.detach().requires_grad_(),
+    ],
+    ids=["conjugate", "negated", "strided", "transposed", "with gradient"],
+)
+def test_whatever_view_is_uploaded_its_elements_arrive(view: Any, size: int) -> None:
+    """Small tensors travel with a request, large ones in a message of their own; some views only mark what they change."""
+    source = view(torch.randn(size, dtype=torch.complex64))
+    uploaded = source.to(DEVICE)
+    assert torch.equal(uploaded.detach().cpu(), source.detach().resolve_conj().resolve_neg())
+    assert (uploaded.shape, uploaded.dtype) == (source.shape, source.dtype)
+
+
 @pytest.mark.parametrize(
     ("program", "message"),
     [
