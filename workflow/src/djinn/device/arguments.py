@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -32,31 +32,37 @@ class Arguments:
         self.key: list[Any] = list(key)
         self._numbers: dict[int, int] = {}
 
-    def take(self, value: Any) -> None:
-        """Take one value apart.
+    def take(self, values: Iterable[Any]) -> None:
+        """Take values apart.
 
         Raises:
             UnplannableError: a host tensor with dimensions, or a value whose parts do not say everything about it.
         """
-        if isinstance(value, torch.Tensor):
-            self._take_tensor(value)
-        elif isinstance(value, CONSTANTS):
-            # 0.0 and -0.0 are equal, as are 0 and False.
-            self.key.append((type(value), value) if value else (type(value), repr(value)))
-        elif isinstance(value, tuple):
-            self.key.append((type(value), len(value)))
-            for item in value:
-                self.take(item)
-        else:
-            self._take_container(value)
+        # A call takes every tensor of a KV cache apart here, in code that has not run since the last call.
+        tensors, key, numbers = self.tensors, self.key, self._numbers
+        for value in values:
+            if type(value) is RemoteTensor:
+                known = numbers.setdefault(id(value), len(tensors))
+                if known < len(tensors):
+                    key.append(("tensor again", known))
+                else:
+                    tensors.append(value)
+                    key.append(("grad", value.meta_number) if value.requires_grad else value.meta_number)
+            elif isinstance(value, torch.Tensor):
+                self._take_host_tensor(value)
+            elif isinstance(value, CONSTANTS):
+                # 0.0 and -0.0 are equal, as are 0 and False.
+                key.append((type(value), value) if value else (type(value), repr(value)))
+            elif isinstance(value, tuple):
+                key.append((type(value), len(value)))
+                self.take(value)
+            else:
+                self._take_container(value)
 
-    def _take_tensor(self, value: torch.Tensor) -> None:
+    def _take_host_tensor(self, value: torch.Tensor) -> None:
         known = self._numbers.setdefault(id(value), len(self.tensors))
         if known < len(self.tensors):
             self.key.append(("tensor again", known))
-        elif isinstance(value, RemoteTensor):
-            self.tensors.append(value)
-            self.key.append(("grad", value.meta_number) if value.requires_grad else value.meta_number)
         elif value.dim():
             raise UnplannableError(f"an argument on {value.device}")
         else:
@@ -79,8 +85,7 @@ class Arguments:
         self.containers.append(value)
         kind = kind_of(value)
         self.key.append((type(value), kind.names(value)))
-        for child in kind.children(value):
-            self.take(child)
+        self.take(kind.children(value))
 
 
 def copy_containers(

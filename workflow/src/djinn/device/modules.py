@@ -110,10 +110,10 @@ class PlannedCall:
 
     def _call_planned(self, call: Call, start_ns: int) -> Any:
         arguments = Arguments(self._number, self._fingerprint_number, torch.is_inference_mode_enabled())
-        arguments.take(call[0])
-        for name, value in call[1].items():
-            arguments.key.append(name)
-            arguments.take(value)
+        args, kwargs = call
+        arguments.key.extend((len(args), *kwargs))
+        arguments.take(args)
+        arguments.take(kwargs.values())
         key = tuple(arguments.key)
         plan = plan_cache.get(key)
         if plan is not None and plan.is_stale:
