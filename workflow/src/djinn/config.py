@@ -10,7 +10,7 @@ import msgspec
 
 from djinn.errors import ConfigurationError
 
-SchedulingMode = Literal["proactive", "reactive", "none"]
+SchedulingMode = Literal["none", "reactive", "lru", "proactive", "proactive_plus"]
 
 # Names that the study's specification fixes; every other setting is GENIE_<FIELD NAME>.
 _ENVIRONMENT_NAMES = {"session_arena_mb": "GENIE_VMU_SESSION_ARENA_MB"}

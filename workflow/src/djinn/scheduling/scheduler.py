@@ -1,46 +1,48 @@
-"""The live scheduler: admits sessions, keeps those that compute resident, and lets a policy choose who leaves.
+"""The live scheduler: drives a residency with threads, real time and real bytes.
 
-One worker thread carries evictions out, in the background of requests. Memory is handed to waiters in order of
-arrival, so that no session starves.
+A request's own thread waits for its session. One thread a link carries out the copies, one watches the time; none of
+them is woken by a request that needs no memory.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from djinn.errors import OutOfMemoryError, SessionClosedError
 from djinn.memory.arena import Arena
 from djinn.memory.vmu import VirtualMemoryUnit
-from djinn.scheduling.policies import Policy, SessionView
-from djinn.scheduling.states import Event, State, next_state
+from djinn.scheduling.link_thread import LinkThread
+from djinn.scheduling.policies import Policy
+from djinn.scheduling.residency import Residency
+from djinn.scheduling.sessions import Session
+from djinn.scheduling.states import RESIDENT_STATES, SETTLED_STATES, State
 from djinn.scheduling.swap_pool import SwapPool
 
 PHASES = ("IO_WAIT", "COMPUTE")
 
 
-@dataclass(slots=True)
-class _Session:
-    """A session as the scheduler keeps it."""
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """A session with its memory, and what its requests wait for.
+
+    Attributes:
+        arena: its memory.
+        session: its state; the residency's.
+        turn: held by whoever computes with, signals for or closes it.
+        answered: set when the residency has answered the request that waits.
+        is_rejected: whether the answer was no.
+    """
 
     arena: Arena
-    state: State
-    idle_since_s: float
-    estimated_resume_s: float | None = None
-
-    def view(self) -> SessionView:
-        return SessionView(
-            session_id=self.arena.session_id,
-            state=self.state,
-            idle_since_s=self.idle_since_s,
-            arena_bytes=self.arena.arena_bytes,
-            estimated_resume_s=self.estimated_resume_s,
-        )
+    session: Session
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    answered: threading.Event = field(default_factory=threading.Event)
+    is_rejected: bool = False
 
 
 class Scheduler:
@@ -53,6 +55,7 @@ class Scheduler:
         policy: Policy,
         *,
         budget_bytes: int,
+        pool_bytes: int,
         admission_timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,15 +65,20 @@ class Scheduler:
         self._budget_bytes = budget_bytes
         self._admission_timeout_s = admission_timeout_s
         self._clock = clock
-        self._sessions: dict[str, _Session] = {}
-        self._resident_bytes = 0
-        self._waiters: deque[object] = deque()
+        self._residency = Residency(policy, self, budget_bytes=budget_bytes, pool_bytes=pool_bytes)
+        self._entries: dict[str, _Entry] = {}
         self._num_signals = 0
-        self._num_rejections = 0
-        self._changed = threading.Condition()
-        self._stopping = False
-        self._worker = threading.Thread(target=self._evict_forever, name="djinn-evictions", daemon=True)
-        self._worker.start()
+        self._num_timeouts = 0
+        # Guards the residency. Whoever waits for a session to be moved waits for `_moved`, the clock's thread for `_due`.
+        self._lock = threading.RLock()
+        self._moved = threading.Condition(self._lock)
+        self._due = threading.Condition(self._lock)
+        self._watched_s = float("inf")
+        self._is_stopping = False
+        self._outward = LinkThread("djinn-outward", self._copy_out, self._report_copied_out)
+        self._inward = LinkThread("djinn-inward", self._copy_in, self._report_copied_in)
+        self._clock_thread = threading.Thread(target=self._watch_time, name="djinn-clock", daemon=True)
+        self._clock_thread.start()
 
     def open(self, session_id: str, arena_bytes: int | None) -> Arena:
         """Reserve an arena and admit the session, waiting for memory if the policy can free some.
@@ -80,14 +88,15 @@ class Scheduler:
             OutOfMemoryError: the arena fits neither the segment nor, in time, the budget.
         """
         arena = self._vmu.reserve_session_arena(session_id, arena_bytes)
-        with self._changed:
-            try:
-                self._take_budget(session_id, arena.arena_bytes)
-            except OutOfMemoryError:
-                self._vmu.release_session_arena(session_id)
-                raise
-            self._sessions[session_id] = _Session(arena, State.IDLE, self._clock())
-            self._changed.notify_all()
+        with self._lock:
+            session = self._residency.open(session_id, arena.arena_bytes)
+            entry = session.user = self._entries[session_id] = _Entry(arena, session)
+        try:
+            self._enter(entry)
+        except OutOfMemoryError:
+            self.close(session_id)
+            raise
+        self._leave(entry)
         return arena
 
     def close(self, session_id: str) -> None:
@@ -96,16 +105,12 @@ class Scheduler:
         Raises:
             SessionClosedError: it is closed already.
         """
-        with self._changed:
-            session = self._settled(session_id)
-            was_resident = session.state is not State.EVICTED
-            self._step(session, Event.CLOSE)
-            del self._sessions[session_id]
-            self._pool.forget(session_id)
+        entry = self._entry(session_id)
+        with entry.turn, self._lock:
+            self._await_settled(entry)
+            del self._entries[session_id]
+            self._residency.close(entry.session, self._clock())
             self._vmu.release_session_arena(session_id)
-            if was_resident:
-                self._resident_bytes -= session.arena.arena_bytes
-            self._changed.notify_all()
 
     @contextmanager
     def running(self, session_ids: list[str]) -> Iterator[None]:
@@ -117,15 +122,16 @@ class Scheduler:
             SessionClosedError: one of them is closed.
             OutOfMemoryError: one of them cannot be restored in time.
         """
-        entered: list[str] = []
+        entered: list[_Entry] = []
         try:
             for session_id in sorted(set(session_ids)):
-                self._enter(session_id)
-                entered.append(session_id)
+                entry = self._entry(session_id)
+                self._enter(entry)
+                entered.append(entry)
             yield
         finally:
-            if entered:
-                self._leave(entered)
+            for entry in entered:
+                self._leave(entry)
 
     def signal(self, session_id: str, phase: str, estimated_resume_ms: float | None = None) -> None:
         """Take a phase signal; COMPUTE returns when the session is resident again.
@@ -141,22 +147,23 @@ class Scheduler:
             raise ValueError(
                 f"estimated_resume_ms is {estimated_resume_ms}, but must be a finite number of at least 0."
             )
-        with self._changed:
-            session = self._session(session_id)
+        entry = self._entry(session_id)
+        with self._lock:
             self._num_signals += 1
-            if not self._policy.honours_signals:
+        if not self._policy.uses_signals:
+            return
+        if phase == "COMPUTE":
+            with self.running([session_id]):
                 return
-            session = self._settled(session_id)
-            if phase == "IO_WAIT":
-                self._step(session, Event.SIGNAL_IO_WAIT)
-                if estimated_resume_ms is not None:
-                    session.estimated_resume_s = self._clock() + estimated_resume_ms / 1e3
-                self._changed.notify_all()
-                return
-            self._step(session, Event.SIGNAL_COMPUTE)
-            session.estimated_resume_s = None
-        with self.running([session_id]):
-            pass
+        with entry.turn, self._lock:
+            self._check_open(entry)
+            while entry.session.state is State.SWAPPING_IN:  # for a request that gave up
+                self._moved.wait()
+            entry.session.used_bytes = entry.arena.high_water_bytes
+            now_s = self._clock()
+            resume_s = None if estimated_resume_ms is None else now_s + estimated_resume_ms / 1e3
+            self._residency.wait(entry.session, resume_s, now_s)
+            self._watch_next()
 
     def checksum(self, session_id: str) -> str:
         """Return the digest of a session's arena without moving it.
@@ -164,132 +171,158 @@ class Scheduler:
         Raises:
             SessionClosedError: the session is closed.
         """
-        with self._changed:
-            return self._pool.checksum(self._settled(session_id).arena)
+        entry = self._entry(session_id)
+        with entry.turn, self._lock:
+            self._await_settled(entry)
+            return self._pool.checksum(entry.arena, is_resident=entry.session.state in RESIDENT_STATES)
 
     def stats(self) -> dict[str, Any]:
-        """Return counters of signals, evictions and restores, and the bytes that sessions hold where."""
-        with self._changed:
+        """Return counters of signals and moves, and the bytes that sessions hold where."""
+        with self._lock:
+            residency = self._residency
             return {
                 "signals": self._num_signals,
-                "evictions": self._pool.outward.num_transfers,
-                "restores": self._pool.inward.num_transfers,
+                "evictions": residency.num_evictions,
+                "reclaims": residency.num_reclaims,
+                "restores": residency.num_restores,
+                "prefetches": residency.num_prefetches,
                 "swapped_out_bytes": self._pool.outward.moved_bytes,
                 "swapped_in_bytes": self._pool.inward.moved_bytes,
                 "swap_out_us": self._pool.outward.busy_us,
                 "swap_in_us": self._pool.inward.busy_us,
-                "resident_bytes": self._resident_bytes,
+                "resident_bytes": residency.resident_bytes,
                 "budget_bytes": self._budget_bytes,
-                "host_pool_used_bytes": self._pool.used_bytes,
-                "num_sessions": len(self._sessions),
-                "rejections": self._num_rejections,
+                "host_pool_used_bytes": residency.pool_used_bytes,
+                "num_sessions": residency.num_sessions,
+                "num_waiting": residency.num_waiting,
+                "rejections": residency.num_rejections + self._num_timeouts,
             }
 
-    def stop(self) -> None:
-        """End the worker thread."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        self._worker.join()
+    def check_integrity(self) -> None:
+        """Assert that all memory and all copies are accounted for."""
+        with self._lock:
+            self._residency.check_integrity([entry.session for entry in self._entries.values()])
 
-    def _session(self, session_id: str) -> _Session:
-        session = self._sessions.get(session_id)
-        if session is None:
+    def stop(self) -> None:
+        """End the threads."""
+        with self._lock:
+            self._is_stopping = True
+            self._due.notify()
+        self._clock_thread.join()
+        self._outward.stop()
+        self._inward.stop()
+
+    # What the residency asks of its driver; called with the lock held.
+
+    def copy_out(self, session: Session) -> None:
+        """Queue a copy to the host."""
+        self._outward.put(session.user)
+
+    def copy_in(self, session: Session) -> None:
+        """Queue a copy to the device."""
+        self._inward.put(session.user)
+
+    def granted(self, session: Session, now_s: float) -> None:
+        """Let the request that waits go on."""
+        session.user.answered.set()
+
+    def rejected(self, session: Session, now_s: float) -> None:
+        """Let the request that waits fail."""
+        session.user.is_rejected = True
+        session.user.answered.set()
+
+    def released(self, session: Session) -> None:
+        """Return a session's pages to the system."""
+        self._vmu.data.region.discard(session.user.arena.offset_bytes, session.num_bytes)
+
+    def forgot_copy(self, session: Session) -> None:
+        """Drop the host's copy."""
+        self._pool.forget(session.session_id)
+
+    def _entry(self, session_id: str) -> _Entry:
+        entry = self._entries.get(session_id)
+        if entry is None:
             raise SessionClosedError(
                 f"Session {session_id!r} is not open; open it with djinn.session() and use it inside."
             )
-        return session
+        return entry
 
-    def _settled(self, session_id: str) -> _Session:
-        """Wait until nobody computes with or moves the session."""
-        while True:
-            session = self._session(session_id)
-            if session.state in (State.IDLE, State.IO_WAIT, State.EVICTED):
-                return session
-            self._changed.wait()
+    def _check_open(self, entry: _Entry) -> None:
+        self._entry(entry.session.session_id)
 
-    def _enter(self, session_id: str) -> None:
-        while True:
-            with self._changed:
-                session = self._settled(session_id)
-                if session.state is not State.EVICTED:
-                    self._step(session, Event.REQUEST)
-                    return
-                self._take_budget(session_id, session.arena.arena_bytes)
-                if self._sessions.get(session_id) is not session or session.state is not State.EVICTED:
-                    # Somebody else restored or closed it while this request waited for memory.
-                    self._resident_bytes -= session.arena.arena_bytes
-                    self._changed.notify_all()
-                    continue
-                self._step(session, Event.SWAP_IN)
-            self._pool.restore(session.arena)
-            with self._changed:
-                self._step(session, Event.SWAPPED_IN)
-                session.idle_since_s = self._clock()
-                self._step(session, Event.REQUEST)
-                self._changed.notify_all()
-                return
+    def _await_settled(self, entry: _Entry) -> None:
+        """Wait until nobody moves the session, whose turn the caller has."""
+        self._check_open(entry)
+        while entry.session.state not in SETTLED_STATES:
+            self._moved.wait()
 
-    def _leave(self, session_ids: list[str]) -> None:
-        with self._changed:
-            for session_id in session_ids:
-                session = self._sessions[session_id]
-                self._step(session, Event.FINISH)
-                session.idle_since_s = self._clock()
-            self._changed.notify_all()
-
-    def _step(self, session: _Session, event: Event) -> None:
-        session.state = next_state(session.arena.session_id, session.state, event)
-
-    def _take_budget(self, session_id: str, num_bytes: int) -> None:
-        """Wait in line until `num_bytes` of the budget are free and take them."""
-        ticket = object()
-        self._waiters.append(ticket)
-        deadline_s = self._clock() + self._admission_timeout_s
+    def _enter(self, entry: _Entry) -> None:
+        """Take a session's turn and wait until it may compute."""
+        entry.turn.acquire()
         try:
-            while self._waiters[0] is not ticket or self._resident_bytes + num_bytes > self._budget_bytes:
-                remaining_s = deadline_s - self._clock()
-                if num_bytes > self._budget_bytes or not self._policy.can_evict or remaining_s <= 0:
-                    self._num_rejections += 1
-                    raise OutOfMemoryError(
-                        f"Session {session_id!r} needs {num_bytes} resident bytes, but {self._resident_bytes} of the budget of "
-                        f"{self._budget_bytes} are taken; close sessions, signal IO_WAIT or raise GENIE_DATA_BUDGET_MB."
-                    )
-                # Waking others here would have them wake this one, without end; what frees memory notifies.
-                self._changed.wait(remaining_s)
-            self._resident_bytes += num_bytes
-        finally:
-            self._waiters.remove(ticket)
-            self._changed.notify_all()
+            with self._lock:
+                self._check_open(entry)
+                entry.answered.clear()
+                entry.is_rejected = False
+                is_granted = self._residency.request(entry.session, self._clock())
+                self._watch_next()
+            if is_granted:
+                return
+            self._await_answer(entry)
+        except BaseException:
+            entry.turn.release()
+            raise
 
-    def _evict_forever(self) -> None:
-        while True:
-            with self._changed:
-                victim = self._next_victim()
-                while victim is None:
-                    if self._stopping:
-                        return
-                    self._changed.wait(self._time_to_next_deadline_s())
-                    victim = self._next_victim()
-                self._step(victim, Event.SWAP_OUT)
-            self._pool.write_back(victim.arena)
-            with self._changed:
-                self._step(victim, Event.SWAPPED_OUT)
-                self._resident_bytes -= victim.arena.arena_bytes
-                self._changed.notify_all()
+    def _await_answer(self, entry: _Entry) -> None:
+        if not entry.answered.wait(self._admission_timeout_s):
+            with self._lock:
+                if not entry.answered.is_set():
+                    self._residency.withdraw(entry.session, self._clock())
+                    self._num_timeouts += 1
+                    entry.is_rejected = True
+        if entry.is_rejected:
+            raise OutOfMemoryError(
+                f"Session {entry.session.session_id!r} needs {entry.session.num_bytes} resident bytes, but "
+                f"{self._residency.resident_bytes} of the budget of {self._budget_bytes} are taken; close sessions, signal "
+                "IO_WAIT or raise GENIE_DATA_BUDGET_MB."
+            )
 
-    def _time_to_next_deadline_s(self) -> float | None:
-        deadline_s = self._policy.next_deadline_s([session.view() for session in self._sessions.values()])
-        if deadline_s is None:
-            return None
-        remaining_s = deadline_s - self._clock()
-        # Overdue and still no victim: the host pool is full, so only an event can help.
-        return remaining_s if remaining_s > 0 else None
+    def _leave(self, entry: _Entry) -> None:
+        with self._lock:
+            entry.session.used_bytes = entry.arena.high_water_bytes
+            self._residency.finish(entry.session, self._clock())
+            self._watch_next()
+        entry.turn.release()
 
-    def _next_victim(self) -> _Session | None:
-        views = [session.view() for session in self._sessions.values()]
-        for session_id in self._policy.select_evictions(self._clock(), views):
-            session = self._sessions[session_id]
-            if self._pool.has_room(session.arena.high_water_bytes):
-                return session
-        return None
+    def _copy_out(self, entry: _Entry) -> None:
+        self._pool.copy_out(entry.arena)
+
+    def _copy_in(self, entry: _Entry) -> None:
+        self._pool.copy_in(entry.arena)
+
+    def _report_copied_out(self, entry: _Entry) -> None:
+        self._report(self._residency.copied_out, entry)
+
+    def _report_copied_in(self, entry: _Entry) -> None:
+        self._report(self._residency.copied_in, entry)
+
+    def _report(self, report: Callable[[Session, float], None], entry: _Entry) -> None:
+        with self._lock:
+            report(entry.session, self._clock())
+            self._watch_next()
+            self._moved.notify_all()
+
+    def _watch_next(self) -> None:
+        """Wake the clock's thread if something is due before what it waits for."""
+        if self._residency.next_tick_s < self._watched_s:
+            self._due.notify()
+
+    def _watch_time(self) -> None:
+        with self._lock:
+            while not self._is_stopping:
+                self._watched_s = self._residency.next_tick_s
+                remaining_s = self._watched_s - self._clock()
+                if remaining_s > 0:
+                    self._due.wait(None if remaining_s == float("inf") else remaining_s)
+                else:
+                    self._residency.tick(self._clock())

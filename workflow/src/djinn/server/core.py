@@ -38,13 +38,14 @@ class ServerCore:
         self.vmu = VirtualMemoryUnit(config)
         self.store = TensorStore(self.vmu)
         self.executor = Executor(self.vmu, self.store, self.device)
-        pool = SwapPool(self.vmu.data.region, config.host_pool_mb * MiB, config.swap_bandwidth_gb_per_s)
+        pool = SwapPool(self.vmu.data.region, config.swap_bandwidth_gb_per_s)
         budget_mb = config.data_budget_mb or config.data_capacity_mb
         self.scheduler = Scheduler(
             self.vmu,
             pool,
             make_policy(config.scheduling_mode, idle_timeout_s=config.idle_timeout_s),
             budget_bytes=budget_mb * MiB,
+            pool_bytes=config.host_pool_mb * MiB,
             admission_timeout_s=config.admission_timeout_s,
         )
         self._clients: dict[str, ClientState] = {}
@@ -87,6 +88,7 @@ class ServerCore:
             AssertionError: one is violated; the message names it.
         """
         self.vmu.check_integrity()
+        self.scheduler.check_integrity()
         with self._lock:
             clients = list(self._clients.values())
         for client in clients:
