@@ -40,6 +40,8 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "proactive": (_BLUE, "//", "o"),
     "reactive": (_ORANGE, "..", "^"),
     "none": (_GREY, "", "s"),
+    "lru": (_VERMILLION, "xx", "D"),
+    "proactive_plus": (_GREEN, "\\\\", "v"),
 }
 
 

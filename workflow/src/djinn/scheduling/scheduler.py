@@ -34,6 +34,7 @@ class _Entry:
         arena: its memory.
         session: its state; the residency's.
         turn: held by whoever computes with, signals for or closes it.
+        restore_us: how long the last restore for a request took.
         answered: set when the residency has answered the request that waits.
         is_rejected: whether the answer was no.
     """
@@ -41,6 +42,7 @@ class _Entry:
     arena: Arena
     session: Session
     turn: threading.Lock = field(default_factory=threading.Lock)
+    restore_us: float = 0.0
     answered: threading.Event = field(default_factory=threading.Event)
     is_rejected: bool = False
 
@@ -113,10 +115,11 @@ class Scheduler:
             self._vmu.release_session_arena(session_id)
 
     @contextmanager
-    def running(self, session_ids: list[str]) -> Iterator[None]:
+    def running(self, session_ids: list[str]) -> Iterator[float]:
         """Keep these sessions resident and unevictable for the duration of a request, restoring them first.
 
-        Sessions are taken in order of name, so that two requests cannot wait for each other.
+        Sessions are taken in order of name, so that two requests cannot wait for each other. Yields the microseconds
+        that restoring them took.
 
         Raises:
             SessionClosedError: one of them is closed.
@@ -128,13 +131,16 @@ class Scheduler:
                 entry = self._entry(session_id)
                 self._enter(entry)
                 entered.append(entry)
-            yield
+            yield sum(entry.restore_us for entry in entered)
         finally:
             for entry in entered:
                 self._leave(entry)
 
-    def signal(self, session_id: str, phase: str, estimated_resume_ms: float | None = None) -> None:
+    def signal(self, session_id: str, phase: str, estimated_resume_ms: float | None = None) -> float:
         """Take a phase signal; COMPUTE returns when the session is resident again.
+
+        Returns:
+            How long restoring it took, in microseconds.
 
         Raises:
             ValueError: an unknown phase, or an estimate that is not a finite, non-negative number.
@@ -151,10 +157,10 @@ class Scheduler:
         with self._lock:
             self._num_signals += 1
         if not self._policy.uses_signals:
-            return
+            return 0.0
         if phase == "COMPUTE":
-            with self.running([session_id]):
-                return
+            with self.running([session_id]) as restore_us:
+                return restore_us
         with entry.turn, self._lock:
             self._check_open(entry)
             while entry.session.state is State.SWAPPING_IN:  # for a request that gave up
@@ -164,6 +170,7 @@ class Scheduler:
             resume_s = None if estimated_resume_ms is None else now_s + estimated_resume_ms / 1e3
             self._residency.wait(entry.session, resume_s, now_s)
             self._watch_next()
+        return 0.0
 
     def checksum(self, session_id: str) -> str:
         """Return the digest of a session's arena without moving it.
@@ -264,6 +271,7 @@ class Scheduler:
                 self._check_open(entry)
                 entry.answered.clear()
                 entry.is_rejected = False
+                entry.restore_us = 0.0
                 is_granted = self._residency.request(entry.session, self._clock())
                 self._watch_next()
             if is_granted:
@@ -304,6 +312,8 @@ class Scheduler:
         self._report(self._residency.copied_out, entry)
 
     def _report_copied_in(self, entry: _Entry) -> None:
+        if entry.session.waits_for_memory:
+            entry.restore_us = 1e6 * (self._clock() - entry.session.copy_began_s)
         self._report(self._residency.copied_in, entry)
 
     def _report(self, report: Callable[[Session, float], None], entry: _Entry) -> None:
