@@ -10,12 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from djinn.errors import OutOfMemoryError, SessionClosedError
 from djinn.memory.arena import Arena
 from djinn.memory.vmu import VirtualMemoryUnit
+from djinn.scheduling.entries import Entry
 from djinn.scheduling.link_thread import LinkThread
 from djinn.scheduling.policies import Policy
 from djinn.scheduling.residency import Residency
@@ -24,27 +24,6 @@ from djinn.scheduling.states import RESIDENT_STATES, SETTLED_STATES, State
 from djinn.scheduling.swap_pool import SwapPool
 
 PHASES = ("IO_WAIT", "COMPUTE")
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A session with its memory, and what its requests wait for.
-
-    Attributes:
-        arena: its memory.
-        session: its state; the residency's.
-        turn: held by whoever computes with, signals for or closes it.
-        restore_us: how long the last restore for a request took.
-        answered: set when the residency has answered the request that waits.
-        is_rejected: whether the answer was no.
-    """
-
-    arena: Arena
-    session: Session
-    turn: threading.Lock = field(default_factory=threading.Lock)
-    restore_us: float = 0.0
-    answered: threading.Event = field(default_factory=threading.Event)
-    is_rejected: bool = False
 
 
 class Scheduler:
@@ -68,7 +47,7 @@ class Scheduler:
         self._admission_timeout_s = admission_timeout_s
         self._clock = clock
         self._residency = Residency(policy, self, budget_bytes=budget_bytes, pool_bytes=pool_bytes)
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._num_signals = 0
         self._num_timeouts = 0
         # Guards the residency. Whoever waits for a session to be moved waits for `_moved`, the clock's thread for `_due`.
@@ -92,7 +71,7 @@ class Scheduler:
         arena = self._vmu.reserve_session_arena(session_id, arena_bytes)
         with self._lock:
             session = self._residency.open(session_id, arena.arena_bytes)
-            entry = session.user = self._entries[session_id] = _Entry(arena, session)
+            entry = session.user = self._entries[session_id] = Entry(arena, session)
         try:
             self._enter(entry)
         except OutOfMemoryError:
@@ -125,7 +104,7 @@ class Scheduler:
             SessionClosedError: one of them is closed.
             OutOfMemoryError: one of them cannot be restored in time.
         """
-        entered: list[_Entry] = []
+        entered: list[Entry] = []
         try:
             for session_id in sorted(set(session_ids)):
                 entry = self._entry(session_id)
@@ -165,7 +144,7 @@ class Scheduler:
             self._check_open(entry)
             while entry.session.state is State.SWAPPING_IN:  # for a request that gave up
                 self._moved.wait()
-            entry.session.used_bytes = entry.arena.high_water_bytes
+            entry.note_used_bytes()
             now_s = self._clock()
             resume_s = None if estimated_resume_ms is None else now_s + estimated_resume_ms / 1e3
             self._residency.wait(entry.session, resume_s, now_s)
@@ -231,12 +210,11 @@ class Scheduler:
 
     def granted(self, session: Session, now_s: float) -> None:
         """Let the request that waits go on."""
-        session.user.answered.set()
+        session.user.answer(is_rejected=False)
 
     def rejected(self, session: Session, now_s: float) -> None:
         """Let the request that waits fail."""
-        session.user.is_rejected = True
-        session.user.answered.set()
+        session.user.answer(is_rejected=True)
 
     def released(self, session: Session) -> None:
         """Return a session's pages to the system."""
@@ -246,7 +224,7 @@ class Scheduler:
         """Drop the host's copy."""
         self._pool.forget(session.session_id)
 
-    def _entry(self, session_id: str) -> _Entry:
+    def _entry(self, session_id: str) -> Entry:
         entry = self._entries.get(session_id)
         if entry is None:
             raise SessionClosedError(
@@ -254,24 +232,22 @@ class Scheduler:
             )
         return entry
 
-    def _check_open(self, entry: _Entry) -> None:
+    def _check_open(self, entry: Entry) -> None:
         self._entry(entry.session.session_id)
 
-    def _await_settled(self, entry: _Entry) -> None:
+    def _await_settled(self, entry: Entry) -> None:
         """Wait until nobody moves the session, whose turn the caller has."""
         self._check_open(entry)
         while entry.session.state not in SETTLED_STATES:
             self._moved.wait()
 
-    def _enter(self, entry: _Entry) -> None:
+    def _enter(self, entry: Entry) -> None:
         """Take a session's turn and wait until it may compute."""
         entry.turn.acquire()
         try:
             with self._lock:
                 self._check_open(entry)
-                entry.answered.clear()
-                entry.is_rejected = False
-                entry.restore_us = 0.0
+                entry.expect_answer()
                 is_granted = self._residency.request(entry.session, self._clock())
                 self._watch_next()
             if is_granted:
@@ -281,7 +257,7 @@ class Scheduler:
             entry.turn.release()
             raise
 
-    def _await_answer(self, entry: _Entry) -> None:
+    def _await_answer(self, entry: Entry) -> None:
         if not entry.answered.wait(self._admission_timeout_s):
             with self._lock:
                 if not entry.answered.is_set():
@@ -295,28 +271,28 @@ class Scheduler:
                 "IO_WAIT or raise GENIE_DATA_BUDGET_MB."
             )
 
-    def _leave(self, entry: _Entry) -> None:
+    def _leave(self, entry: Entry) -> None:
         with self._lock:
-            entry.session.used_bytes = entry.arena.high_water_bytes
+            entry.note_used_bytes()
             self._residency.finish(entry.session, self._clock())
             self._watch_next()
         entry.turn.release()
 
-    def _copy_out(self, entry: _Entry) -> None:
+    def _copy_out(self, entry: Entry) -> None:
         self._pool.copy_out(entry.arena)
 
-    def _copy_in(self, entry: _Entry) -> None:
+    def _copy_in(self, entry: Entry) -> None:
         self._pool.copy_in(entry.arena)
 
-    def _report_copied_out(self, entry: _Entry) -> None:
+    def _report_copied_out(self, entry: Entry) -> None:
         self._report(self._residency.copied_out, entry)
 
-    def _report_copied_in(self, entry: _Entry) -> None:
+    def _report_copied_in(self, entry: Entry) -> None:
         if entry.session.waits_for_memory:
             entry.restore_us = 1e6 * (self._clock() - entry.session.copy_began_s)
         self._report(self._residency.copied_in, entry)
 
-    def _report(self, report: Callable[[Session, float], None], entry: _Entry) -> None:
+    def _report(self, report: Callable[[Session, float], None], entry: Entry) -> None:
         with self._lock:
             report(entry.session, self._clock())
             self._watch_next()
