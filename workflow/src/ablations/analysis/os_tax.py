@@ -10,6 +10,8 @@ from ablations.analysis.quantities import (
     estimate_difference,
     estimate_overhead_by_rounds_pct,
     estimate_overhead_pct,
+    estimate_ratio,
+    sample_quantile,
 )
 from ablations.analysis.trials import TrialSet
 
@@ -44,4 +46,11 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
             for part in samples[0][f"{kind}_breakdown_us"]:
                 parts = [one[f"{kind}_breakdown_us"][part] for one in samples]
                 quantities[f"{variant}.{kind}_{part}"] = estimate(parts, "us")
+    if {"micro_add", "full_forward"} <= set(trials.variants):
+        small, large = ([[_slowdown(one)] for one in trials.samples(scale)] for scale in ("micro_add", "full_forward"))
+        quantities["amortisation"] = estimate_ratio(small, large)
     return quantities, {}
+
+
+def _slowdown(samples: dict[str, Any]) -> float:
+    return sample_quantile(samples["djinn_warm_us"], 0.5) / sample_quantile(samples["native_us"], 0.5)
