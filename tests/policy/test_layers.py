@@ -29,6 +29,7 @@ LAYERS = {
         ["studies"],
         ["trial"],
         ["analysis"],
+        ["judging"],
         ["rendering"],
         ["campaign", "cli"],
         ["__main__"],

@@ -3,7 +3,7 @@ import json
 
 from ablations.errors import SettingsError
 from ablations.measurement.sources import module_sources, study_sources
-from ablations.rendering.names import BESIDE_RESULTS, FIGURE_STUDIES, TABLE_NAMES
+from ablations.rendering.names import BESIDE_RESULTS, CLAIMS_FIGURE, CLAIMS_TABLE, FIGURE_STUDIES, TABLE_NAMES
 from ablations.settings import (
     MEASURABLE,
     STUDIES,

@@ -28,3 +28,7 @@ FIGURE_STUDIES = {
 
 # Figures that lie beside the results instead of among the figures.
 BESIDE_RESULTS = ("ablation_cache_histogram", "ablation_signals_cliff", "ablation_signals_timeline")
+
+# The table and the figure of the verdicts, which are read from claims.json.
+CLAIMS_TABLE = "claims_table"
+CLAIMS_FIGURE = "claims"
