@@ -18,7 +18,9 @@ from ablations.errors import SettingsError
 
 NUM_PROMPTS = 4
 # Phases that each agent goes through while all of them are alive, where all are to be alive at once.
-PHASES_TOGETHER = 2
+PHASES_TOGETHER = 4
+# Seeds of trials are below 2**32.
+_REPETITION_STRIDE = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ def stream_traces(
     """
     require_draws(arrivals_per_s, wait_min_s, wait_max_s, estimate_error)
     return _draw(seed, arrivals_per_s, (wait_min_s, wait_max_s), estimate_error, num_waits)
+
+
+def repetition_seed(seed: int, repetition: int) -> int:
+    """Return the seed of a repetition of a trial's probe, which has arrivals and waits of its own; the first has the trial's."""
+    return seed + _REPETITION_STRIDE * repetition
 
 
 def draw_traces(

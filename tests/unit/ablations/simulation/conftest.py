@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from ablations.simulation.scenario import Scenario
+from ablations.records import TrialRecord
+from ablations.simulation.runs import largest_crowd, run_together
+from ablations.simulation.scenario import POLICIES, Scenario
+from ablations.traces import repetition_seed
 
 MakeScenario = Callable[..., Scenario]
+SEED = 77
+LIVE: dict[str, Any] = {
+    "slots": 2,
+    "host_slots": 64,
+    "num_processors": 1,
+    "wait_max_s": 14.0,
+    "steps": 2,
+    "step_s": 0.3,
+}
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +34,7 @@ def make_scenario() -> MakeScenario:
             "slots": 1,
             "host_slots": None,
             "num_processors": None,
-            "prefill_s": 1.0,
+            "prefill_s": 0.0,
             "step_s": 1.0,
             "pace_s": 0.0,
             "steps": 1,
@@ -39,3 +52,56 @@ def make_scenario() -> MakeScenario:
         return Scenario(policy=policy, **{**numbers, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def live_trials(make_scenario: MakeScenario) -> list[TrialRecord]:
+    """Records as the live study makes them, of agents that were simulated: validation has to find them again."""
+    records = []
+    for policy in POLICIES:
+        scenario = make_scenario(policy, **LIVE)
+        agents = largest_crowd(scenario, SEED, resolution=0.0)
+        samples = {
+            "calibration": _calibrate(scenario),
+            "boundary": {"largest_success": agents, "smallest_failure": agents + 1},
+            "probes": [_probe(scenario, agents + number, number) for number in range(2)],
+        }
+        records.append(_record(policy, scenario, samples))
+    return records
+
+
+def _record(policy: str, scenario: Scenario, samples: dict[str, Any]) -> TrialRecord:
+    return TrialRecord(
+        schema_version=1,
+        study="semantic_signals",
+        variant=policy,
+        trial=0,
+        seed=SEED,
+        tier="tiny",
+        settings={"study": {"phases": scenario.phases}},
+        settings_sha256="0" * 64,
+        sources_sha256="0" * 64,
+        environment={},
+        started_at="",
+        duration_s=0.0,
+        samples=samples,
+        counters={},
+        checks={},
+        contamination={},
+    )
+
+
+def _calibrate(scenario: Scenario) -> dict[str, float]:
+    names = [field.name for field in fields(scenario) if field.name not in ("policy", "num_processors", "phases")]
+    return {name: float(getattr(scenario, name)) for name in names}
+
+
+def _probe(scenario: Scenario, num_agents: int, repetition: int) -> dict[str, Any]:
+    outcome = run_together(scenario, num_agents, repetition_seed(SEED, repetition))
+    return {
+        "num_agents": num_agents,
+        "repetition": repetition,
+        "outcome": outcome.outcome,
+        "p50_ms": 1e3 * outcome.p50_s,
+        "p99_ms": 1e3 * outcome.p99_s,
+    }

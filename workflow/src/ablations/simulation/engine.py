@@ -29,15 +29,17 @@ Event = tuple[float, int, Callable[[Any, float], Any], Any]
 class Agent:
     """Where one agent stands in its life."""
 
-    __slots__ = ("arrived_s", "num_together", "phase", "step", "trace", "wished_s")
+    __slots__ = ("arrived_s", "due_s", "is_together", "num_together", "phase", "step", "trace", "wished_s")
 
     def __init__(self, trace: AgentTrace) -> None:
         self.trace = trace
         self.arrived_s = trace.arrival_s
         self.wished_s = trace.arrival_s
+        self.due_s = 0.0
         self.phase = 0
         self.step = 0
         self.num_together = 0
+        self.is_together = False
 
 
 class Engine:
@@ -47,6 +49,7 @@ class Engine:
         residency: the runtime's object, with its counters.
         now_s: virtual time.
         num_events: events handled, due timeouts and prefetches included.
+        num_phases: that ended, recorded or not.
         num_signals: waits announced.
         num_alive, max_alive: agents that have arrived and not ended.
         num_arrived, num_finished, num_rejected: agents.
@@ -67,9 +70,9 @@ class Engine:
         Args:
             scenario: what to simulate.
             traces: the agents, in order of arrival; drawn one ahead.
-            is_together: whether agents live on until all have arrived and done some phases together, and the run ends
-                when one runs out of memory; otherwise each ends after its phases.
-            record: is given the latency in seconds of every phase that ends.
+            is_together: whether agents live on until all have arrived and done some phases together, which alone are
+                recorded, and the run ends when one runs out of memory; otherwise each ends after its phases.
+            record: is given the latency of a phase in seconds when it ends.
         """
         self._policy = scenario.make_policy()
         host_slots = UNLIMITED_SLOTS if scenario.host_slots is None else scenario.host_slots
@@ -92,16 +95,17 @@ class Engine:
 
     def _set_times(self, scenario: Scenario) -> None:
         self._steps, self._phases = scenario.steps, scenario.phases
-        self._prefill_s, self._step_s = scenario.prefill_s, scenario.step_s
-        self._prefill_gap_s = max(0.0, scenario.pace_s - scenario.prefill_s)
-        self._step_gap_s = max(0.0, scenario.pace_s - scenario.step_s)
+        self._step_s, self._pace_s = scenario.step_s, scenario.pace_s
+        # The prefill comes before the steps of the first phase, if there is one.
+        self._first_phase_steps = scenario.steps + (scenario.prefill_s > 0)
+        self._first_step_s = scenario.prefill_s or scenario.step_s
         self._swap_out_s, self._swap_in_s = scenario.swap_out_s, scenario.swap_in_s
         self._delta_out_s = scenario.delta_out_s
         self._has_one_processor = scenario.num_processors is not None
 
     def _set_counters(self) -> None:
         self.now_s = 0.0
-        self.num_events = self.num_signals = self.num_alive = self.max_alive = 0
+        self.num_events = self.num_phases = self.num_signals = self.num_alive = self.max_alive = 0
         self.num_arrived = self.num_finished = self.num_rejected = 0
         self.alive_area_s = self.lived_s = 0.0
         self._alive_since_s = 0.0
@@ -159,7 +163,7 @@ class Engine:
     def granted(self, session: Session, now_s: float) -> None:
         """Let a request occupy the processor, after those that came before it if there is only one."""
         agent = session.user
-        service_s = self._step_s if agent.phase or agent.step else self._prefill_s
+        service_s = self._step_s if agent.phase or agent.step else self._first_step_s
         if self._has_one_processor:
             start_s = self._processor_free_s if self._processor_free_s > now_s else now_s
             self._processor_free_s = done_s = start_s + service_s
@@ -197,27 +201,29 @@ class Engine:
 
     def _request(self, session: Session, now_s: float) -> None:
         agent = session.user
+        agent.due_s = now_s + self._pace_s
         if not agent.step:
             agent.wished_s = now_s
-            if self._is_last_here:
-                agent.num_together += 1
+            agent.is_together = self._is_last_here
+            agent.num_together += self._is_last_here
         if self.residency.request(session, now_s):
             self.granted(session, now_s)
 
     def _served(self, session: Session, now_s: float) -> None:
         agent = session.user
         self.residency.finish(session, now_s)
-        gap_s = self._step_gap_s if agent.phase or agent.step else self._prefill_gap_s
         agent.step += 1
-        if agent.step == self._steps:
+        if agent.step == (self._steps if agent.phase else self._first_phase_steps):
             self._finish_phase(session, agent, now_s)
-        elif gap_s:
-            self._push(now_s + gap_s, self._on_request, session)
+        elif agent.due_s > now_s:
+            self._push(agent.due_s, self._on_request, session)
         else:
             self._request(session, now_s)
 
     def _finish_phase(self, session: Session, agent: Agent, now_s: float) -> None:
-        self._record(now_s - agent.wished_s)
+        self.num_phases += 1
+        if agent.is_together or not self._is_together:
+            self._record(now_s - agent.wished_s)
         phase = agent.phase
         agent.phase, agent.step = phase + 1, 0
         if phase + 1 >= self._phases and (not self._is_together or agent.num_together >= PHASES_TOGETHER):

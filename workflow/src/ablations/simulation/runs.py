@@ -22,8 +22,9 @@ class Outcome:
     Attributes:
         outcome: `success`, `latency` (p99 over the objective) or `out_of_memory`.
         num_agents, num_finished, num_rejected: that arrived, did all their phases, ran out of memory.
-        num_requests: phases that ended.
-        p50_s, p99_s: of their latency.
+        num_phases: that ended.
+        num_requests: those among them whose latency counts: all, or those that began when all agents were alive.
+        p50_s, p99_s: of that latency; 0 if none counts.
         duration_s: virtual time from the first arrival to the last end.
         mean_alive, max_alive: agents alive, weighted by time, and at most.
         mean_lifetime_s: of an agent; by Little's law, times the rate of arrivals, the agents alive.
@@ -35,6 +36,7 @@ class Outcome:
     num_agents: int
     num_finished: int
     num_rejected: int
+    num_phases: int
     num_requests: int
     p50_s: float
     p99_s: float
@@ -52,7 +54,7 @@ class Outcome:
     @property
     def swaps_per_request(self) -> float:
         """Restores, prefetches included, for each phase."""
-        return (self.restores + self.prefetches) / self.num_requests if self.num_requests else 0.0
+        return (self.restores + self.prefetches) / self.num_phases if self.num_phases else 0.0
 
 
 def run_together(scenario: Scenario, num_agents: int, seed: int) -> Outcome:
@@ -133,6 +135,7 @@ def _describe(scenario: Scenario, engine: Engine, latencies: LatencyHistogram) -
         num_agents=engine.num_arrived,
         num_finished=engine.num_finished,
         num_rejected=engine.num_rejected,
+        num_phases=engine.num_phases,
         num_requests=latencies.num_samples,
         p50_s=latencies.quantile_s(0.5),
         p99_s=p99_s,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import djinn
 from ablations.errors import SettingsError
@@ -24,9 +24,9 @@ class Scenario:
         slots: sessions that fit the device.
         host_slots: sessions that fit the host pool; None: all of them.
         num_processors: 1: requests compute one after another; None: each on its own share, as in a batch.
-        prefill_s: service time of an agent's first request.
+        prefill_s: service time of an agent's first request, which comes before the steps of its first phase; 0 for none.
         step_s: service time of every other request.
-        pace_s: from the start of a request to the wish for the next one of the same phase, if that is later than its end.
+        pace_s: from the wish for a request to the wish for the next one of the same phase, if that is later than its end.
         steps: requests of a phase.
         phases: of an agent, at least.
         swap_out_s, swap_in_s: to move a whole session.
@@ -67,7 +67,7 @@ class Scenario:
             value = getattr(self, field.name)
             if field.name.endswith("_s") and not 0 <= value < math.inf:
                 raise SettingsError(f"{field.name} is {value}, but must be a number from 0 on; correct it.")
-        for name in ("prefill_s", "step_s", "latency_objective_s", "idle_timeout_s"):
+        for name in ("step_s", "latency_objective_s", "idle_timeout_s"):
             if getattr(self, name) == 0:
                 raise SettingsError(f"{name} is 0, but must be positive; correct it.")
         require_draws(self.arrivals_per_s, self.wait_min_s, self.wait_max_s, self.estimate_error)
@@ -87,6 +87,13 @@ class Scenario:
     def phase_s(self) -> float:
         """Length of a phase other than the first that waits for nothing, pauses between its steps included."""
         return (self.steps - 1) * max(self.pace_s, self.step_s) + self.step_s
+
+    def essential(self) -> Scenario:
+        """Return the scenario without what its policy has no use for: equal essentials give equal runs."""
+        estimate_error = self.estimate_error if self.policy == "proactive_plus" else 0.0
+        # Any positive number does.
+        idle_timeout_s = self.idle_timeout_s if self.policy == "reactive" else 1.0
+        return replace(self, estimate_error=estimate_error, idle_timeout_s=idle_timeout_s)
 
     def make_policy(self) -> djinn.Policy:
         """Return a fresh policy of the runtime."""
