@@ -23,6 +23,7 @@ LAYERS = {
     ],
     "ablations": [
         ["errors", "__init__"],
+        ["simulation_settings", "violations"],
         ["settings"],
         ["records"],
         ["models", "measurement", "traces"],
@@ -30,6 +31,7 @@ LAYERS = {
         ["trial"],
         ["analysis"],
         ["rendering"],
+        ["simulation_stages"],
         ["campaign", "cli"],
         ["__main__"],
     ],

@@ -40,6 +40,9 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "proactive": (_BLUE, "//", "o"),
     "reactive": (_ORANGE, "..", "^"),
     "none": (_GREY, "", "s"),
+    "lru": (_GREEN, "..", "v"),
+    "proactive_plus": (_SKY, "//", "D"),
+    "oracle": ("#000000", "", "*"),
 }
 
 
