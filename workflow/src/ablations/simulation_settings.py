@@ -30,7 +30,8 @@ class PaperDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         idle_timeout_s: of policy reactive.
         latency_objective_s: that p99 of request latency has to keep.
         arrivals_per_s, num_open_agents: of agents that come and leave.
-        overlapping_arrivals_per_s: of agents that are all to be alive at once.
+        overlapping_arrivals_per_s, steady_phases: of agents that are all alive at once: their arrivals, and the phases of
+            each that count.
     """
 
     session_bytes: Count
@@ -49,6 +50,7 @@ class PaperDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     arrivals_per_s: Positive
     num_open_agents: Count
     overlapping_arrivals_per_s: Positive
+    steady_phases: Count
 
 
 class Sweeps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,8 +17,6 @@ from typing import Any
 from ablations.errors import SettingsError
 
 NUM_PROMPTS = 4
-# Phases that each agent goes through while all of them are alive, where all are to be alive at once.
-PHASES_TOGETHER = 4
 # Seeds of trials are below 2**32.
 _REPETITION_STRIDE = 2**32
 

@@ -18,7 +18,7 @@ SEED = 77
 LIVE: dict[str, Any] = {
     "slots": 2,
     "host_slots": 64,
-    "num_processors": 1,
+    "gap_s": 0.125,
     "wait_max_s": 14.0,
     "steps": 2,
     "step_s": 0.3,
@@ -36,9 +36,10 @@ def make_scenario() -> MakeScenario:
             "num_processors": None,
             "prefill_s": 0.0,
             "step_s": 1.0,
-            "pace_s": 0.0,
+            "gap_s": 0.0,
             "steps": 1,
             "phases": 2,
+            "steady_phases": 2,
             "swap_out_s": 0.5,
             "swap_in_s": 0.5,
             "delta_out_s": 0.125,
@@ -78,7 +79,7 @@ def _record(policy: str, scenario: Scenario, samples: dict[str, Any]) -> TrialRe
         trial=0,
         seed=SEED,
         tier="tiny",
-        settings={"study": {"phases": scenario.phases}},
+        settings={"study": {"steady_phases": scenario.steady_phases}},
         settings_sha256="0" * 64,
         sources_sha256="0" * 64,
         environment={},
@@ -92,8 +93,13 @@ def _record(policy: str, scenario: Scenario, samples: dict[str, Any]) -> TrialRe
 
 
 def _calibrate(scenario: Scenario) -> dict[str, float]:
-    names = [field.name for field in fields(scenario) if field.name not in ("policy", "num_processors", "phases")]
-    return {name: float(getattr(scenario, name)) for name in names}
+    """As a client sees it: times of a request with the gap, and the pace without."""
+    skipped = ("policy", "num_processors", "phases", "steady_phases", "gap_s", "prefill_s", "step_s")
+    plain = {
+        field.name: float(getattr(scenario, field.name)) for field in fields(scenario) if field.name not in skipped
+    }
+    steps = {name: getattr(scenario, name) + scenario.gap_s for name in ("prefill_s", "step_s")}
+    return {**plain, **steps, "pace_s": scenario.step_s}
 
 
 def _probe(scenario: Scenario, num_agents: int, repetition: int) -> dict[str, Any]:

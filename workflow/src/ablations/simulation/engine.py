@@ -14,7 +14,7 @@ from typing import Any
 import djinn
 from ablations.errors import MeasurementError
 from ablations.simulation.scenario import UNLIMITED_SLOTS, Scenario
-from ablations.traces import PHASES_TOGETHER, AgentTrace
+from ablations.traces import AgentTrace
 
 _NEVER_S = float("inf")
 # Memory is counted in sessions, so each takes one unit.
@@ -29,13 +29,12 @@ Event = tuple[float, int, Callable[[Any, float], Any], Any]
 class Agent:
     """Where one agent stands in its life."""
 
-    __slots__ = ("arrived_s", "due_s", "is_together", "num_together", "phase", "step", "trace", "wished_s")
+    __slots__ = ("arrived_s", "is_together", "num_together", "phase", "step", "trace", "wished_s")
 
     def __init__(self, trace: AgentTrace) -> None:
         self.trace = trace
         self.arrived_s = trace.arrival_s
         self.wished_s = trace.arrival_s
-        self.due_s = 0.0
         self.phase = 0
         self.step = 0
         self.num_together = 0
@@ -70,8 +69,9 @@ class Engine:
         Args:
             scenario: what to simulate.
             traces: the agents, in order of arrival; drawn one ahead.
-            is_together: whether agents live on until all have arrived and done some phases together, which alone are
-                recorded, and the run ends when one runs out of memory; otherwise each ends after its phases.
+            is_together: whether nobody leaves before all have arrived and done some phases since; of those all but each
+                agent's first are recorded, and the run ends when one runs out of memory or of time. Otherwise each agent
+                ends after its phases, and all of them are recorded.
             record: is given the latency of a phase in seconds when it ends.
         """
         self._policy = scenario.make_policy()
@@ -85,17 +85,23 @@ class Engine:
         self._set_counters()
         self._heap: list[Event] = []
         self._num_pushed = 0
-        self._is_last_here = False
-        self._is_over = False
+        self._is_last_here = self._is_over = False
+        self._num_done = 0
         self._outward_free_s = self._inward_free_s = self._processor_free_s = 0.0
         # Bound once: a method is bound anew, and allocated, each time that it is named.
         self._on_request, self._on_served, self._on_arrival = self._request, self._served, self._arrive
+        self._on_answered = self._answered
         self._on_copied_out, self._on_copied_in = self.residency.copied_out, self.residency.copied_in
         self._draw_next()
 
     def _set_times(self, scenario: Scenario) -> None:
         self._steps, self._phases = scenario.steps, scenario.phases
-        self._step_s, self._pace_s = scenario.step_s, scenario.pace_s
+        # The first phase after the last arrival still feels its rush.
+        self._phases_together = 1 + scenario.steady_phases
+        # As in the live study: agents who have not done their part in twice the time that they should need give up.
+        self._patience_s = (scenario.steady_phases + 4) * (scenario.wait_max_s + scenario.latency_objective_s)
+        self._deadline_s = _NEVER_S
+        self._step_s, self._gap_s = scenario.step_s, scenario.gap_s
         # The prefill comes before the steps of the first phase, if there is one.
         self._first_phase_steps = scenario.steps + (scenario.prefill_s > 0)
         self._first_step_s = scenario.prefill_s or scenario.step_s
@@ -189,6 +195,8 @@ class Engine:
         trace = next(self._traces, None)
         if trace is None:
             self._is_last_here = True
+            if self._is_together:
+                self._deadline_s = 2 * (self.now_s + self._patience_s)
         else:
             self._push(trace.arrival_s, self._on_arrival, trace)
 
@@ -201,7 +209,6 @@ class Engine:
 
     def _request(self, session: Session, now_s: float) -> None:
         agent = session.user
-        agent.due_s = now_s + self._pace_s
         if not agent.step:
             agent.wished_s = now_s
             agent.is_together = self._is_last_here
@@ -210,27 +217,41 @@ class Engine:
             self.granted(session, now_s)
 
     def _served(self, session: Session, now_s: float) -> None:
-        agent = session.user
         self.residency.finish(session, now_s)
+        if self._gap_s:
+            self._push(now_s + self._gap_s, self._on_answered, session)
+        else:
+            self._answered(session, now_s)
+
+    def _answered(self, session: Session, now_s: float) -> None:
+        """Go on with the next step, or with what comes after the phase."""
+        agent = session.user
         agent.step += 1
         if agent.step == (self._steps if agent.phase else self._first_phase_steps):
             self._finish_phase(session, agent, now_s)
-        elif agent.due_s > now_s:
-            self._push(agent.due_s, self._on_request, session)
         else:
             self._request(session, now_s)
 
     def _finish_phase(self, session: Session, agent: Agent, now_s: float) -> None:
         self.num_phases += 1
-        if agent.is_together or not self._is_together:
-            self._record(now_s - agent.wished_s)
         phase = agent.phase
         agent.phase, agent.step = phase + 1, 0
-        if phase + 1 >= self._phases and (not self._is_together or agent.num_together >= PHASES_TOGETHER):
+        if self._is_together:
+            if agent.is_together and 1 < agent.num_together <= self._phases_together:
+                self._record(now_s - agent.wished_s)
+                self._num_done += agent.num_together == self._phases_together
+            is_last_phase = self._is_last_here and self._num_done == self.num_arrived
+        else:
+            self._record(now_s - agent.wished_s)
+            is_last_phase = agent.phase == self._phases
+        if is_last_phase:
             self.num_finished += 1
             self._end(session, now_s)
-            return
-        trace = agent.trace
+        else:
+            self._wait(session, agent.trace, phase, now_s)
+            self._is_over = now_s > self._deadline_s
+
+    def _wait(self, session: Session, trace: AgentTrace, phase: int, now_s: float) -> None:
         place = phase % len(trace.waits_s)
         if self._sends_signals:
             self.num_signals += 1

@@ -11,7 +11,7 @@ from ablations.simulation.latencies import LatencyHistogram
 from ablations.simulation.scenario import ORACLE, Scenario
 from ablations.traces import AgentTrace, stream_traces
 
-# Waits drawn for each phase of an agent's shortest life, as in the live study; a longer life begins with them again.
+# Waits drawn for each phase of agents that live together, as in the live study; a longer life begins with them again.
 _WAITS_PER_PHASE = 4
 
 
@@ -20,10 +20,10 @@ class Outcome:
     """What one run showed.
 
     Attributes:
-        outcome: `success`, `latency` (p99 over the objective) or `out_of_memory`.
+        outcome: `success`, `latency` (p99 over the objective), `out_of_memory` or `timeout`.
         num_agents, num_finished, num_rejected: that arrived, did all their phases, ran out of memory.
         num_phases: that ended.
-        num_requests: those among them whose latency counts: all, or those that began when all agents were alive.
+        num_requests: those among them whose latency counts: all, or the steady ones of agents that live together.
         p50_s, p99_s: of that latency; 0 if none counts.
         duration_s: virtual time from the first arrival to the last end.
         mean_alive, max_alive: agents alive, weighted by time, and at most.
@@ -58,8 +58,8 @@ class Outcome:
 
 
 def run_together(scenario: Scenario, num_agents: int, seed: int) -> Outcome:
-    """Simulate `num_agents` that live on until all have arrived and done some phases together, as the live study does."""
-    traces = islice(_stream(scenario, seed, _WAITS_PER_PHASE * scenario.phases), num_agents)
+    """Simulate `num_agents` of whom nobody leaves before all have done some phases together, as the live study does."""
+    traces = islice(_stream(scenario, seed, _WAITS_PER_PHASE * (1 + scenario.steady_phases)), num_agents)
     return run_traces(scenario, traces, is_together=True)
 
 
@@ -127,6 +127,8 @@ def _describe(scenario: Scenario, engine: Engine, latencies: LatencyHistogram) -
     p99_s = latencies.quantile_s(0.99)
     if engine.num_rejected:
         outcome = "out_of_memory"
+    elif engine.num_finished < engine.num_arrived:
+        outcome = "timeout"
     else:
         outcome = "success" if p99_s <= scenario.latency_objective_s else "latency"
     num_ended = engine.num_finished + engine.num_rejected

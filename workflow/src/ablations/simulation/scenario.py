@@ -26,9 +26,10 @@ class Scenario:
         num_processors: 1: requests compute one after another; None: each on its own share, as in a batch.
         prefill_s: service time of an agent's first request, which comes before the steps of its first phase; 0 for none.
         step_s: service time of every other request.
-        pace_s: from the wish for a request to the wish for the next one of the same phase, if that is later than its end.
+        gap_s: after each request, until the client has its answer and goes on; the session is idle meanwhile.
         steps: requests of a phase.
-        phases: of an agent, at least.
+        phases: of an agent that comes and leaves.
+        steady_phases: phases of each agent that count where all are alive at once; one before them does not.
         swap_out_s, swap_in_s: to move a whole session.
         delta_out_s: to move what a phase changed of a session that the host has a copy of.
         wait_min_s, wait_max_s: tool waits between phases, uniform.
@@ -47,9 +48,10 @@ class Scenario:
     num_processors: int | None
     prefill_s: float
     step_s: float
-    pace_s: float
+    gap_s: float
     steps: int
     phases: int
+    steady_phases: int
     swap_out_s: float
     swap_in_s: float
     delta_out_s: float
@@ -85,8 +87,8 @@ class Scenario:
 
     @property
     def phase_s(self) -> float:
-        """Length of a phase other than the first that waits for nothing, pauses between its steps included."""
-        return (self.steps - 1) * max(self.pace_s, self.step_s) + self.step_s
+        """Length of a phase other than the first that waits for nothing, gaps included."""
+        return self.steps * (self.step_s + self.gap_s)
 
     def essential(self) -> Scenario:
         """Return the scenario without what its policy has no use for: equal essentials give equal runs."""
@@ -124,7 +126,7 @@ class Scenario:
         return float(min(bounds))
 
     def _require_counts(self) -> None:
-        for name in ("slots", "steps", "phases"):
+        for name in ("slots", "steps", "phases", "steady_phases"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}, but must be at least 1; raise it.")
         if self.num_processors not in (None, 1):
