@@ -28,7 +28,7 @@ VARIANTS = {
     "os_tax": ("micro_add", "layer_one_token", "transformer_layer", "full_forward"),
     "session_arena": ("arenas",),
     "plan_cache": ("decode",),
-    "semantic_signals": ("proactive", "reactive", "none"),
+    "semantic_signals": ("none", "reactive", "lru", "proactive", "proactive_plus"),
     "peers": ("micro_add", "layer_one_token", "transformer_layer", "full_forward"),
 }
 MEASURABLE = tuple(VARIANTS)
@@ -117,7 +117,8 @@ class SemanticSignals(Settings, frozen=True):
     model: ModelShape
     prompt_tokens: Count
     decode_tokens: Count
-    phases: Annotated[int, Meta(ge=2)]
+    token_interval_s: Annotated[float, Meta(ge=0)]
+    steady_phases: Count
     wait_min_s: PositiveNumber
     wait_max_s: PositiveNumber
     arrivals_per_s: PositiveNumber
@@ -128,6 +129,7 @@ class SemanticSignals(Settings, frozen=True):
     idle_timeout_s: PositiveNumber
     swap_bandwidth_gb_per_s: PositiveNumber
     latency_objective_s: PositiveNumber
+    common_agents: Count
     max_probes: Annotated[int, Meta(ge=2)]
 
 
@@ -306,7 +308,7 @@ def _check_relations(config: Config, source: str) -> None:
             f"{source}: studies.semantic_signals.host_pool_mb is {signals.host_pool_mb}, less than one arena of "
             f"{signals.arena_mb}; raise it."
         )
-    tokens = signals.prompt_tokens + signals.phases * signals.decode_tokens
+    tokens = signals.prompt_tokens + (2 + signals.steady_phases) * signals.decode_tokens
     for name, needed, context in (
         ("semantic_signals", tokens, signals.model.context),
         ("plan_cache", config.studies.plan_cache.tokens, config.studies.plan_cache.model.context),

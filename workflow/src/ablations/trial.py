@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from datetime import UTC, datetime
 from importlib import import_module
@@ -15,6 +16,7 @@ import torch
 from ablations.errors import MeasurementError, SettingsError
 from ablations.measurement.contamination import ContaminationMonitor
 from ablations.measurement.environment import capture_environment
+from ablations.measurement.journal import Journal
 from ablations.measurement.progress import Progress
 from ablations.measurement.sources import sources_hash, study_sources, undeclared_modules
 from ablations.records import SCHEMA_VERSION, TrialRecord, require_writable, write_record
@@ -45,13 +47,17 @@ def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], ou
     if typed.threads is not None:
         torch.set_num_threads(typed.threads)
     seed = trial_seed(typed.seed, study, trial)
+    sources = study_sources(study)
     monitor = ContaminationMonitor()
     started = datetime.now(UTC)
     start_s = time.monotonic()
-    measured = module.run_trial(typed, variant, seed, Progress(f"{study}/{variant}/trial_{trial}"))
+    progress = Progress(f"{study}/{variant}/trial_{trial}")
+    journal = Journal(output.with_suffix(".journal.jsonl"), _journal_key(settings, sources, variant, trial))
+    if journal.num_known:
+        progress.note(f"goes on after {journal.num_known} steps that an earlier process finished")
+    measured = module.run_trial(typed, variant, seed, progress, journal)
     duration_s = time.monotonic() - start_s
     contamination = monitor.report()
-    sources = study_sources(study)
     _audit_sources(study, sources)
     record = TrialRecord(
         schema_version=SCHEMA_VERSION,
@@ -72,12 +78,20 @@ def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], ou
         contamination=contamination,
     )
     write_record(output, record)
+    journal.discard()
     return record
 
 
 def trial_seed(seed: int, study: str, trial: int) -> int:
     """Return the seed of a trial: the same for every variant, so that modes meet the same arrivals and waits."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{study}/{trial}".encode()).digest()[:4], "big")
+
+
+def _journal_key(settings: dict[str, Any], sources: list[Path], variant: str, trial: int) -> str:
+    """Return a name for everything that the steps of a trial depend on."""
+    machine = capture_environment(num_threads=torch.get_num_threads())["machine_id"]
+    parts = (settings_hash(settings), sources_hash(sources), machine, variant, trial)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _typed_settings(study: str, settings: dict[str, Any]) -> TrialSettings:

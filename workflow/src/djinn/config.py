@@ -35,6 +35,8 @@ class Config:
         idle_timeout_s: idleness after which the reactive mode evicts.
         admission_timeout_s: how long a request waits for memory before it is out of memory.
         swap_bandwidth_gb_per_s: throttle of the link to the host pool, 10^9 bytes a second; None is unthrottled.
+        plan_pace_s: throttle of computation: a plan's session stays busy for at least so long, while others compute, as
+            in a batch on an accelerator; None is unthrottled.
         plan_cache_enabled: whether module calls look plans up at all.
         plan_cache_entries: plans kept, least recently used out.
         plan_cache_mb: what the server may hold for the plans of one client: bound operations and their results.
@@ -52,6 +54,7 @@ class Config:
     idle_timeout_s: float = 1.0
     admission_timeout_s: float = 30.0
     swap_bandwidth_gb_per_s: float | None = None
+    plan_pace_s: float | None = None
     plan_cache_enabled: bool = True
     plan_cache_entries: int = 256
     plan_cache_mb: int = 1_024

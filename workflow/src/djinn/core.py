@@ -144,6 +144,7 @@ class CallTimestamps:
         lookup_us: time to find the plan's key in the cache.
         simulate_us: time to run the module on phantoms; 0 on a hit.
         plan_us: time until the server answered with a plan; 0 on a hit.
+        restore_us: time to bring evicted sessions back into device memory first, without the wait for room there.
     """
 
     sent_ns: int
@@ -154,3 +155,4 @@ class CallTimestamps:
     lookup_us: float = 0.0
     simulate_us: float = 0.0
     plan_us: float = 0.0
+    restore_us: float = 0.0

@@ -91,8 +91,8 @@ def test_another_studys_trials_are_refused(tiny_trials: dict[str, list[Path]], t
 
 def test_a_missing_variant_is_named(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:
     """A result without one of its arms would mislead."""
-    with pytest.raises(AggregationError, match="lacks trials of none"):
-        aggregate_files("semantic_signals", tiny_trials["semantic_signals"][:2], tmp_path / "out.json")
+    with pytest.raises(AggregationError, match="lacks trials of proactive_plus; measure them"):
+        aggregate_files("semantic_signals", tiny_trials["semantic_signals"][:4], tmp_path / "out.json")
 
 
 def test_a_missing_trial_of_one_variant_is_named(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:

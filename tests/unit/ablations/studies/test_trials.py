@@ -64,20 +64,44 @@ def test_tokens_of_every_arm_are_there(tiny_trials: dict[str, list[Path]]) -> No
 
 
 def test_modes_differ_by_policy_alone(tiny_trials: dict[str, list[Path]]) -> None:
-    """Only the proactive mode got signals, and without eviction there is none."""
+    """Only modes that use signals got any; each evicts, prefetches or keeps clean copies as its policy says, and no more."""
     seeds = {read_record(path).seed for path in tiny_trials["semantic_signals"]}
     assert len(seeds) == 1
     totals = {
         mode: {
             name: sum(probe[name] for probe in _samples(tiny_trials["semantic_signals"], mode)["probes"])
-            for name in ("signals", "evictions", "restores")
+            for name in ("signals", "evictions", "restores", "reclaims", "prefetches")
         }
         for mode in VARIANTS["semantic_signals"]
     }
+    for mode in ("none", "reactive", "lru"):
+        assert totals[mode]["signals"] == 0
+    for mode in ("none", "reactive", "lru", "proactive"):
+        assert totals[mode]["reclaims"] == totals[mode]["prefetches"] == 0
+    assert all(totals[mode]["evictions"] > 0 for mode in ("reactive", "lru", "proactive", "proactive_plus"))
     assert totals["proactive"]["signals"] > 0
-    assert totals["reactive"]["signals"] == totals["none"]["signals"] == 0
-    assert totals["reactive"]["evictions"] > 0
-    assert totals["none"] == {"signals": 0, "evictions": 0, "restores": 0}
+    assert totals["proactive_plus"]["reclaims"] == totals["proactive_plus"]["evictions"]
+    assert not any(totals["none"].values())
+
+
+def test_requests_consist_of_what_is_measured_of_them(tiny_trials: dict[str, list[Path]]) -> None:
+    """Restoring, queueing and computing lie within a request; waits were verified where sessions leave memory."""
+    for mode in VARIANTS["semantic_signals"]:
+        samples = _samples(tiny_trials["semantic_signals"], mode)
+        for probe in samples["probes"]:
+            parts = zip(
+                probe["request_restore_ms"], probe["request_queue_ms"], probe["request_compute_ms"], strict=True
+            )
+            for latency_ms, (restore_ms, queue_ms, compute_ms) in zip(probe["request_latency_ms"], parts, strict=True):
+                assert restore_ms + queue_ms + compute_ms <= latency_ms
+        assert (samples["warmup"]["checksums_compared"] > 0) is (samples["warmup"]["num_requests"] > 0)
+
+
+def test_littles_law_holds(tiny_trials: dict[str, list[Path]]) -> None:
+    """The mean number alive is the rate of arrivals times the mean life."""
+    for mode in VARIANTS["semantic_signals"]:
+        for probe in _samples(tiny_trials["semantic_signals"], mode)["probes"]:
+            assert probe["mean_alive"] == pytest.approx(probe["little_alive"], rel=0.01)
 
 
 def test_running_out_of_memory_is_a_datum(tiny_trials: dict[str, list[Path]]) -> None:

@@ -14,7 +14,7 @@ from djinn.memory.vmu import VirtualMemoryUnit
 from djinn.scheduling.policies import make_policy
 from djinn.scheduling.scheduler import Scheduler
 from djinn.scheduling.swap_pool import SwapPool
-from djinn.units import MiB
+from djinn.units import TENSOR_ALIGNMENT_BYTES, MiB
 
 Make = Callable[..., Scheduler]
 
@@ -219,3 +219,59 @@ def test_no_signal_is_acted_upon_without_signals(bench: Bench) -> None:
     scheduler.signal("a", "IO_WAIT", 10.0)
     assert scheduler.stats()["signals"] == 1
     assert scheduler.stats()["evictions"] == 0
+
+
+def test_lru_makes_room_without_a_signal(bench: Bench) -> None:
+    """The longest idle leaves when somebody asks for memory, and comes back with its bytes."""
+    scheduler = bench.scheduler("lru", slots=2)
+    for name in ("a", "b"):
+        scheduler.open(name, MiB)
+        bench.write(name, name.encode() * 64)
+    with scheduler.running(["a"]):
+        pass
+    scheduler.open("c", MiB)
+    assert scheduler.stats()["evictions"] == 1
+    assert bench.vmu.read_session_arena("a", 0, 1) == b"a"
+    assert bench.vmu.read_session_arena("b", 0, 1) == b"\0"
+    with scheduler.running(["b"]) as restore_us:
+        assert bench.vmu.read_session_arena("b", 0, 64) == b"b" * 64
+    assert restore_us > 0
+
+
+def test_a_clean_copy_is_taken_without_moving_bytes_and_brought_back_in_time(bench: Bench) -> None:
+    """Mode proactive_plus: written back at the signal, reclaimed on demand, prefetched before the estimate."""
+    scheduler = bench.scheduler("proactive_plus")
+    scheduler.open("a", MiB)
+    content = bytes(range(256)) * 1024
+    bench.write("a", content)
+    before = scheduler.checksum("a")
+    scheduler.signal("a", "IO_WAIT", 300.0)
+    _until(lambda: scheduler.stats()["swapped_out_bytes"] > 0)
+    moved_bytes = scheduler.stats()["swapped_out_bytes"]
+    scheduler.open("b", MiB)
+    assert scheduler.stats()["reclaims"] == scheduler.stats()["evictions"] == 1
+    assert scheduler.stats()["swapped_out_bytes"] == moved_bytes
+    assert scheduler.checksum("a") == before
+    scheduler.close("b")
+    _until(lambda: scheduler.stats()["prefetches"] == 1)
+    _until(lambda: scheduler.stats()["swapped_in_bytes"] > 0)
+    with scheduler.running(["a"]):
+        assert bench.vmu.read_session_arena("a", 0, len(content)) == content
+
+
+def test_only_what_changed_is_written_back_again(bench: Bench) -> None:
+    """One byte changed is one block moved, and the copy is whole all the same."""
+    scheduler = bench.scheduler("proactive_plus", slots=2)
+    scheduler.open("a", MiB)
+    bench.write("a", b"x" * 65_536)
+    scheduler.signal("a", "IO_WAIT")
+    _until(lambda: scheduler.stats()["swapped_out_bytes"] == 65_536)
+    with scheduler.running(["a"]):
+        bench.vmu.write_session_arena("a", 1000, b"y")
+    scheduler.signal("a", "IO_WAIT")
+    _until(lambda: scheduler.stats()["swapped_out_bytes"] == 65_536 + TENSOR_ALIGNMENT_BYTES)
+    for name in ("b", "c"):
+        scheduler.open(name, MiB)
+    scheduler.close("c")
+    with scheduler.running(["a"]):
+        assert bench.vmu.read_session_arena("a", 0, 65_536) == b"x" * 1000 + b"y" + b"x" * 64_535

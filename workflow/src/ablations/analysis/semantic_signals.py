@@ -1,51 +1,140 @@
-"""Ablation 4, reported: agents alive at once in each mode, latency at that number, and every probe of the search."""
+"""Ablation 4, reported: agents alive at once in each mode, what their requests consist of, and every probe."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
-from ablations.analysis.quantities import Quantity, estimate, estimate_ratio
+import numpy as np
+from scipy import stats
+
+from ablations.analysis.quantities import CONFIDENCE, Quantity, estimate, estimate_ratio
 from ablations.analysis.trials import TrialSet
 
-_PROBE_FIELDS = ("num_agents", "outcome", "p50_ms", "p99_ms", "max_alive", "mean_alive", "evictions", "oom_agents")
+_PROBE_FIELDS = (
+    "num_agents",
+    "outcome",
+    "p50_ms",
+    "p99_ms",
+    "max_alive",
+    "mean_alive",
+    "little_alive",
+    "evictions",
+    "oom_agents",
+)
+# Odd, so that the median is the bracket's geometric middle.
+_BRACKET_PLACES = 9
+_PARTS = ("restore", "queue", "compute")
+_GAINS = (
+    ("reactive", "none"),
+    ("proactive", "none"),
+    ("proactive", "reactive"),
+    ("proactive", "lru"),
+    ("proactive_plus", "proactive"),
+    ("proactive_plus", "lru"),
+)
+
+Samples = list[dict[str, Any]]
 
 
 def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, Any]]:
     """Return quantities for each mode and the gains of one over another, paired by trial."""
     quantities: dict[str, Quantity | None] = {}
+    series: dict[str, Any] = {"probes": [], "success": {}, "timelines": {}}
     agents: dict[str, list[list[float]]] = {}
-    probes: list[dict[str, Any]] = []
     for mode in trials.variants:
         samples = trials.samples(mode)
-        agents[mode] = [[one["max_agents"]] for one in samples]
+        agents[mode] = [_boundary(one["boundary"]) for one in samples]
         quantities[f"agents.{mode}"] = estimate(agents[mode], "agents")
-        for name in ("bound", "prediction"):
-            quantities[f"{name}.{mode}"] = estimate([[one[name]] for one in samples], "agents")
-        quantities |= _latencies(mode, samples)
-        for trial, one in enumerate(samples):
-            probes.extend(
-                {"mode": mode, "trial": trial, **{name: probe[name] for name in _PROBE_FIELDS}}
-                for probe in one["probes"]
-            )
-    for better, worse in (("proactive", "reactive"), ("proactive", "none"), ("reactive", "none")):
+        quantities[f"largest.{mode}"] = estimate([[one["boundary"]["largest_success"]] for one in samples], "agents")
+        quantities[f"bound.{mode}"] = estimate([[one["bound"]] for one in samples], "agents")
+        quantities |= _at(mode, "boundary", [_boundary_probes(one) for one in samples])
+        quantities |= _at(mode, "common", [[one["common"]] for one in samples])
+        series["probes"].extend(
+            {"mode": mode, "trial": trial, **{name: probe[name] for name in _PROBE_FIELDS}}
+            for trial, one in enumerate(samples)
+            for probe in one["probes"]
+        )
+        series["success"][mode] = _success(samples)
+        series["timelines"][mode] = samples[0]["common"]["timeline"]
+    for better, worse in _GAINS:
         quantities[f"gain.{better}_over_{worse}"] = estimate_ratio(agents[better], agents[worse])
-    calibration = trials.samples(trials.variants[0])[0]["calibration"]
-    for name in ("compute_s", "swap_s"):
-        values = [[one["calibration"][name]] for mode in trials.variants for one in trials.samples(mode)]
-        quantities[f"calibration.{name.removesuffix('_s')}"] = estimate(values, "s")
-    boundaries = {mode: [(one["lower"], one["upper"]) for one in trials.samples(mode)] for mode in trials.variants}
-    return quantities, {"probes": probes, "boundaries": boundaries, "slots": calibration["slots"]}
+    quantities |= _calibration(trials)
+    return quantities, series
 
 
-def _latencies(mode: str, samples: list[dict[str, Any]]) -> dict[str, Quantity | None]:
-    """Estimate request latency at the largest number that succeeded; None for a mode without any success."""
-    requests = []
-    for one in samples:
-        at_boundary = [probe for probe in one["probes"] if probe["num_agents"] == one["max_agents"]]
-        requests.append([value for probe in at_boundary for value in probe["request_latency_ms"]])
-    if not all(requests):
-        return {f"p50.{mode}": None, f"p99.{mode}": None}
-    return {
-        f"p50.{mode}": estimate(requests, "ms"),
-        f"p99.{mode}": estimate(requests, "ms", quantile=0.99),
+def expected_gain(calibration: dict[str, float]) -> float:
+    """Return what proactive eviction gains over a timeout where memory binds: 1 + tau / (c + 2 s).
+
+    A slot serves one agent for a compute phase c and two swaps s; a timeout tau adds to that.
+    """
+    swaps_s = calibration["swap_out_s"] + calibration["swap_in_s"]
+    return 1 + calibration["idle_timeout_s"] / (calibration["phase_s"] + swaps_s)
+
+
+def _boundary(found: dict[str, Any]) -> list[float]:
+    """Return places where success may end, evenly over the bracket on a logarithmic scale: more is not known of one trial."""
+    success, failure = found["largest_success"], found["smallest_failure"]
+    if failure is None or failure - success <= 1:
+        return [float(success)]
+    return [float(place) for place in np.geomspace(max(success, 1), failure, _BRACKET_PLACES)]
+
+
+def _boundary_probes(one: dict[str, Any]) -> Samples:
+    return [probe for probe in one["probes"] if probe["num_agents"] == one["boundary"]["largest_success"]]
+
+
+def _at(mode: str, place: str, invocations: list[Samples]) -> dict[str, Quantity | None]:
+    """Estimate latencies and swaps of the probes at one place; None for a mode that did not succeed there."""
+    names = ["p50", "p99", *_PARTS, "swaps", "swap_bytes"]
+    if any(probe["outcome"] != "success" and place == "common" for probes in invocations for probe in probes) or any(
+        not sum(probe["num_requests"] for probe in probes) for probes in invocations
+    ):
+        return {f"{place}_{name}.{mode}": None for name in names}
+    latencies = [[value for probe in probes for value in probe["request_latency_ms"]] for probes in invocations]
+    found: dict[str, Quantity | None] = {
+        f"{place}_p50.{mode}": estimate(latencies, "ms"),
+        f"{place}_p99.{mode}": estimate(latencies, "ms", quantile=0.99),
     }
+    for part in _PARTS:
+        values = [[value for probe in probes for value in probe[f"request_{part}_ms"]] for probes in invocations]
+        found[f"{place}_{part}.{mode}"] = estimate(values, "ms")
+    per_life = [[probe["evictions"] / probe["num_agents"] for probe in probes] for probes in invocations]
+    moved = [
+        [(probe["swapped_out_bytes"] + probe["swapped_in_bytes"]) / probe["num_agents"] / 2**20 for probe in probes]
+        for probes in invocations
+    ]
+    found[f"{place}_swaps.{mode}"] = estimate(per_life, "swaps/agent")
+    found[f"{place}_swap_bytes.{mode}"] = estimate(moved, "MiB/agent")
+    return found
+
+
+def _success(samples: Samples) -> list[dict[str, Any]]:
+    """Count successes for each number of agents over all trials, with exact binomial intervals (Clopper and Pearson)."""
+    outcomes: dict[int, list[bool]] = defaultdict(list)
+    for one in samples:
+        for probe in one["probes"]:
+            outcomes[probe["num_agents"]].append(probe["outcome"] == "success")
+    found = []
+    for number, results in sorted(outcomes.items()):
+        interval = stats.binomtest(sum(results), len(results)).proportion_ci(CONFIDENCE)
+        found.append(
+            {
+                "num_agents": number,
+                "num_probes": len(results),
+                "successes": sum(results),
+                "low": float(interval.low),
+                "high": float(interval.high),
+            }
+        )
+    return found
+
+
+def _calibration(trials: TrialSet) -> dict[str, Quantity | None]:
+    calibrations = [one["calibration"] for mode in trials.variants for one in trials.samples(mode)]
+    found: dict[str, Quantity | None] = {
+        "calibration.compute": estimate([[1e3 * one["phase_s"]] for one in calibrations], "ms"),
+        "calibration.swap": estimate([[1e3 * one["swap_in_s"]] for one in calibrations], "ms"),
+        "gain.expected": estimate([[expected_gain(one)] for one in calibrations], "ratio"),
+    }
+    return found

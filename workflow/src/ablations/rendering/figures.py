@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,14 @@ LAYOUTS = {
     "ablation_3_plan_cache": Layout((plan_cache.draw_tokens,), (COLUMN_WIDTH_IN, 2.5)),
     "ablation_4_semantic_signals": Layout((semantic_signals.draw_agents,), (COLUMN_WIDTH_IN, 2.5)),
     "ablation_cache_histogram": Layout((plan_cache.draw_histogram,), (COLUMN_WIDTH_IN, 2.4)),
-    "ablation_signals_cliff": Layout((semantic_signals.draw_cliff,), (COLUMN_WIDTH_IN, 2.9)),
+    "ablation_signals_cliff": Layout(
+        (semantic_signals.draw_cliff, semantic_signals.draw_success), (COLUMN_WIDTH_IN, 4.2), (2, 1)
+    ),
+    "ablation_signals_timeline": Layout(
+        tuple(partial(semantic_signals.draw_timeline, mode) for mode in semantic_signals.MODES),
+        (COLUMN_WIDTH_IN, 5.2),
+        (5, 1),
+    ),
     "ablation_summary": Layout(
         (os_tax.draw_latency, session_arena.draw_by_size, plan_cache.draw_tokens, semantic_signals.draw_agents),
         (FULL_WIDTH_IN, 5.0),

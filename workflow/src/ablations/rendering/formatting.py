@@ -8,7 +8,15 @@ from typing import Any
 
 # A unit, and the larger one to change to at a thousand.
 _LARGER_UNIT = {"ns": "us", "us": "ms", "ms": "s"}
-_LATEX_UNITS = {"us": r"$\mu$s", "%": r"\%", "ratio": r"$\times$", "agents": "agents", "ns/MB": "ns/MB"}
+_LATEX_UNITS = {
+    "us": r"$\mu$s",
+    "%": r"\%",
+    "ratio": r"$\times$",
+    "agents": "agents",
+    "swaps/agent": "swaps per agent",
+    "MiB/agent": "MiB per agent",
+    "ns/MB": "ns/MB",
+}
 _PLAIN_UNITS = {"us": "µs", "ratio": "×"}
 
 

@@ -22,11 +22,12 @@ FIGURE_STUDIES = {
     "ablation_4_semantic_signals": ("semantic_signals",),
     "ablation_cache_histogram": ("plan_cache",),
     "ablation_signals_cliff": ("semantic_signals",),
+    "ablation_signals_timeline": ("semantic_signals",),
     "ablation_summary": ("os_tax", "session_arena", "plan_cache", "semantic_signals"),
 }
 
 # Figures that lie beside the results instead of among the figures.
-BESIDE_RESULTS = ("ablation_cache_histogram", "ablation_signals_cliff")
+BESIDE_RESULTS = ("ablation_cache_histogram", "ablation_signals_cliff", "ablation_signals_timeline")
 
 # What shows the simulation in virtual time, all of it beside the results.
 SIMULATION_RESULT = "signals_simulation"

@@ -22,6 +22,7 @@ _NO_PNG_SOFTWARE = {"Software": None}
 
 # Okabe and Ito's palette; https://jfly.uni-koeln.de/color/
 _GREY, _BLUE, _ORANGE, _GREEN, _VERMILLION, _SKY = "#8c8c8c", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
+_BLACK = "#000000"
 
 # One look for each thing wherever it appears: colour, hatch, marker.
 LOOKS: dict[str, tuple[str, str, str]] = {
@@ -40,9 +41,9 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "proactive": (_BLUE, "//", "o"),
     "reactive": (_ORANGE, "..", "^"),
     "none": (_GREY, "", "s"),
-    "lru": (_GREEN, "..", "v"),
-    "proactive_plus": (_SKY, "//", "D"),
-    "oracle": ("#000000", "", "*"),
+    "lru": (_VERMILLION, "xx", "D"),
+    "proactive_plus": (_GREEN, "\\\\", "v"),
+    "oracle": (_BLACK, "", "*"),
 }
 
 

@@ -62,7 +62,7 @@ def _scenario(record: TrialRecord) -> Scenario:
     # The server keeps a session busy for the pace while others compute; what the client sees beyond is on the way.
     pace_s = measured["pace_s"]
     gap_s = max(0.0, measured["step_s"] - pace_s) if pace_s else 0.0
-    plain = ("swap_out_s", "swap_in_s", "delta_out_s", "wait_min_s", "wait_max_s", "estimate_error")
+    plain = ("swap_out_s", "swap_in_s", "wait_min_s", "wait_max_s", "estimate_error")
     steady_phases = record.settings["study"]["steady_phases"]
     return Scenario(
         policy=record.variant,
@@ -75,6 +75,8 @@ def _scenario(record: TrialRecord) -> Scenario:
         steps=round(measured["steps"]),
         phases=1 + steady_phases,
         steady_phases=steady_phases,
+        # A trial that did not measure what a change takes is simulated with whole copies: an upper bound.
+        delta_out_s=measured.get("delta_out_s", measured["swap_out_s"]),
         **{name: measured[name] for name in (*plain, "idle_timeout_s", "arrivals_per_s", "latency_objective_s")},
     )
 

@@ -1,29 +1,22 @@
-"""Agents: sessions of a real transformer that compute, wait for a tool, and compute again.
+"""What agents compute: phases of a real transformer over its KV cache, and what native PyTorch makes of them.
 
-An agent arrives by a Poisson process, opens a session with its KV cache in the session's arena, and goes through
-compute phases (Reason, then Reflect) with a tool wait between them. It goes on until it has done its phases, and some of
-them after the last arrival, so that all agents are alive at the same time for a while. Everything that is random is drawn from the trial's
-seed beforehand: agent k has the same arrival, prompt and waits in every mode and for every number of agents.
+A compute phase is a prompt's prefill (in the first phase) and some tokens, one step each. Everything that is random is
+drawn from the trial's seed beforehand: agent k has the same arrival, prompt and waits in every mode and for every number
+of agents.
 """
 
 from __future__ import annotations
 
 import random
-import threading
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
-import djinn
-from ablations.errors import MeasurementError
 from ablations.models import DecoderModel, KVCache, make_cache, make_model
 from ablations.settings import SemanticSignals
 from ablations.studies.on_device import DEVICE, require_equal
 
 NUM_PROMPTS = 4
-# Phases that each agent goes through while all of them are alive.
-_PHASES_TOGETHER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +36,13 @@ class AgentTrace:
     estimates_s: tuple[float, ...]
 
 
-@dataclass(slots=True)
-class AgentLog:
-    """What happened to one agent; times in seconds since the start of the probe."""
-
-    started_s: float = 0.0
-    ended_s: float = 0.0
-    request_latencies_s: list[float] = field(default_factory=list)
-    outcome: str = "unfinished"
-    error: Exception | None = None
-
-
 def draw_traces(study: SemanticSignals, num_agents: int, seed: int) -> list[AgentTrace]:
     """Draw the first `num_agents` agents of a trial's endless sequence."""
     arrivals, waits = random.Random(f"{seed}-arrivals"), random.Random(f"{seed}-waits")
     traces = []
     arrival_s = 0.0
     for number in range(num_agents):
-        waits_s = tuple(waits.uniform(study.wait_min_s, study.wait_max_s) for _ in range(4 * study.phases))
+        waits_s = tuple(waits.uniform(study.wait_min_s, study.wait_max_s) for _ in range(4 * (1 + study.steady_phases)))
         errors = [waits.uniform(-study.estimate_error, study.estimate_error) for _ in waits_s]
         estimates_s = tuple(wait_s * (1 + error) for wait_s, error in zip(waits_s, errors, strict=True))
         traces.append(AgentTrace(arrival_s, number % NUM_PROMPTS, waits_s, estimates_s))
@@ -90,15 +72,15 @@ class Workload:
         """Return an empty cache in the current session's arena."""
         return make_cache(self.study.model, device=DEVICE)
 
-    def compute_phase(self, prompt: int, phase: int, cache: KVCache) -> torch.Tensor:
-        """Run one compute phase and return its last logits in host memory: the prompt first, then token by token."""
+    def steps(self, prompt: int, phase: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return the tokens and positions of each step of a phase, on the device: the prompt first, then token by token."""
         first, last = self._bounds(phase)
-        logits = None
-        for tokens, positions in self._remote_steps[prompt][first:last]:
-            logits = self._remote(tokens, positions, cache)
-        assert logits is not None, "a phase has at least one step"
-        host: torch.Tensor = logits.cpu()
-        return host
+        return self._remote_steps[prompt][first:last]
+
+    def compute(self, step: tuple[torch.Tensor, torch.Tensor], cache: KVCache) -> torch.Tensor:
+        """Run one step and return its logits in host memory."""
+        logits: torch.Tensor = self._remote(*step, cache).cpu()
+        return logits
 
     def check_phase(self, prompt: int, phase: int, logits: torch.Tensor) -> None:
         """Compare with native PyTorch; equal logits prove that every byte of the cache survived its swaps.
@@ -133,89 +115,3 @@ def _slices(study: SemanticSignals, prompt: torch.Tensor) -> list[tuple[torch.Te
     for number in range(study.prompt_tokens, study.model.context):
         steps.append((prompt[:, number : number + 1].contiguous(), positions[number : number + 1].clone()))
     return steps
-
-
-class Crowd:
-    """The agents of one probe and what they share: the clock, who has arrived, and whether to give up."""
-
-    def __init__(self, workload: Workload, traces: list[AgentTrace], *, sends_signals: bool, timeout_s: float) -> None:
-        self._workload = workload
-        self._traces = traces
-        self._sends_signals = sends_signals
-        self._start_s = time.monotonic()
-        self._deadline_s = self._start_s + timeout_s
-        self._arrived = 0
-        self._lock = threading.Lock()
-        self._give_up = threading.Event()
-        self.logs = [AgentLog() for _ in traces]
-
-    def run(self) -> None:
-        """Let every agent live its life; returns when all have ended.
-
-        Raises:
-            MeasurementError: an agent met anything but the end of its work, of memory or of time.
-        """
-        threads = [
-            threading.Thread(target=self._live, args=(number,), name=f"agent-{number}")
-            for number in range(len(self._traces))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        for number, log in enumerate(self.logs):
-            if log.error is not None:
-                raise MeasurementError(
-                    f"Agent {number} failed ({log.error}); nothing was recorded, so run the trial again."
-                ) from log.error
-
-    def _live(self, number: int) -> None:
-        log, trace = self.logs[number], self._traces[number]
-        try:
-            self._sleep(trace.arrival_s - self._now_s())
-            log.started_s = self._now_s()
-            with torch.no_grad(), djinn.session(f"agent-{number}", arena_mb=self._workload.study.arena_mb):
-                self._work(trace, log)
-            log.outcome = "timeout" if self._give_up.is_set() and log.outcome == "unfinished" else "finished"
-        except djinn.OutOfMemoryError:
-            log.outcome = "out_of_memory"
-            self._give_up.set()
-        except Exception as error:
-            log.error = error
-            self._give_up.set()
-        finally:
-            log.ended_s = self._now_s()
-
-    def _work(self, trace: AgentTrace, log: AgentLog) -> None:
-        with self._lock:
-            self._arrived += 1
-        cache = self._workload.open_cache()
-        num_together = 0
-        for phase in range(self._workload.num_phases):
-            num_together += self._arrived == len(self._traces)
-            requested_s = self._now_s()
-            if phase:
-                self._signal("COMPUTE")
-            logits = self._workload.compute_phase(trace.prompt, phase, cache)
-            log.request_latencies_s.append(self._now_s() - requested_s)
-            self._workload.check_phase(trace.prompt, phase, logits)
-            if phase + 1 >= self._workload.study.phases and num_together >= _PHASES_TOGETHER:
-                return
-            wait = phase % len(trace.waits_s)
-            self._signal("IO_WAIT", estimated_resume_ms=1e3 * trace.estimates_s[wait])
-            self._sleep(trace.waits_s[wait])
-            if self._give_up.is_set() or time.monotonic() > self._deadline_s:
-                self._give_up.set()
-                return
-        raise MeasurementError("an agent outlived its model's context; raise arrivals_per_s or model.context")
-
-    def _signal(self, phase: str, estimated_resume_ms: float | None = None) -> None:
-        if self._sends_signals:
-            djinn.signal_phase(phase, estimated_resume_ms=estimated_resume_ms)
-
-    def _sleep(self, duration_s: float) -> None:
-        if duration_s > 0:
-            self._give_up.wait(duration_s)
-
-    def _now_s(self) -> float:
-        return time.monotonic() - self._start_s

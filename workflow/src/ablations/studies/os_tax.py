@@ -22,6 +22,7 @@ from torch import nn
 
 import djinn
 from ablations.measurement.interleaving import Arm, alternate, timer_floor_us
+from ablations.measurement.journal import Journal
 from ablations.measurement.progress import Progress
 from ablations.models import TransformerLayer, make_model
 from ablations.settings import OsTax, Sampling, TrialSettings
@@ -109,7 +110,7 @@ class Subject:
         return end_ns - start_ns, timestamps
 
 
-def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress) -> Measured:
+def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress, journal: Journal) -> Measured:
     """Measure one scale: native twice (the second is the A/A arm), warm and cold calls, alternating.
 
     Raises:

@@ -23,6 +23,7 @@ from torch import nn
 
 from ablations.errors import MeasurementError
 from ablations.measurement.interleaving import Arm, alternate, timer_floor_us
+from ablations.measurement.journal import Journal
 from ablations.measurement.progress import Progress
 from ablations.settings import OsTax, Sampling, TrialSettings
 from ablations.studies.on_device import DEVICE, require_equal, running_runtime
@@ -36,7 +37,7 @@ _COMPILED_TOLERANCE = 1e-3
 _served: dict[str, nn.Module] = {}
 
 
-def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress) -> Measured:
+def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress, journal: Journal) -> Measured:
     """Measure one operation through every peer.
 
     Raises:

@@ -21,6 +21,7 @@ import torch
 
 import djinn
 from ablations.measurement.interleaving import DEFAULT_SETTLE_S, timer_floor_us
+from ablations.measurement.journal import Journal
 from ablations.measurement.progress import Progress
 from ablations.models import KVCache, cache_bytes, make_cache, make_model
 from ablations.settings import PlanCache, TrialSettings
@@ -102,7 +103,7 @@ class DecodeLoop:
         return _token(number, arm, (end_ns - start_ns) / 1e3, dispatch_us, compute_us)
 
 
-def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress) -> Measured:
+def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress, journal: Journal) -> Measured:
     """Decode `sequences` sequences in every way.
 
     Raises:

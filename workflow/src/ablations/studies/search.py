@@ -1,14 +1,18 @@
 """Finds the largest number that succeeds, for a success that is noisy and costly to try.
 
-The bracket starts at a prediction and grows by doubling until something fails, so that nothing caps the answer; then
-it is halved. The boundary is tried again while the budget of probes lasts, because one success or failure there may be
-chance.
+The bracket starts at a prediction and grows, in steps that grow, until one end succeeds and the other
+fails, so that nothing caps the answer; then it is halved on a logarithmic scale. The boundary is tried again while the
+budget of probes lasts, because one success or failure there may be chance.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+
+# A prediction is rarely off by more; what it is, the growing steps find.
+_FIRST_STEP = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +43,22 @@ class Tries:
         """Tell whether no probe is left."""
         return self._remaining <= 0
 
-    def succeeds(self, number: int) -> bool:
-        """Probe a number once and tell whether most of its probes succeeded; ties count as failures."""
+    def run(self, number: int) -> None:
+        """Probe a number once."""
         self._remaining -= 1
         self.outcomes.setdefault(number, []).append(self._probe(number))
-        return self._verdict(number)
 
     def boundary(self, tolerance: float) -> Boundary:
         """Read the boundary off all outcomes."""
-        failures = sorted(number for number in self.outcomes if not self._verdict(number))
-        largest = 0
-        for number in sorted(self.outcomes):
-            if self._verdict(number) and (not failures or number < failures[0]):
-                largest = number
+        failures = sorted(number for number in self.outcomes if not self._is_success(number))
+        successes = [number for number in self.outcomes if self._is_success(number)]
         smallest = failures[0] if failures else None
+        largest = max((number for number in successes if smallest is None or number < smallest), default=0)
         is_open = smallest is None or smallest - largest > max(1, int(tolerance * largest))
         return Boundary(largest, smallest, is_open)
 
-    def _verdict(self, number: int) -> bool:
+    def _is_success(self, number: int) -> bool:
+        """Tell whether most probes of a number succeeded; ties count as failures."""
         outcomes = self.outcomes[number]
         return 2 * sum(outcomes) > len(outcomes)
 
@@ -71,24 +73,31 @@ def find_boundary(probe: Callable[[int], bool], *, start: int, max_probes: int, 
         tolerance: relative width at which the bracket is narrow enough; neighbours always are.
     """
     tries = Tries(probe, max_probes)
-    number = start
-    while not tries.is_exhausted and tries.succeeds(number):
-        number *= 2
+    step, growth = _FIRST_STEP, 1.0
+    tries.run(start)
     while not tries.is_exhausted:
         found = tries.boundary(tolerance)
         if found.smallest_failure is None:
-            tries.succeeds(2 * found.largest_success)
+            tries.run(max(found.largest_success + 1, round(found.largest_success * step)))
+            step, growth = step * growth, step
+        elif found.largest_success == 0 and found.smallest_failure > 1:
+            tries.run(min(found.smallest_failure - 1, max(1, round(found.smallest_failure / step))))
+            step, growth = step * growth, step
         elif found.is_budget_hit:
-            tries.succeeds((found.largest_success + found.smallest_failure) // 2)
+            tries.run(_between(found.largest_success, found.smallest_failure))
         elif not _confirm(tries, found):
             break
     return tries.boundary(tolerance)
+
+
+def _between(success: int, failure: int) -> int:
+    return min(failure - 1, max(success + 1, round(math.sqrt(max(success, 1) * failure))))
 
 
 def _confirm(tries: Tries, found: Boundary) -> bool:
     """Probe a side of the boundary that was probed only once; tell whether there was one."""
     for number in (found.largest_success, found.smallest_failure):
         if number and len(tries.outcomes[number]) < 2:
-            tries.succeeds(number)
+            tries.run(number)
             return True
     return False

@@ -1,192 +1,189 @@
-"""Ablation 4: how many agents can be alive at once with phase signals, with an idle timeout, and without eviction.
+"""Ablation 4: how many agents can be alive at once under each scheduling policy.
 
-The three modes differ by policy alone: same model, same budget, same throttled link to the host pool, same arrivals,
-waits and prompts. In the modes without signals the agents send none. An agent that runs out of memory is a datum.
+The modes differ by policy alone: same model, same budget, same throttled link to the host pool, same arrivals, waits
+and prompts. In the modes that use no signals the agents send none. An agent that runs out of memory is a datum.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from typing import Any
 
-import numpy as np
 import torch
 
 import djinn
+from ablations.measurement.journal import Journal
 from ablations.measurement.progress import Progress
 from ablations.models import cache_bytes
 from ablations.settings import SemanticSignals, TrialSettings
-from ablations.studies.agents import AgentLog, Crowd, Workload, draw_traces
+from ablations.studies.agents import Workload
 from ablations.studies.on_device import running_runtime
+from ablations.studies.probes import Prober
 from ablations.studies.results import Measured, require
 from ablations.studies.search import Boundary, find_boundary
 
-_MIB = 1024**2
 _NUM_CALIBRATION_PHASES = 8
+_SIGNALLING = ("proactive", "proactive_plus")
 
 Probe = dict[str, Any]
 
 
-def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress) -> Measured:
+def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress, journal: Journal) -> Measured:
     """Search the largest number of agents alive at once in one mode.
 
     Raises:
-        MeasurementError: logits that differ from native PyTorch, or sessions left behind by a probe.
+        MeasurementError: logits that differ from native PyTorch, memory that changed while its session waited, or
+            sessions left behind by a probe.
     """
     study = settings.study
     assert isinstance(study, SemanticSignals), "the settings are another study's"
-    overrides = {
-        "scheduling_mode": variant,
+    with running_runtime(settings, **_server_settings(study, variant)):
+        workload = Workload(study, seed)
+        prober = Prober(workload, sends_signals=variant in _SIGNALLING, seed=seed)
+        calibration = journal.step("calibration", lambda: _calibrate(workload))
+        # The first crowd also pays for threads, connections and pages, and verifies what waits: it decides nothing.
+        warmup = journal.step("warmup", lambda: _warm_up(prober, study, variant))
+        common = journal.step("common", lambda: prober.probe(study.common_agents, 0))
+        probes, found = _search(prober, study, calibration, variant, progress, journal)
+        stats = djinn.stats()
+    _check_mode(variant, [warmup, common, *probes])
+    require(variant == "none" or warmup["checksums_compared"] > 0, "no session's memory was verified")
+    return Measured(
+        samples={
+            "probes": probes,
+            "common": common,
+            "warmup": warmup,
+            "calibration": calibration,
+            "boundary": {
+                "largest_success": found.largest_success,
+                "smallest_failure": found.smallest_failure,
+                "is_budget_hit": found.is_budget_hit,
+            },
+            "bound": agent_bound(study, calibration, variant, study.latency_objective_s),
+        },
+        counters={"scheduler": stats["scheduler"], "plan_cache": stats["plan_cache"]},
+        checks={
+            "logits_bit_exact": True,
+            "memory_unchanged_by_waits": True,
+            "no_session_left": True,
+            "signals_only_in_their_mode": True,
+        },
+    )
+
+
+def agent_bound(study: SemanticSignals, calibration: dict[str, float], mode: str, response_s: float) -> float:
+    """Return how many agents can be alive if requests take `response_s`: the lowest of memory, processor, link and pool.
+
+    By Little's law N = X (W + R) agents cycle through waits of W and responses of R; the throughput X cannot exceed what
+    the slots, the processor and one direction of the link serve. R at the objective bounds N from above.
+    """
+    if mode == "none":
+        return float(study.slots)
+    swap_s = calibration["swap_out_s"] + calibration["swap_in_s"]
+    idle_s = study.idle_timeout_s if mode == "reactive" else 0.0
+    memory_per_s = study.slots / (calibration["phase_s"] + swap_s + idle_s)
+    throughput_per_s = min(
+        memory_per_s, 1 / (calibration["steps"] * calibration["compute_s"]), 1 / calibration["swap_in_s"]
+    )
+    host = study.slots + study.host_pool_mb // study.arena_mb
+    return float(min(throughput_per_s * (calibration["wait_mean_s"] + response_s), host))
+
+
+def _server_settings(study: SemanticSignals, mode: str) -> dict[str, Any]:
+    return {
+        "scheduling_mode": mode,
         "data_budget_mb": study.slots * study.arena_mb,
         "host_pool_mb": study.host_pool_mb,
         "idle_timeout_s": study.idle_timeout_s,
         "swap_bandwidth_gb_per_s": study.swap_bandwidth_gb_per_s,
         "session_arena_mb": study.arena_mb,
-        "admission_timeout_s": _admission_timeout_s(study),
+        "plan_pace_s": study.token_interval_s,
+        # A request that waits for memory longer than this has missed every objective anyway.
+        "admission_timeout_s": 4 * study.latency_objective_s + study.wait_max_s,
     }
-    with running_runtime(settings, **overrides):
-        workload = Workload(study, seed)
-        calibration = _calibrate(workload, variant)
-        probes: list[Probe] = []
-
-        def probe(num_agents: int) -> bool:
-            probes.append(_probe(workload, num_agents, variant, seed))
-            progress.note(f"{variant}: {num_agents} agents, {probes[-1]['outcome']}")
-            progress.update(len(probes), study.max_probes, variant)
-            return bool(probes[-1]["outcome"] == "success")
-
-        prediction = _bound(study, calibration, variant, calibration["compute_s"] + calibration["swap_s"])
-        bound = _bound(study, calibration, variant, study.latency_objective_s)
-        # The first crowd also pays for threads, connections and pages; it is kept apart and decides nothing.
-        warmup = _probe(workload, max(1, int(prediction) // 2), variant, seed)
-        found = find_boundary(probe, start=max(1, int(prediction)), max_probes=study.max_probes)
-        stats = djinn.stats()
-    _check_mode(variant, probes)
-    return Measured(
-        samples={
-            **_samples(probes, found, calibration),
-            "prediction": prediction,
-            "bound": bound,
-            "warmup": warmup,
-        },
-        counters={"scheduler": stats["scheduler"], "plan_cache": stats["plan_cache"]},
-        checks={"logits_bit_exact": True, "no_session_left": True, "signals_only_in_their_mode": True},
-    )
 
 
-def _admission_timeout_s(study: SemanticSignals) -> float:
-    # A request that waits for memory longer than this has missed every objective anyway.
-    return 4 * study.latency_objective_s + study.wait_max_s
-
-
-def _calibrate(workload: Workload, mode: str) -> dict[str, float]:
-    """Measure one agent alone: seconds of a compute phase, and of a swap of its arena in one direction."""
+def _calibrate(workload: Workload) -> dict[str, float]:
+    """Measure one agent alone: seconds of its prefill, of a step and of a phase; swaps follow from the stated bandwidth."""
     study = workload.study
-    phases_s = []
-    with djinn.session("calibration"):
+    prefills_s: list[float] = []
+    steps_s: list[float] = []
+    computes_s: list[float] = []
+    with djinn.session("calibration"), torch.no_grad():
         cache = workload.open_cache()
-        with torch.no_grad():
-            for number in range(_NUM_CALIBRATION_PHASES):
-                phase = number % workload.num_phases
+        for repetition in range(_NUM_CALIBRATION_PHASES):
+            for number, step in enumerate(workload.steps(0, 0)):
                 start_s = time.monotonic()
-                workload.compute_phase(0, phase, cache)
-                phases_s.append(time.monotonic() - start_s)
+                workload.compute(step, cache)
+                (steps_s if number else prefills_s).append(time.monotonic() - start_s)
+                call = djinn.last_call()
+                assert call is not None, "a call left no timestamps"
+                computes_s.append((call.finished_ns - call.started_ns) / 1e9)
+            if not repetition:  # the first calls made their plans
+                prefills_s.clear()
+                steps_s.clear()
+                computes_s.clear()
+    step_s = statistics.median(steps_s)
     swap_s = cache_bytes(study.model) / (study.swap_bandwidth_gb_per_s * 1e9)
     return {
-        "compute_s": statistics.median(phases_s[1:]),
+        "prefill_s": statistics.median(prefills_s),
+        "step_s": step_s,
+        "compute_s": statistics.median(computes_s),
+        "steps": float(study.decode_tokens),
+        "pace_s": study.token_interval_s,
+        "phase_s": study.decode_tokens * step_s,
+        "swap_out_s": swap_s,
+        "swap_in_s": swap_s,
+        "wait_min_s": study.wait_min_s,
+        "wait_max_s": study.wait_max_s,
         "wait_mean_s": (study.wait_min_s + study.wait_max_s) / 2,
-        "swap_s": swap_s,
-        "idle_timeout_s": study.idle_timeout_s if mode == "reactive" else 0.0,
+        "estimate_error": study.estimate_error,
+        "idle_timeout_s": study.idle_timeout_s,
+        "latency_objective_s": study.latency_objective_s,
+        "arrivals_per_s": study.arrivals_per_s,
         "slots": float(study.slots),
+        "host_slots": float(study.host_pool_mb // study.arena_mb),
     }
 
 
-def _bound(study: SemanticSignals, calibration: dict[str, float], mode: str, response_s: float) -> float:
-    """Return how many agents can be alive if requests take `response_s`: the lowest of memory, processor, link and pool.
-
-    By Little's law N = X (W + R) agents cycle through waits of W and responses of R; the throughput X cannot exceed what
-    the slots, one processor and one direction of the link serve. R at the objective bounds N from above; R without
-    queueing predicts where queues begin.
-    """
-    if mode == "none":
-        return float(study.slots)
-    compute_s, swap_s = calibration["compute_s"], calibration["swap_s"]
-    memory_per_s = study.slots / (compute_s + 2 * swap_s + calibration["idle_timeout_s"])
-    throughput_per_s = min(memory_per_s, 1 / compute_s, 1 / swap_s)
-    host = study.slots + study.host_pool_mb // study.arena_mb
-    return float(min(throughput_per_s * (calibration["wait_mean_s"] + response_s), host))
+def _warm_up(prober: Prober, study: SemanticSignals, mode: str) -> Probe:
+    """Let more agents live than fit, so that sessions are swapped and verified; in mode none, as many as fit."""
+    return prober.probe(study.slots if mode == "none" else 2 * study.slots + 1, 0, verifies_memory=True)
 
 
-def _probe(workload: Workload, num_agents: int, mode: str, seed: int) -> Probe:
-    study = workload.study
-    traces = draw_traces(study, num_agents, seed)
-    lifetime_s = traces[-1].arrival_s + (study.phases + 3) * (study.wait_max_s + study.latency_objective_s)
-    before = djinn.stats()["scheduler"]
-    start_s = time.monotonic()
-    crowd = Crowd(workload, traces, sends_signals=mode == "proactive", timeout_s=2 * lifetime_s)
-    crowd.run()
-    after = djinn.stats()["scheduler"]
-    require(after["num_sessions"] == 0, f"{after['num_sessions']} sessions are left after a probe")
-    return {
-        "num_agents": num_agents,
-        "duration_s": time.monotonic() - start_s,
-        **_describe(crowd.logs, study),
-        "signals": after["signals"] - before["signals"],
-        "evictions": after["evictions"] - before["evictions"],
-        "restores": after["restores"] - before["restores"],
-        "swapped_bytes": after["swapped_out_bytes"] - before["swapped_out_bytes"],
-    }
+def _search(
+    prober: Prober,
+    study: SemanticSignals,
+    calibration: dict[str, float],
+    mode: str,
+    progress: Progress,
+    journal: Journal,
+) -> tuple[list[Probe], Boundary]:
+    probes: list[Probe] = []
+    repetitions: Counter[int] = Counter()
 
+    def probe(num_agents: int) -> bool:
+        repetition = repetitions[num_agents]
+        repetitions[num_agents] += 1
+        probes.append(journal.step(f"{num_agents} agents", lambda: prober.probe(num_agents, repetition)))
+        progress.note(f"{mode}: {num_agents} agents, {probes[-1]['outcome']}")
+        progress.update(len(probes), study.max_probes, mode)
+        return bool(probes[-1]["outcome"] == "success")
 
-def _describe(logs: list[AgentLog], study: SemanticSignals) -> dict[str, Any]:
-    latencies_ms = [1e3 * latency_s for log in logs for latency_s in log.request_latencies_s]
-    p50_ms, p99_ms = (float(np.percentile(latencies_ms, q)) for q in (50, 99)) if latencies_ms else (0.0, 0.0)
-    num_oom = sum(log.outcome == "out_of_memory" for log in logs)
-    num_finished = sum(log.outcome == "finished" for log in logs)
-    if num_oom:
-        outcome = "out_of_memory"
-    elif num_finished < len(logs):
-        outcome = "timeout"
-    else:
-        outcome = "success" if p99_ms <= 1e3 * study.latency_objective_s else "latency"
-    return {
-        "outcome": outcome,
-        "agents_finished": num_finished,
-        "oom_agents": num_oom,
-        "p50_ms": p50_ms,
-        "p99_ms": p99_ms,
-        "request_latency_ms": latencies_ms,
-        **_alive(logs),
-    }
-
-
-def _alive(logs: list[AgentLog]) -> dict[str, float]:
-    """Return the largest number of agents alive at once and the time-weighted mean over the probe."""
-    changes = sorted([(log.started_s, 1) for log in logs] + [(log.ended_s, -1) for log in logs])
-    alive = largest = 0
-    for _, change in changes:
-        alive += change
-        largest = max(largest, alive)
-    lived_s = sum(log.ended_s - log.started_s for log in logs)
-    span_s = changes[-1][0] - changes[0][0]
-    return {"max_alive": largest, "mean_alive": lived_s / span_s if span_s > 0 else float(largest)}
+    # Queues lengthen responses from an unloaded phase to the objective; halfway is where the boundary is likely.
+    likely_s = (calibration["phase_s"] + study.latency_objective_s) / 2
+    start = max(1, int(agent_bound(study, calibration, mode, likely_s)))
+    return probes, find_boundary(probe, start=start, max_probes=study.max_probes)
 
 
 def _check_mode(mode: str, probes: list[Probe]) -> None:
     for probe in probes:
-        require(mode == "proactive" or probe["signals"] == 0, f"agents sent {probe['signals']} signals in mode {mode}")
+        require(mode in _SIGNALLING or probe["signals"] == 0, f"agents sent {probe['signals']} signals in mode {mode}")
         require(mode != "none" or probe["evictions"] == 0, f"mode none evicted {probe['evictions']} times")
+        require(
+            mode == "proactive_plus" or probe["prefetches"] == probe["reclaims"] == 0, f"mode {mode} kept clean copies"
+        )
         if probe["outcome"] == "success":
             require(probe["max_alive"] == probe["num_agents"], "a probe succeeded without all agents alive at once")
-
-
-def _samples(probes: list[Probe], found: Boundary, calibration: dict[str, float]) -> dict[str, Any]:
-    return {
-        "probes": probes,
-        "max_agents": found.largest_success,
-        "lower": found.largest_success,
-        "upper": found.smallest_failure,
-        "is_budget_hit": found.is_budget_hit,
-        "calibration": calibration,
-    }

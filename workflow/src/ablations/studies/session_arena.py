@@ -16,6 +16,7 @@ from typing import Any
 
 import djinn
 from ablations.measurement.interleaving import timer_floor_us
+from ablations.measurement.journal import Journal
 from ablations.measurement.progress import Progress
 from ablations.settings import SessionArena, TrialSettings
 from ablations.studies.results import Measured, require
@@ -27,7 +28,7 @@ _SPARE_FACTOR = 2
 _WARM_UP_CALLS = 200
 
 
-def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress) -> Measured:
+def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress, journal: Journal) -> Measured:
     """Reserve `sessions` arenas of each size, all live at once, in random order; release them in random order.
 
     Raises:

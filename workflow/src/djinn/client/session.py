@@ -76,13 +76,16 @@ class Session:
         return digest
 
 
-def signal_phase(phase: str, session_id: str | None = None, estimated_resume_ms: float | None = None) -> None:
+def signal_phase(phase: str, session_id: str | None = None, estimated_resume_ms: float | None = None) -> float:
     """Announce a session's phase to the scheduler.
 
     Args:
         phase: `IO_WAIT` (nothing will be computed for a while) or `COMPUTE` (it continues; returns when resident).
         session_id: None means the thread's current session.
         estimated_resume_ms: how long the wait will probably take.
+
+    Returns:
+        The microseconds that bringing the session back into device memory took; 0 where it was there.
 
     Raises:
         ValueError: an unknown phase, an impossible estimate, or no session.
@@ -94,6 +97,8 @@ def signal_phase(phase: str, session_id: str | None = None, estimated_resume_ms:
         raise ValueError(
             "No session is current in this thread; signal inside `with djinn.session():` or pass session_id."
         )
-    runtime.current_client().request(
+    reply, _ = runtime.current_client().request(
         m.Signal(signalled_id=session_id, phase=phase, estimated_resume_ms=estimated_resume_ms)
     )
+    restore_us: float = reply.restore_us
+    return restore_us

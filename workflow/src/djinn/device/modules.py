@@ -197,5 +197,6 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
         effect.apply(materials)
     simulate_us, plan_us = (0.0, 0.0) if hit else (plan.simulate_us, plan.plan_us)
     cache_hit = hit if plan_cache.enabled else None
-    note_call(client.sent_ns, reply.started_ns, reply.finished_ns, True, cache_hit, lookup_us, simulate_us, plan_us)
+    times_ns = client.sent_ns, reply.started_ns, reply.finished_ns
+    note_call(*times_ns, True, cache_hit, lookup_us, simulate_us, plan_us, reply.restore_us)
     return result

@@ -195,12 +195,14 @@ class Reply(msgspec.Struct, array_like=True, tag_field="kind", tag=True, kw_only
 class Done(Reply):
     """The request was carried out; times on the server's monotonic clock.
 
-    `learned` is what the last node of a plan returned, if the plan was made to learn that.
+    `learned` is what the last node of a plan returned, if the plan was made to learn that. `restore_us` is how long
+    bringing its sessions back into device memory took, beside any wait for room there.
     """
 
     started_ns: int = 0
     finished_ns: int = 0
     learned: Any = None
+    restore_us: float = 0.0
 
 
 class Failed(Reply):

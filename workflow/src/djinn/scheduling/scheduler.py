@@ -10,12 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from djinn.errors import OutOfMemoryError, SessionClosedError
 from djinn.memory.arena import Arena
 from djinn.memory.vmu import VirtualMemoryUnit
+from djinn.scheduling.entries import Entry
 from djinn.scheduling.link_thread import LinkThread
 from djinn.scheduling.policies import Policy
 from djinn.scheduling.residency import Residency
@@ -24,25 +24,6 @@ from djinn.scheduling.states import RESIDENT_STATES, SETTLED_STATES, State
 from djinn.scheduling.swap_pool import SwapPool
 
 PHASES = ("IO_WAIT", "COMPUTE")
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A session with its memory, and what its requests wait for.
-
-    Attributes:
-        arena: its memory.
-        session: its state; the residency's.
-        turn: held by whoever computes with, signals for or closes it.
-        answered: set when the residency has answered the request that waits.
-        is_rejected: whether the answer was no.
-    """
-
-    arena: Arena
-    session: Session
-    turn: threading.Lock = field(default_factory=threading.Lock)
-    answered: threading.Event = field(default_factory=threading.Event)
-    is_rejected: bool = False
 
 
 class Scheduler:
@@ -66,7 +47,7 @@ class Scheduler:
         self._admission_timeout_s = admission_timeout_s
         self._clock = clock
         self._residency = Residency(policy, self, budget_bytes=budget_bytes, pool_bytes=pool_bytes)
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._num_signals = 0
         self._num_timeouts = 0
         # Guards the residency. Whoever waits for a session to be moved waits for `_moved`, the clock's thread for `_due`.
@@ -90,7 +71,7 @@ class Scheduler:
         arena = self._vmu.reserve_session_arena(session_id, arena_bytes)
         with self._lock:
             session = self._residency.open(session_id, arena.arena_bytes)
-            entry = session.user = self._entries[session_id] = _Entry(arena, session)
+            entry = session.user = self._entries[session_id] = Entry(arena, session)
         try:
             self._enter(entry)
         except OutOfMemoryError:
@@ -113,28 +94,32 @@ class Scheduler:
             self._vmu.release_session_arena(session_id)
 
     @contextmanager
-    def running(self, session_ids: list[str]) -> Iterator[None]:
+    def running(self, session_ids: list[str]) -> Iterator[float]:
         """Keep these sessions resident and unevictable for the duration of a request, restoring them first.
 
-        Sessions are taken in order of name, so that two requests cannot wait for each other.
+        Sessions are taken in order of name, so that two requests cannot wait for each other. Yields the microseconds
+        that restoring them took.
 
         Raises:
             SessionClosedError: one of them is closed.
             OutOfMemoryError: one of them cannot be restored in time.
         """
-        entered: list[_Entry] = []
+        entered: list[Entry] = []
         try:
             for session_id in sorted(set(session_ids)):
                 entry = self._entry(session_id)
                 self._enter(entry)
                 entered.append(entry)
-            yield
+            yield sum(entry.restore_us for entry in entered)
         finally:
             for entry in entered:
                 self._leave(entry)
 
-    def signal(self, session_id: str, phase: str, estimated_resume_ms: float | None = None) -> None:
+    def signal(self, session_id: str, phase: str, estimated_resume_ms: float | None = None) -> float:
         """Take a phase signal; COMPUTE returns when the session is resident again.
+
+        Returns:
+            How long restoring it took, in microseconds.
 
         Raises:
             ValueError: an unknown phase, or an estimate that is not a finite, non-negative number.
@@ -151,19 +136,20 @@ class Scheduler:
         with self._lock:
             self._num_signals += 1
         if not self._policy.uses_signals:
-            return
+            return 0.0
         if phase == "COMPUTE":
-            with self.running([session_id]):
-                return
+            with self.running([session_id]) as restore_us:
+                return restore_us
         with entry.turn, self._lock:
             self._check_open(entry)
             while entry.session.state is State.SWAPPING_IN:  # for a request that gave up
                 self._moved.wait()
-            entry.session.used_bytes = entry.arena.high_water_bytes
+            entry.note_used_bytes()
             now_s = self._clock()
             resume_s = None if estimated_resume_ms is None else now_s + estimated_resume_ms / 1e3
             self._residency.wait(entry.session, resume_s, now_s)
             self._watch_next()
+        return 0.0
 
     def checksum(self, session_id: str) -> str:
         """Return the digest of a session's arena without moving it.
@@ -224,12 +210,11 @@ class Scheduler:
 
     def granted(self, session: Session, now_s: float) -> None:
         """Let the request that waits go on."""
-        session.user.answered.set()
+        session.user.answer(is_rejected=False)
 
     def rejected(self, session: Session, now_s: float) -> None:
         """Let the request that waits fail."""
-        session.user.is_rejected = True
-        session.user.answered.set()
+        session.user.answer(is_rejected=True)
 
     def released(self, session: Session) -> None:
         """Return a session's pages to the system."""
@@ -239,7 +224,7 @@ class Scheduler:
         """Drop the host's copy."""
         self._pool.forget(session.session_id)
 
-    def _entry(self, session_id: str) -> _Entry:
+    def _entry(self, session_id: str) -> Entry:
         entry = self._entries.get(session_id)
         if entry is None:
             raise SessionClosedError(
@@ -247,23 +232,22 @@ class Scheduler:
             )
         return entry
 
-    def _check_open(self, entry: _Entry) -> None:
+    def _check_open(self, entry: Entry) -> None:
         self._entry(entry.session.session_id)
 
-    def _await_settled(self, entry: _Entry) -> None:
+    def _await_settled(self, entry: Entry) -> None:
         """Wait until nobody moves the session, whose turn the caller has."""
         self._check_open(entry)
         while entry.session.state not in SETTLED_STATES:
             self._moved.wait()
 
-    def _enter(self, entry: _Entry) -> None:
+    def _enter(self, entry: Entry) -> None:
         """Take a session's turn and wait until it may compute."""
         entry.turn.acquire()
         try:
             with self._lock:
                 self._check_open(entry)
-                entry.answered.clear()
-                entry.is_rejected = False
+                entry.expect_answer()
                 is_granted = self._residency.request(entry.session, self._clock())
                 self._watch_next()
             if is_granted:
@@ -273,7 +257,7 @@ class Scheduler:
             entry.turn.release()
             raise
 
-    def _await_answer(self, entry: _Entry) -> None:
+    def _await_answer(self, entry: Entry) -> None:
         if not entry.answered.wait(self._admission_timeout_s):
             with self._lock:
                 if not entry.answered.is_set():
@@ -287,26 +271,28 @@ class Scheduler:
                 "IO_WAIT or raise GENIE_DATA_BUDGET_MB."
             )
 
-    def _leave(self, entry: _Entry) -> None:
+    def _leave(self, entry: Entry) -> None:
         with self._lock:
-            entry.session.used_bytes = entry.arena.high_water_bytes
+            entry.note_used_bytes()
             self._residency.finish(entry.session, self._clock())
             self._watch_next()
         entry.turn.release()
 
-    def _copy_out(self, entry: _Entry) -> None:
+    def _copy_out(self, entry: Entry) -> None:
         self._pool.copy_out(entry.arena)
 
-    def _copy_in(self, entry: _Entry) -> None:
+    def _copy_in(self, entry: Entry) -> None:
         self._pool.copy_in(entry.arena)
 
-    def _report_copied_out(self, entry: _Entry) -> None:
+    def _report_copied_out(self, entry: Entry) -> None:
         self._report(self._residency.copied_out, entry)
 
-    def _report_copied_in(self, entry: _Entry) -> None:
+    def _report_copied_in(self, entry: Entry) -> None:
+        if entry.session.waits_for_memory:
+            entry.restore_us = 1e6 * (self._clock() - entry.session.copy_began_s)
         self._report(self._residency.copied_in, entry)
 
-    def _report(self, report: Callable[[Session, float], None], entry: _Entry) -> None:
+    def _report(self, report: Callable[[Session, float], None], entry: Entry) -> None:
         with self._lock:
             report(entry.session, self._clock())
             self._watch_next()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -23,7 +24,7 @@ from djinn.server.executor import Replayed
 from djinn.server.folding import fold_constants
 from djinn.server.plan_store import StoredPlan
 
-_NOTHING = nullcontext()
+_NOTHING = nullcontext(0.0)
 MAX_PING_US = 1e6
 # Up to this size copying costs less than the torch calls that would avoid it.
 _MAX_COPIED_BYTES = 65_536
@@ -189,14 +190,16 @@ class Handler:
     def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> Answer:
         client, executor = self._client, self._server.executor
         stored = client.plans.get(request.plan_id)
-        with self._running(request, request.input_ids):
+        with self._running(request, request.input_ids) as restore_us:
             done = executor.execute(client.table, client.generator, stored, request.input_ids, request.base_id)
             result = _as_bytes(done.outputs[0].contiguous()) if request.wants_result and done.outputs else b""
+            _keep_pace(done.started_ns, self._server.config.plan_pace_s)
         client.settling.acquire()
         self._unsettled = partial(self._settle_after, request, stored, done)
         guard = stored.binding.guard
         learned = None if guard is None else guard.learned
-        return m.Done(started_ns=done.started_ns, finished_ns=done.finished_ns, learned=learned), result
+        reply = m.Done(started_ns=done.started_ns, finished_ns=done.finished_ns, learned=learned, restore_us=restore_us)
+        return reply, result
 
     def _settle_after(self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed) -> None:
         self._server.executor.register_outputs(self._client.table, stored, request.base_id, done)
@@ -222,8 +225,8 @@ class Handler:
 
     def _signal(self, request: m.Signal, payload: memoryview) -> m.Reply:
         session_id = self._own_session(request.signalled_id)
-        self._server.scheduler.signal(session_id, request.phase, request.estimated_resume_ms)
-        return m.Done()
+        restore_us = self._server.scheduler.signal(session_id, request.phase, request.estimated_resume_ms)
+        return m.Done(restore_us=restore_us)
 
     def _checksum(self, request: m.Checksum, payload: memoryview) -> m.Reply:
         return m.Digest(digest=self._server.scheduler.checksum(self._own_session(request.checked_id)))
@@ -245,6 +248,11 @@ class Handler:
     def _stats(self, request: m.Stats, payload: memoryview) -> m.Reply:
         own = {"num_tensors": len(self._client.table), "num_plans": len(self._client.plans)}
         return m.Counters(values={**self._server.stats(), "client": own})
+
+
+def _keep_pace(started_ns: int, pace_s: float | None) -> None:
+    if pace_s is not None:
+        time.sleep(max(0.0, pace_s - (perf_counter_ns() - started_ns) / 1e9))
 
 
 def _ping(request: m.Ping, payload: memoryview) -> m.Reply:

@@ -1,0 +1,78 @@
+"""A journal gives back what was measured, and nothing that belongs to something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ablations.measurement.journal import Journal
+
+
+def _fail() -> None:
+    raise AssertionError("measured again")
+
+
+def test_a_killed_trial_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Finished steps are not measured again."""
+    path = tmp_path / "journal.jsonl"
+    first = Journal(path, "key")
+    assert first.step("a", lambda: {"value": 1}) == {"value": 1}
+    first.step("b", lambda: [2.5])
+    second = Journal(path, "key")
+    assert second.num_known == 2
+    assert second.step("a", _fail) == {"value": 1}
+    assert second.step("b", _fail) == [2.5]
+    assert second.step("c", lambda: 3) == 3
+    assert Journal(path, "key").num_known == 3
+
+
+def test_other_settings_start_anew(tmp_path: Path) -> None:
+    """What was measured under another key is of no use, and does not come back."""
+    path = tmp_path / "journal.jsonl"
+    Journal(path, "old").step("a", lambda: 1)
+    journal = Journal(path, "new")
+    assert journal.num_known == 0
+    assert journal.step("a", lambda: 2) == 2
+    assert Journal(path, "old").num_known == 0
+    assert Journal(path, "new").num_known == 1
+
+
+def test_a_line_that_was_cut_off_is_ignored(tmp_path: Path) -> None:
+    """Its step is measured again."""
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, "key")
+    journal.step("a", lambda: 1)
+    journal.step("b", lambda: 2)
+    path.write_text(path.read_text()[:-5])
+    again = Journal(path, "key")
+    assert again.num_known == 1
+    assert again.step("a", _fail) == 1
+    assert again.step("b", lambda: 5) == 5
+    assert Journal(path, "key").num_known == 2
+
+
+def test_another_course_drops_what_followed(tmp_path: Path) -> None:
+    """A search that takes another turn cannot use the probes of the old one."""
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, "key")
+    for name in ("a", "b", "c"):
+        journal.step(name, lambda: 1)
+    again = Journal(path, "key")
+    again.step("a", _fail)
+    assert again.step("x", lambda: 9) == 9
+    assert Journal(path, "key").num_known == 2
+
+
+def test_results_are_what_json_keeps(tmp_path: Path) -> None:
+    """The same before and after a restart: a tuple is a list at once."""
+    assert Journal(tmp_path / "journal.jsonl", "key").step("a", lambda: (1, 2)) == [1, 2]
+
+
+def test_the_journal_goes_with_the_record(tmp_path: Path) -> None:
+    """Nothing is left behind; without a path nothing is written at all."""
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, "key")
+    journal.step("a", lambda: 1)
+    journal.discard()
+    assert not path.exists()
+    Journal(None, "key").step("a", lambda: 1)
+    assert list(tmp_path.iterdir()) == []

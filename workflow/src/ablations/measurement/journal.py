@@ -1,0 +1,84 @@
+"""What a long trial has measured so far, on disk after each step, so that a killed trial goes on where it was.
+
+A file of JSON lines beside the record; each line names what it belongs to, and lines of other settings, sources or
+machines are not used. A line that was cut off by the end of its writer is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """Steps of one trial in order."""
+
+    def __init__(self, path: Path | None, key: str) -> None:
+        """Read what is there.
+
+        Args:
+            path: the file; None keeps nothing.
+            key: of everything that the steps depend on.
+        """
+        self._path = path
+        self._key = key
+        self._known: list[tuple[str, Any]] = []
+        # Whether the file holds the known steps and nothing else; it is made so before anything is added.
+        self._is_exact = True
+        self._position = 0
+        self._read()
+
+    @property
+    def num_known(self) -> int:
+        """Steps that an earlier process finished."""
+        return len(self._known)
+
+    def step(self, name: str, measure: Callable[[], Any]) -> Any:
+        """Return the next step's result: the known one if it has this name, else what `measure` returns.
+
+        Results are plain JSON data. Where the known steps take another course, they are not used any further.
+        """
+        if self._position < len(self._known):
+            known_name, result = self._known[self._position]
+            if known_name == name:
+                self._position += 1
+                return result
+            del self._known[self._position :]
+            self._is_exact = False
+        result = json.loads(json.dumps(measure()))
+        self._known.append((name, result))
+        self._position += 1
+        self._append(name, result)
+        return result
+
+    def discard(self) -> None:
+        """Remove the file, because the record has everything."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _read(self) -> None:
+        if self._path is None or not self._path.exists():
+            return
+        for line in self._path.read_text(errors="replace").splitlines(keepends=True):
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                entry = None
+            if entry is None or not line.endswith("\n") or entry["key"] != self._key:
+                self._is_exact = False
+                return
+            self._known.append((entry["step"], entry["result"]))
+
+    def _append(self, name: str, result: Any) -> None:
+        if self._path is None:
+            return
+        added = [(name, result)] if self._is_exact else self._known
+        with self._path.open("a" if self._is_exact else "w") as file:
+            for step, outcome in added:
+                file.write(json.dumps({"key": self._key, "step": step, "result": outcome}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._is_exact = True
