@@ -152,6 +152,10 @@ class Engine:
                 f"{self.num_alive} simulated agents wait for memory that nothing will free; mend policy {self._policy!r}."
             )
 
+    def stop(self) -> None:
+        """End the run after the present event: its outcome is known."""
+        self._is_over = True
+
     # What the residency asks of its driver.
 
     def copy_out(self, session: Session) -> None:
@@ -180,7 +184,8 @@ class Engine:
     def rejected(self, session: Session, now_s: float) -> None:
         """End an agent that will never get memory."""
         self.num_rejected += 1
-        self._is_over = self._is_together
+        if self._is_together:
+            self.stop()
         self._end(session, now_s)
 
     def released(self, session: Session) -> None:
@@ -249,7 +254,8 @@ class Engine:
             self._end(session, now_s)
         else:
             self._wait(session, agent.trace, phase, now_s)
-            self._is_over = now_s > self._deadline_s
+            if now_s > self._deadline_s:
+                self.stop()
 
     def _wait(self, session: Session, trace: AgentTrace, phase: int, now_s: float) -> None:
         place = phase % len(trace.waits_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,6 +14,8 @@ from ablations.traces import AgentTrace, stream_traces
 
 # Waits drawn for each phase of agents that live together, as in the live study; a longer life begins with them again.
 _WAITS_PER_PHASE = 4
+# The share of requests that has to keep the objective.
+_TAIL = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +62,7 @@ class Outcome:
 
 def run_together(scenario: Scenario, num_agents: int, seed: int) -> Outcome:
     """Simulate `num_agents` of whom nobody leaves before all have done some phases together, as the live study does."""
-    traces = islice(_stream(scenario, seed, _WAITS_PER_PHASE * (1 + scenario.steady_phases)), num_agents)
-    return run_traces(scenario, traces, is_together=True)
+    return run_traces(scenario, _together(scenario, num_agents, seed), is_together=True)
 
 
 def run_open(scenario: Scenario, num_agents: int, seed: int) -> Outcome:
@@ -72,7 +74,7 @@ def run_open(scenario: Scenario, num_agents: int, seed: int) -> Outcome:
 def run_traces(scenario: Scenario, traces: Iterator[AgentTrace], *, is_together: bool) -> Outcome:
     """Simulate given agents; the oracle is told their waits as they are."""
     if scenario.policy == ORACLE:
-        traces = (replace(trace, estimates_s=trace.waits_s) for trace in traces)
+        traces = _tell_waits(traces)
     latencies = LatencyHistogram()
     engine = Engine(scenario, traces, is_together=is_together, record=latencies.add)
     engine.run()
@@ -106,9 +108,36 @@ def largest_crowd(scenario: Scenario, seed: int, *, resolution: float, start: fl
     """Return the largest number of agents alive at once that all finish and keep the latency objective; 0 if not even one."""
 
     def succeeds(num_agents: int) -> bool:
-        return run_together(scenario, num_agents, seed).outcome == "success"
+        return sustains(scenario, num_agents, seed)
 
     return largest_success(succeeds, scenario.bound() if start is None else start, resolution)
+
+
+def sustains(scenario: Scenario, num_agents: int, seed: int) -> bool:
+    """Tell whether so many agents alive at once all finish and keep the objective; stops as soon as they cannot."""
+    num_counted = num_agents * scenario.steady_phases
+    num_allowed = num_counted - math.ceil(_TAIL * num_counted)
+    num_slow = 0
+
+    def count(latency_s: float) -> None:
+        nonlocal num_slow
+        if latency_s > scenario.latency_objective_s:
+            num_slow += 1
+            if num_slow > num_allowed:
+                engine.stop()
+
+    engine = Engine(scenario, _together(scenario, num_agents, seed), is_together=True, record=count)
+    engine.run()
+    return engine.num_finished == num_agents
+
+
+def _together(scenario: Scenario, num_agents: int, seed: int) -> Iterator[AgentTrace]:
+    traces = islice(_stream(scenario, seed, _WAITS_PER_PHASE * (1 + scenario.steady_phases)), num_agents)
+    return _tell_waits(traces) if scenario.policy == ORACLE else traces
+
+
+def _tell_waits(traces: Iterator[AgentTrace]) -> Iterator[AgentTrace]:
+    return (replace(trace, estimates_s=trace.waits_s) for trace in traces)
 
 
 def _stream(scenario: Scenario, seed: int, num_waits: int) -> Iterator[AgentTrace]:
@@ -124,7 +153,7 @@ def _stream(scenario: Scenario, seed: int, num_waits: int) -> Iterator[AgentTrac
 
 def _describe(scenario: Scenario, engine: Engine, latencies: LatencyHistogram) -> Outcome:
     residency, span_s = engine.residency, engine.now_s
-    p99_s = latencies.quantile_s(0.99)
+    p99_s = latencies.quantile_s(_TAIL)
     if engine.num_rejected:
         outcome = "out_of_memory"
     elif engine.num_finished < engine.num_arrived:
