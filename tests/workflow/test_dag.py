@@ -25,6 +25,7 @@ FIGURES = {
     "figure_ablation_cache_histogram",
     "figure_ablation_signals_cliff",
     "figure_ablation_signals_sweeps",
+    "figure_ablation_signals_timeline",
     "figure_ablation_signals_validation",
     "figure_ablation_summary",
 }
