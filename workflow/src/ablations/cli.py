@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--settings", help="JSON of the trial's settings; default: from the configuration")
     trial.add_argument("--config", type=Path, action="append", default=[], help="configuration over the default one")
     trial.add_argument("--output", type=Path, required=True)
+    trial.add_argument("--workflow-pid", type=int, help="end when this process does")
     trial.set_defaults(run=_trial)
     sources = stages.add_parser("sources", help="list the package files that a study depends on")
     sources.add_argument("--study", required=True, choices=MEASURABLE)
@@ -87,6 +88,8 @@ def _trial(options: argparse.Namespace) -> None:
             ) from error
     else:
         settings = trial_settings(load_config(*options.config), options.study)
+    if options.workflow_pid is not None:
+        import_module("ablations.measurement.lifeline").hang_on(options.workflow_pid)
     # Even importing torch would disturb a trial that another process is measuring.
     with import_module("ablations.measurement.exclusive").measuring_alone():
         import_module("ablations.trial").run_trial(
