@@ -11,6 +11,7 @@ from typing import Any
 
 from ablations.errors import AblationError, SettingsError
 from ablations.settings import MEASURABLE, load_config, trial_settings
+from ablations.simulation_stages import add_simulation_stages
 from djinn.errors import DjinnError
 
 
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     sources.add_argument("--study", required=True, choices=MEASURABLE)
     sources.set_defaults(run=_sources)
     _add_result_stages(stages)
+    add_simulation_stages(stages)
     return parser
 
 
