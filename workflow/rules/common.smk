@@ -6,6 +6,7 @@ from ablations.measurement.sources import module_sources, study_sources
 from ablations.rendering.names import (
     BESIDE_RESULTS,
     FIGURE_STUDIES,
+    SIMULATED_STUDY,
     SIMULATION_FIGURES,
     SIMULATION_RESULT,
     SIMULATION_TABLE,

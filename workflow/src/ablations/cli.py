@@ -55,6 +55,7 @@ def _add_result_stages(stages: Any) -> None:
     table = stages.add_parser("table", help="render one study's LaTeX table")
     table.add_argument("--study", required=True, choices=MEASURABLE)
     table.add_argument("--input", type=Path, required=True)
+    table.add_argument("--simulation", type=Path, help="the simulation's result, for the table that compares with it")
     table.add_argument("--output", type=Path, required=True)
     table.set_defaults(run=_table)
     figure = stages.add_parser("figure", help="draw one figure as PDF and PNG")
@@ -107,7 +108,9 @@ def _aggregate(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    import_module("ablations.rendering.tables").render_table(options.study, options.input, options.output)
+    import_module("ablations.rendering.tables").render_table(
+        options.study, options.input, options.output, options.simulation
+    )
 
 
 def _figure(options: argparse.Namespace) -> None:

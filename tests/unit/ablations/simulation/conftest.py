@@ -64,7 +64,7 @@ def live_trials(make_scenario: MakeScenario) -> list[TrialRecord]:
         agents = largest_crowd(scenario, SEED, resolution=0.0)
         samples = {
             "calibration": _calibrate(scenario),
-            "boundary": {"largest_success": agents, "smallest_failure": agents + 1},
+            "boundary": {"largest_success": agents, "smallest_failure": agents + 1, "middle": float(agents)},
             "probes": [_probe(scenario, agents + number, number) for number in range(2)],
         }
         records.append(_record(policy, scenario, samples))

@@ -12,6 +12,7 @@ from ablations.rendering.macros import render_macros
 from ablations.rendering.names import (
     BESIDE_RESULTS,
     FIGURE_STUDIES,
+    SIMULATED_STUDY,
     SIMULATION_FIGURES,
     SIMULATION_RESULT,
     SIMULATION_TABLE,
@@ -39,9 +40,10 @@ def render_everything(results_dir: Path, figures_dir: Path) -> Iterator[Path]:
         raise RecordError(
             f"Folder {results_dir} holds no ablation_1.json to ablation_4.json; measure first or pass --results-dir."
         )
+    simulation = results_dir / f"{SIMULATION_RESULT}.json"
     for study, path in inputs.items():
         table = results_dir / f"{TABLE_NAMES[study]}.tex"
-        render_table(study, path, table)
+        render_table(study, path, table, simulation if study == SIMULATED_STUDY and simulation.exists() else None)
         yield table
     macros = results_dir / "ablation_numbers.tex"
     render_macros(list(inputs.values()), macros)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
 from ablations.errors import RecordError
 from ablations.records import TrialRecord
 from ablations.simulation.runs import largest_crowd, run_together
-from ablations.simulation.scenario import Scenario
+from ablations.simulation.scenario import ORACLE, Scenario
 from ablations.traces import repetition_seed
 
 STUDY = "semantic_signals"
@@ -19,7 +20,8 @@ def simulate_trials(records: list[TrialRecord]) -> dict[str, Any]:
 
     Returns:
         `agents`: for each trial, the largest number of agents alive at once, live and simulated; `probes`: for each
-        probe of it, p99 of latency; and the medians of the absolute errors in percent, None where nothing compares.
+        probe of it, p99 of latency; `oracle_agents`, what perfect knowledge of the resumes would sustain; and the medians
+        of the absolute errors in percent. None where nothing compares.
 
     Raises:
         RecordError: a record is of another study, or lacks its calibration.
@@ -34,6 +36,7 @@ def simulate_trials(records: list[TrialRecord]) -> dict[str, Any]:
     return {
         "agents": agents,
         "probes": probes,
+        "oracle_agents": _oracle_agents(records),
         "median_abs_error_agents_pct": _median_abs([row["error_pct"] for row in agents]),
         "median_abs_error_p99_pct": _median_abs([row["error_pct"] for row in probes]),
     }
@@ -81,12 +84,23 @@ def _scenario(record: TrialRecord) -> Scenario:
     )
 
 
+def _oracle_agents(records: list[TrialRecord]) -> float | None:
+    """Return the median, over the trials of the policy that makes the most of estimates, of its agents with exact ones."""
+    found = [
+        largest_crowd(replace(live_scenario(record), policy=ORACLE), record.seed, resolution=0.0)
+        for record in records
+        if record.variant == "proactive_plus"
+    ]
+    return float(median(found)) if found else None
+
+
 def _compare_agents(record: TrialRecord, scenario: Scenario) -> dict[str, Any]:
     boundary = record.samples["boundary"]
-    live = boundary["largest_success"]
+    live = boundary["middle"]
     simulated = largest_crowd(scenario, record.seed, resolution=0.0, start=max(1, live))
     return {
         "live": live,
+        "live_largest_success": boundary["largest_success"],
         "live_smallest_failure": boundary["smallest_failure"],
         "simulated": simulated,
         "error_pct": _error_pct(simulated, live),
