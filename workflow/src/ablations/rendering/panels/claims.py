@@ -57,8 +57,9 @@ def draw_claims(axes: Axes, rows: list[dict[str, Any]]) -> None:
 
 
 def _reference(row: dict[str, Any]) -> float:
-    """Return the threshold that is drawn at 1: the lower one of two."""
-    return float(next(bound for bound in row["bounds"] if bound is not None))
+    """Return the threshold that is drawn at 1: the lower one of two, or the margin of an equivalence."""
+    lower, upper = row["bounds"]
+    return float(upper if lower is None or row["comparison"] == "equivalent" else lower)
 
 
 def _limits(rows: list[dict[str, Any]]) -> tuple[float, float]:
