@@ -30,6 +30,7 @@ LAYERS = {
         ["studies", "simulation"],
         ["trial"],
         ["analysis"],
+        ["judging"],
         ["rendering"],
         ["simulation_stages"],
         ["campaign", "cli"],
