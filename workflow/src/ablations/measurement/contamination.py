@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 
 # Above one runnable process for each core, measured code waits for others.
-_MAX_LOAD_PER_CORE = 1.0
+MAX_LOAD_PER_CORE = 1.0
 _MAX_STEAL_PCT = 2.0
 
 
@@ -28,7 +28,7 @@ class ContaminationMonitor:
         stolen_s = getattr(times, "steal", 0.0) - getattr(self._times_before, "steal", 0.0)
         steal_pct = 100 * stolen_s / total_s if total_s > 0 else 0.0
         flags = []
-        if self._load_before[0] / (psutil.cpu_count() or 1) > _MAX_LOAD_PER_CORE:
+        if self._load_before[0] / (psutil.cpu_count() or 1) > MAX_LOAD_PER_CORE:
             flags.append("busy_before")
         if steal_pct > _MAX_STEAL_PCT:
             flags.append("cpu_steal")
