@@ -30,7 +30,8 @@ LAYERS = {
         ["trial"],
         ["analysis"],
         ["rendering"],
-        ["campaign", "cli"],
+        ["provenance"],
+        ["campaign", "cli", "cli_provenance"],
         ["__main__"],
     ],
 }
@@ -107,7 +108,7 @@ def test_the_study_uses_public_names_only() -> None:
 
 def test_measuring_needs_no_plotting_packages() -> None:
     """So that it runs where only torch and a few small packages are installed."""
-    for part in ("errors", "settings", "records", "models", "measurement", "studies", "trial", "cli"):
+    for part in ("errors", "settings", "records", "models", "measurement", "studies", "trial", "cli", "cli_provenance"):
         place = SOURCE / "ablations" / part
         for path in place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]:
             tops = {name.partition(".")[0] for name in _imports(path)}

@@ -4,6 +4,7 @@ AblationError
 ├── SettingsError (also ValueError)   a configuration that cannot be used
 ├── RecordError                       a result file that is missing, damaged or of another kind
 ├── AggregationError                  trials that may not be put together
+├── LedgerError                       results that are not what made them
 └── MeasurementError                  a trial whose checks failed or that could not be run
 """
 
@@ -24,6 +25,10 @@ class RecordError(AblationError):
 
 class AggregationError(AblationError):
     """Trials that may not be put together."""
+
+
+class LedgerError(AblationError):
+    """Results that are not what made them."""
 
 
 class MeasurementError(AblationError):
