@@ -14,6 +14,8 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/document.smk"
 include: "workflow/rules/peers.smk"
+include: "workflow/rules/ledger.smk"
+include: "workflow/rules/compare.smk"
 
 
 rule all:
@@ -23,3 +25,4 @@ rule all:
         rules.tables_all.input,
         rules.figures_all.input,
         rules.document.output,
+        rules.ledger.output,
