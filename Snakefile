@@ -12,6 +12,7 @@ include: "workflow/rules/trials.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/simulation.smk"
 include: "workflow/rules/document.smk"
 include: "workflow/rules/peers.smk"
 include: "workflow/rules/ledger.smk"
@@ -24,5 +25,6 @@ rule all:
         rules.aggregate_all.input,
         rules.tables_all.input,
         rules.figures_all.input,
+        rules.simulation_all.input,
         rules.document.output,
         rules.ledger.output,

@@ -4,12 +4,21 @@ from glob import glob
 
 from ablations.errors import SettingsError
 from ablations.measurement.sources import module_sources, study_sources
-from ablations.rendering.names import BESIDE_RESULTS, FIGURE_STUDIES, TABLE_NAMES
+from ablations.rendering.names import (
+    BESIDE_RESULTS,
+    FIGURE_STUDIES,
+    SIMULATED_STUDY,
+    SIMULATION_FIGURES,
+    SIMULATION_RESULT,
+    SIMULATION_TABLE,
+    TABLE_NAMES,
+)
 from ablations.settings import (
     MEASURABLE,
     STUDIES,
     VARIANTS,
     output_dir,
+    simulation_settings,
     trial_count,
     trial_settings,
     validate_config,

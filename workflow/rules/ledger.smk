@@ -5,6 +5,7 @@ rule ledger:
     input:
         results=rules.aggregate_all.input,
         rendered=[rules.tables_all.input, rules.figures_all.input, rules.document.output],
+        simulation=rules.simulation_all.input,
         schema="workflow/schemas/ledger.schema.json",
         sources=sources_of("ablations.provenance.ledger"),
     output:
@@ -15,4 +16,4 @@ rule ledger:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python -m ablations ledger --output {output} {input.results} {input.rendered} 2> >(tee {log} >&2)"
+        "python -m ablations ledger --output {output} {input.results} {input.rendered} {input.simulation} 2> >(tee {log} >&2)"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.errors import AblationError, MeasurementError, RecordError
+from ablations.measurement.journal import journal_path
 from ablations.measurement.progress import Progress
 from ablations.measurement.sources import sources_hash, study_sources
 from ablations.provenance.ledger import add_to_ledger
@@ -119,7 +120,9 @@ def _measure(study: str, variant: str, trial: int, settings: dict[str, Any], pat
         "--settings",
         json.dumps(settings, sort_keys=True),
     ]
-    if subprocess.run(command, check=False).returncode != 0:
+    finished = subprocess.run(command, check=False)
+    if finished.returncode != 0:
         raise MeasurementError(
             f"Trial {trial} of {study}/{variant} failed, as it says above; mend that and run this again."
         )
+    journal_path(path).unlink(missing_ok=True)

@@ -16,11 +16,13 @@ import torch
 from ablations.errors import MeasurementError, SettingsError
 from ablations.measurement.contamination import ContaminationMonitor
 from ablations.measurement.environment import capture_environment
-from ablations.measurement.journal import Journal
+from ablations.measurement.journal import Journal, journal_path
 from ablations.measurement.progress import Progress
 from ablations.measurement.sources import sources_hash, study_sources, undeclared_modules
 from ablations.records import SCHEMA_VERSION, TrialRecord, require_writable, write_record
 from ablations.settings import VARIANTS, TrialSettings, settings_hash, study_types
+
+_FINISHED = "record"
 
 
 def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], output: Path) -> TrialRecord:
@@ -52,7 +54,13 @@ def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], ou
     started = datetime.now(UTC)
     start_s = time.monotonic()
     progress = Progress(f"{study}/{variant}/trial_{trial}")
-    journal = Journal(output.with_suffix(".journal.jsonl"), _journal_key(settings, sources, variant, trial))
+    journal = Journal(journal_path(output), _journal_key(settings, sources, variant, trial))
+    finished = journal.last(_FINISHED)
+    if finished is not None:
+        progress.note("was measured already; only the workflow had not noted it when it was killed")
+        record = msgspec.convert(finished, TrialRecord)
+        write_record(output, record)
+        return record
     if journal.num_known:
         progress.note(f"goes on after {journal.num_known} steps that an earlier process finished")
     measured = module.run_trial(typed, variant, seed, progress, journal)
@@ -77,8 +85,8 @@ def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], ou
         checks=measured.checks,
         contamination=contamination,
     )
+    journal.step(_FINISHED, lambda: msgspec.to_builtins(record))
     write_record(output, record)
-    journal.discard()
     return record
 
 

@@ -19,7 +19,14 @@ _SOURCE_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("ablations", "djinn")
 # Parsing the command line and waiting for one's turn happen before anything is measured and cannot change it.
 _ENTRY_POINTS = frozenset(
-    {"ablations.cli", "ablations.cli_provenance", "ablations.__main__", "ablations.measurement.exclusive"}
+    {
+        "ablations.cli",
+        "ablations.__main__",
+        "ablations.measurement.exclusive",
+        "ablations.measurement.lifeline",
+        "ablations.provenance_stages",
+        "ablations.simulation_stages",
+    }
 )
 
 

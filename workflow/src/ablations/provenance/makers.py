@@ -17,20 +17,37 @@ from ablations.measurement.machine import installed_version
 from ablations.measurement.sources import module_sources, sources_hash
 from ablations.provenance.folder import TrialHead, file_sha256, locate_trial, read_head, result_name
 from ablations.records import read_result
-from ablations.rendering.names import FIGURE_STUDIES, TABLE_NAMES
+from ablations.rendering.names import (
+    FIGURE_STUDIES,
+    SIMULATION_FIGURES,
+    SIMULATION_RESULT,
+    SIMULATION_TABLE,
+    TABLE_NAMES,
+)
 from ablations.settings import MEASURABLE, STUDIES, repository_root
 
 _AGGREGATING = ("numpy", "scipy", "pandas")
 _RENDERING = (*_AGGREGATING, "matplotlib", "jinja2")
-# Of whatever this module does not know.
-_ALL_FILES = (
-    "workflow/src/ablations/**/*.py",
-    "workflow/src/ablations/**/*.mplstyle",
-    "workflow/templates/*",
-    "workflow/report/*",
-    "config/*.yaml",
-)
-_VERDICTS = "claims.json"
+_STYLE = "workflow/src/ablations/rendering/paper.mplstyle"
+# What the rules of the workflow make from the results: the module that makes it, and the file that it reads beside them.
+_MAKERS = {
+    "ablation_numbers.tex": ("ablations.rendering.macros", None),
+    "ablation_summary.tex": ("ablations.rendering.document", "workflow/templates/ablation_summary.tex.j2"),
+    "claims.json": ("ablations.judging.judge", "config/claims.yaml"),
+    "claims_table.tex": ("ablations.rendering.claims", "workflow/templates/claims_table.tex.j2"),
+    f"{SIMULATION_TABLE}.tex": ("ablations.rendering.simulation", f"workflow/templates/{SIMULATION_TABLE}.tex.j2"),
+    **{
+        f"{name}.tex": ("ablations.rendering.tables", f"workflow/templates/{name}.tex.j2")
+        for name in TABLE_NAMES.values()
+    },
+}
+_FIGURE_MAKERS = {
+    **dict.fromkeys(FIGURE_STUDIES, "ablations.rendering.figures"),
+    **dict.fromkeys(SIMULATION_FIGURES, "ablations.rendering.simulation"),
+    "claims": "ablations.rendering.claims",
+}
+# Some of them read these too.
+_DERIVED = (f"{SIMULATION_RESULT}.json", "claims.json")
 
 
 def trial_made_from(head: TrialHead) -> str:
@@ -51,15 +68,17 @@ def result_made_from(results_dir: Path, path: Path) -> str | None:
     return _digest(*trials, _aggregating_code(result["study"]), *_versions(_AGGREGATING))
 
 
-def rendered_made_from(results_dir: Path, path: Path) -> str:
-    """Return the hash of what a table, a figure, a document or a verdict is made from: results, and what renders it."""
-    inputs = [results_dir / result_name(study) for study in STUDIES]
+def rendered_made_from(results_dir: Path, path: Path) -> str | None:
+    """Return the hash of what a table, a figure, a document or the verdicts are made from; None for other files.
+
+    It covers all results, so that it may cover more than one file needs; the ledger is written anew after any of them.
+    """
     maker = _maker(path)
-    if maker not in ("tables", "figures", "macros"):
-        inputs.append(results_dir / _VERDICTS)
-    hashes = [file_sha256(other) for other in inputs if other.is_file() and other != path]
-    code = _all_code() if maker is None else _rendering_code(maker, path.stem)
-    return _digest(*hashes, code, *_versions(_RENDERING))
+    if maker is None:
+        return None
+    names = [*(result_name(study) for study in STUDIES), *_DERIVED]
+    inputs = [results_dir / name for name in names if name != path.name and (results_dir / name).is_file()]
+    return _digest(*map(file_sha256, inputs), _rendering_code(*maker), *_versions(_RENDERING))
 
 
 def made_from(results_dir: Path, path: Path) -> str | None:
@@ -74,22 +93,15 @@ def made_from(results_dir: Path, path: Path) -> str | None:
     return rendered_made_from(results_dir, path)
 
 
-def is_exact(path: Path) -> bool:
-    """Tell whether a file's hash covers what it is made from and no more, so that another hash means that it is stale."""
-    return is_trial(path) or path.name in {result_name(study) for study in MEASURABLE} or _maker(path) is not None
-
-
 def is_trial(path: Path) -> bool:
     """Tell whether a file lies where trials do."""
     return path.resolve().parents[2].name == "trials"
 
 
-def _maker(path: Path) -> str | None:
-    """Return the rendering module that makes a file; None for files that this table does not know."""
-    if path.suffix != ".tex":
-        return "figures" if path.stem in FIGURE_STUDIES else None
-    named = {"ablation_numbers": "macros", "ablation_summary": "document"}
-    return "tables" if path.stem in TABLE_NAMES.values() else named.get(path.stem)
+def _maker(path: Path) -> tuple[str, str | None] | None:
+    if path.suffix in (".pdf", ".png"):
+        return (_FIGURE_MAKERS[path.stem], _STYLE) if path.stem in _FIGURE_MAKERS else None
+    return _MAKERS.get(path.name)
 
 
 @lru_cache(maxsize=16)
@@ -98,21 +110,11 @@ def _aggregating_code(study: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _rendering_code(maker: str, stem: str) -> str:
+def _rendering_code(module: str, beside: str | None) -> str:
     """Return the hash of the files that the workflow's rule for this maker has as inputs."""
-    root = repository_root()
-    beside = {"figures": "workflow/src/ablations/rendering/paper.mplstyle"}.get(
-        maker, f"workflow/templates/{stem}.tex.j2"
-    )
-    files = [root / beside] if (root / beside).is_file() else []
-    return _digest(sources_hash(module_sources(f"ablations.rendering.{maker}")), *map(file_sha256, files))
-
-
-@lru_cache(maxsize=1)
-def _all_code() -> str:
-    root = repository_root()
-    files = sorted(path for pattern in _ALL_FILES for path in root.glob(pattern) if path.is_file())
-    return _digest(*((path.relative_to(root).as_posix(), file_sha256(path)) for path in files))
+    path = repository_root() / beside if beside is not None else None
+    files = [path] if path is not None and path.is_file() else []
+    return _digest(sources_hash(module_sources(module)), *map(file_sha256, files))
 
 
 def _versions(packages: Iterable[str]) -> list[str | None]:

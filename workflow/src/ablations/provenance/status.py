@@ -23,7 +23,7 @@ from ablations.provenance.folder import (
 )
 from ablations.provenance.freshness import differences
 from ablations.provenance.ledger import read_ledger
-from ablations.provenance.makers import is_exact, made_from
+from ablations.provenance.makers import made_from
 from ablations.provenance.tiers import Tier, known_tiers
 from ablations.settings import DEFAULT_TIER, STUDIES, VARIANTS, load_config, repository_root, trial_count
 
@@ -161,7 +161,7 @@ def _ledger_state(folder: Path) -> str:
 
 def _is_as_recorded(path: Path, entry: dict[str, Any], folder: Path) -> bool:
     same = file_sha256(path) == str(entry["sha256"])
-    return same and (not is_exact(path) or made_from(folder, path) == entry["made_from"])
+    return same and made_from(folder, path) == entry["made_from"]
 
 
 def _left_lines(tier: Tier, states: list[StudyState]) -> Iterator[str]:

@@ -24,7 +24,7 @@ from ablations.provenance.folder import (
 )
 from ablations.provenance.freshness import current_sources_hash, settings_difference, sources_difference
 from ablations.provenance.ledger import is_edited, ledger_name, read_ledger
-from ablations.provenance.makers import is_exact, made_from
+from ablations.provenance.makers import made_from
 from ablations.provenance.tiers import tier_of
 from ablations.records import TrialRecord, read_record
 from ablations.settings import settings_hash
@@ -121,7 +121,7 @@ def _against_ledger(results_dir: Path) -> Iterator[Finding]:
             yield Finding("edited", shown, "changed although what it is made from did not; delete it and make it again")
         elif now["sha256"] != entry["sha256"]:
             yield Finding("outdated", shown, "changed since the ledger was written; run the whole workflow")
-        elif is_exact(path) and now["made_from"] != entry["made_from"]:
+        elif now["made_from"] != entry["made_from"]:
             yield Finding(
                 "other code", shown, "made from other results or by other code than those of now; make it again"
             )

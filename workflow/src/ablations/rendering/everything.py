@@ -9,7 +9,16 @@ from ablations.errors import RecordError
 from ablations.rendering.document import render_document
 from ablations.rendering.figures import render_figure
 from ablations.rendering.macros import render_macros
-from ablations.rendering.names import BESIDE_RESULTS, FIGURE_STUDIES, TABLE_NAMES
+from ablations.rendering.names import (
+    BESIDE_RESULTS,
+    FIGURE_STUDIES,
+    SIMULATED_STUDY,
+    SIMULATION_FIGURES,
+    SIMULATION_RESULT,
+    SIMULATION_TABLE,
+    TABLE_NAMES,
+)
+from ablations.rendering.simulation import render_simulation_figure, render_simulation_table
 from ablations.rendering.tables import render_table
 from ablations.settings import STUDIES
 
@@ -31,9 +40,10 @@ def render_everything(results_dir: Path, figures_dir: Path) -> Iterator[Path]:
         raise RecordError(
             f"Folder {results_dir} holds no ablation_1.json to ablation_4.json; measure first or pass --results-dir."
         )
+    simulation = results_dir / f"{SIMULATION_RESULT}.json"
     for study, path in inputs.items():
         table = results_dir / f"{TABLE_NAMES[study]}.tex"
-        render_table(study, path, table)
+        render_table(study, path, table, simulation if study == SIMULATED_STUDY and simulation.exists() else None)
         yield table
     macros = results_dir / "ablation_numbers.tex"
     render_macros(list(inputs.values()), macros)
@@ -43,7 +53,21 @@ def render_everything(results_dir: Path, figures_dir: Path) -> Iterator[Path]:
             output = (results_dir if name in BESIDE_RESULTS else figures_dir) / f"{name}.pdf"
             render_figure(name, [inputs[study] for study in studies], output)
             yield output
+    yield from _render_simulation(results_dir)
     if len(inputs) == len(STUDIES):
         document = figures_dir / "ablation_summary.tex"
         render_document(list(inputs.values()), results_dir, document)
         yield document
+
+
+def _render_simulation(results_dir: Path) -> Iterator[Path]:
+    source = results_dir / f"{SIMULATION_RESULT}.json"
+    if not source.exists():
+        return
+    table = results_dir / f"{SIMULATION_TABLE}.tex"
+    render_simulation_table(source, table)
+    yield table
+    for name in SIMULATION_FIGURES:
+        output = results_dir / f"{name}.pdf"
+        render_simulation_figure(name, source, output)
+        yield output

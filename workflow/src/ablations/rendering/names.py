@@ -28,3 +28,9 @@ FIGURE_STUDIES = {
 
 # Figures that lie beside the results instead of among the figures.
 BESIDE_RESULTS = ("ablation_cache_histogram", "ablation_signals_cliff", "ablation_signals_timeline")
+
+# What shows the simulation in virtual time, all of it beside the results.
+SIMULATED_STUDY = "semantic_signals"
+SIMULATION_RESULT = "signals_simulation"
+SIMULATION_FIGURES = ("ablation_signals_validation", "ablation_signals_sweeps")
+SIMULATION_TABLE = "ablation_signals_simulation_table"
