@@ -16,6 +16,8 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/simulation.smk"
 include: "workflow/rules/document.smk"
 include: "workflow/rules/peers.smk"
+include: "workflow/rules/ledger.smk"
+include: "workflow/rules/compare.smk"
 
 
 rule all:
@@ -27,3 +29,4 @@ rule all:
         rules.figures_all.input,
         rules.simulation_all.input,
         rules.document.output,
+        rules.ledger.output,

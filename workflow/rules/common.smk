@@ -1,5 +1,6 @@
 # What the rules share: the validated configuration, the tier's folders, and the sources that each result depends on.
 import json
+from glob import glob
 
 from ablations.errors import SettingsError
 from ablations.measurement.sources import module_sources, study_sources
@@ -36,6 +37,8 @@ shell.prefix("set -euo pipefail; export PYTHONPATH=workflow/src; ")
 RESULTS = output_dir("results", CONFIG.tier)
 FIGURES = output_dir("figures", CONFIG.tier)
 LOGS = output_dir("logs", CONFIG.tier)
+# What the paper and the committed reference runs say, for comparison.
+REFERENCE_RESULTS = sorted(glob("results/reference/*/ablation_*.json")) + glob("config/claims.yaml")
 ABLATIONS = {study: f"{RESULTS}/ablation_{number}.json" for number, study in enumerate(STUDIES, start=1)}
 
 

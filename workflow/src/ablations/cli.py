@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from ablations.errors import AblationError, SettingsError
+from ablations.provenance_stages import add_provenance_stages
 from ablations.settings import MEASURABLE, load_config, repository_root, trial_settings
 from ablations.simulation_stages import add_simulation_stages
 from djinn.errors import DjinnError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one stage; errors that a user can mend are one sentence and exit status 2."""
+    """Run one stage and return the exit status; errors that a user can mend are one sentence and status 2."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        # Stages that examine something return 1 if they found anything; the others return nothing.
+        status: int | None = options.run(options)
     except (AblationError, DjinnError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     sources.set_defaults(run=_sources)
     _add_result_stages(stages)
     add_simulation_stages(stages)
+    add_provenance_stages(stages)
     return parser
 
 
@@ -50,6 +53,9 @@ def _add_result_stages(stages: Any) -> None:
     aggregate = stages.add_parser("aggregate", help="put the trials of one study together")
     aggregate.add_argument("--study", required=True, choices=MEASURABLE)
     aggregate.add_argument("--output", type=Path, required=True)
+    aggregate.add_argument(
+        "--expected-trials", type=int, help="of each variant; fewer are refused; default: any number"
+    )
     aggregate.add_argument("trials", type=Path, nargs="+")
     aggregate.set_defaults(run=_aggregate)
     table = stages.add_parser("table", help="render one study's LaTeX table")
@@ -118,7 +124,9 @@ def _sources(options: argparse.Namespace) -> None:
 
 
 def _aggregate(options: argparse.Namespace) -> None:
-    import_module("ablations.analysis.aggregate").aggregate_files(options.study, options.trials, options.output)
+    import_module("ablations.analysis.aggregate").aggregate_files(
+        options.study, options.trials, options.output, expected_trials=options.expected_trials
+    )
 
 
 def _table(options: argparse.Namespace) -> None:

@@ -24,6 +24,7 @@ _ENTRY_POINTS = frozenset(
         "ablations.__main__",
         "ablations.measurement.exclusive",
         "ablations.measurement.lifeline",
+        "ablations.provenance_stages",
         "ablations.simulation_stages",
     }
 )
