@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.errors import AblationError, SettingsError
-from ablations.settings import MEASURABLE, load_config, repository_root, trial_settings
+from ablations.settings import MEASURABLE, generate_schema, load_config, repository_root, trial_settings
 from djinn.errors import DjinnError
 
 
@@ -39,6 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     sources = stages.add_parser("sources", help="list the package files that a study depends on")
     sources.add_argument("--study", required=True, choices=MEASURABLE)
     sources.set_defaults(run=_sources)
+    schema = stages.add_parser(
+        "schema", help="print the schema of the configuration, as the types of the settings say it"
+    )
+    schema.set_defaults(run=_schema)
     _add_result_stages(stages)
     return parser
 
@@ -109,6 +113,10 @@ def _trial(options: argparse.Namespace) -> None:
 def _sources(options: argparse.Namespace) -> None:
     for path in import_module("ablations.measurement.sources").study_sources(options.study):
         print(path)
+
+
+def _schema(options: argparse.Namespace) -> None:
+    print(json.dumps(generate_schema(), indent=2))
 
 
 def _aggregate(options: argparse.Namespace) -> None:
