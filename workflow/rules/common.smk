@@ -25,6 +25,7 @@ shell.prefix("set -euo pipefail; export PYTHONPATH=workflow/src; ")
 RESULTS = output_dir("results", CONFIG.tier)
 FIGURES = output_dir("figures", CONFIG.tier)
 LOGS = output_dir("logs", CONFIG.tier)
+SECTIONS = [f"workflow/templates/sections/{name}" for name in sorted(os.listdir("workflow/templates/sections"))]
 ABLATIONS = {study: f"{RESULTS}/ablation_{number}.json" for number, study in enumerate(STUDIES, start=1)}
 
 

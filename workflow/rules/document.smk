@@ -5,6 +5,8 @@ rule document:
     input:
         results=list(ABLATIONS.values()),
         template="workflow/templates/ablation_summary.tex.j2",
+        sections=SECTIONS,
+        captions=[f"workflow/report/{figure}.rst" for figure in FIGURE_STUDIES],
         sources=sources_of("ablations.rendering.document"),
     output:
         f"{FIGURES}/ablation_summary.tex",

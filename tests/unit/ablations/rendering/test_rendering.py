@@ -122,13 +122,20 @@ def test_some_results_are_rendered_without_the_others(tiny_results: Path, tmp_pa
     assert "ablation_summary.pdf" not in names
 
 
-def test_templates_hold_no_measured_number(root: Path) -> None:
-    """A number with a unit in a template would be typed by hand."""
-    typed = re.compile(r"\d+(\.\d+)?\s*(\\,)?\s*(ms|us|\\mu|\\%|\\times|agents|GB|MB)(?![a-z])")
-    for template in (root / "workflow/templates").iterdir():
-        for line in template.read_text().splitlines():
-            literal = re.sub(r"\\(VAR|BLOCK)\{.*?\}(?=\W|$)", "", line)
-            assert not typed.search(literal.replace(r"$1{\times}1$", "")), f"{template.name}: {line}"
+def test_no_macro_is_more_precise_than_its_interval(rendered: tuple[Path, Path]) -> None:
+    """Nor lacks its interval and its n."""
+    text = (rendered[0] / "ablation_numbers.tex").read_text()
+    macros = dict(re.findall(r"\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}", text))
+    names = [name for name in macros if f"{name}Interval" in macros]
+    assert len(macros) == 3 * len(names) > 100
+    for name in names:
+        assert macros[f"{name}N"].isdigit()
+        ends = re.findall(r"-?[\d,.]+", macros[f"{name}Interval"].strip("[]").replace("$-$", "-").replace(", ", " "))
+        if not ends:
+            continue
+        low, high = (float(end.replace(",", "")) for end in ends)
+        decimals = len(re.match(r"(?:\$-\$)?[\d,]+\.?(\d*)", macros[name])[1])
+        assert decimals == 0 or high == low or 10.0**-decimals >= (high - low) / 200 * 0.99, (name, macros[name])
 
 
 def test_a_name_that_a_template_lacks_is_an_error() -> None:
@@ -151,6 +158,7 @@ def test_the_document_compiles(rendered: tuple[Path, Path]) -> None:
         )
         assert finished.returncode == 0, finished.stdout[-2000:]
     assert "undefined" not in finished.stdout
+    assert not re.search(r"(Overfull|Underfull) .hbox \(\d{2,}", finished.stdout)
     text = " ".join(page.extract_text() for page in pypdf.PdfReader(figures / "report.pdf").pages)
     for caption in ("OS tax", "Session arenas", "Plan cache", "Semantic signals", "Environment"):
         assert caption in text
