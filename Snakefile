@@ -14,6 +14,7 @@ include: "workflow/rules/judge.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/document.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/peers.smk"
 
 
@@ -25,3 +26,5 @@ rule all:
         rules.tables_all.input,
         rules.figures_all.input,
         rules.document.output,
+        rules.artifact_appendix.output,
+        rules.pages.output,

@@ -3,7 +3,14 @@ import json
 
 from ablations.errors import SettingsError
 from ablations.measurement.sources import module_sources, study_sources
-from ablations.rendering.names import BESIDE_RESULTS, CLAIMS_FIGURE, CLAIMS_TABLE, FIGURE_STUDIES, TABLE_NAMES
+from ablations.rendering.names import (
+    BESIDE_RESULTS,
+    CLAIMS_FIGURE,
+    CLAIMS_TABLE,
+    FIGURE_STUDIES,
+    TABLE_NAMES,
+    panel_modules,
+)
 from ablations.settings import (
     MEASURABLE,
     STUDIES,
@@ -25,7 +32,6 @@ shell.prefix("set -euo pipefail; export PYTHONPATH=workflow/src; ")
 RESULTS = output_dir("results", CONFIG.tier)
 FIGURES = output_dir("figures", CONFIG.tier)
 LOGS = output_dir("logs", CONFIG.tier)
-SECTIONS = [f"workflow/templates/sections/{name}" for name in sorted(os.listdir("workflow/templates/sections"))]
 ABLATIONS = {study: f"{RESULTS}/ablation_{number}.json" for number, study in enumerate(STUDIES, start=1)}
 
 
@@ -43,6 +49,13 @@ def sources_of(*modules):
 def relative(path):
     """Return a package file's path relative to the repository, where Snakemake runs."""
     return os.path.relpath(path, workflow.basedir)
+
+
+def template_files(folder):
+    """Return the parts of a template that is put together from a folder."""
+    return sorted(
+        f"workflow/templates/{folder}/{name}" for name in os.listdir(f"workflow/templates/{folder}")
+    )
 
 
 def trials_of(study):

@@ -63,16 +63,20 @@ def _add_result_stages(stages: Any) -> None:
     figure.add_argument("--inputs", type=Path, nargs="+", required=True)
     figure.add_argument("--output", type=Path, required=True, help="the PDF; the PNG is written beside it")
     figure.set_defaults(run=_figure)
-    for name, summary in (
-        ("numbers", "write one LaTeX macro for each number"),
-        ("document", "write the LaTeX document"),
+    for name, summary, run in (
+        ("numbers", "write one LaTeX macro for each number", _numbers),
+        ("document", "write the LaTeX document", _document),
+        ("appendix", "write the artifact appendix", _appendix),
+        ("pages", "write the report's pages", _pages),
     ):
         stage = stages.add_parser(name, help=summary)
         stage.add_argument("--inputs", type=Path, nargs="+", required=True)
+        if name != "numbers":
+            stage.add_argument("--claims", type=Path, required=name != "document", help="what judge wrote")
         if name == "document":
             stage.add_argument("--results-dir", type=Path, required=True, help="folder of tables and macros")
-        stage.add_argument("--output", type=Path, required=True)
-        stage.set_defaults(run=_numbers if name == "numbers" else _document)
+        stage.add_argument("--output-dir" if name == "pages" else "--output", type=Path, required=True)
+        stage.set_defaults(run=run)
     _add_claim_stages(stages)
 
 
@@ -136,7 +140,17 @@ def _numbers(options: argparse.Namespace) -> None:
 
 
 def _document(options: argparse.Namespace) -> None:
-    import_module("ablations.rendering.document").render_document(options.inputs, options.results_dir, options.output)
+    import_module("ablations.rendering.document").render_document(
+        options.inputs, options.results_dir, options.output, options.claims
+    )
+
+
+def _appendix(options: argparse.Namespace) -> None:
+    import_module("ablations.rendering.appendix").render_appendix(options.inputs, options.claims, options.output)
+
+
+def _pages(options: argparse.Namespace) -> None:
+    import_module("ablations.rendering.pages").render_pages(options.inputs, options.claims, options.output_dir)
 
 
 def _judge(options: argparse.Namespace) -> None:

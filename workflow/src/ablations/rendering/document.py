@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from ablations.analysis.reading import read_studies
 from ablations.errors import AggregationError
@@ -13,16 +12,18 @@ from ablations.rendering.captions import figure_caption
 from ablations.rendering.latex import render_template
 from ablations.rendering.macros import macro_name
 from ablations.rendering.names import BESIDE_RESULTS, FIGURE_STUDIES, TABLE_NAMES
+from ablations.rendering.shown_verdicts import ShownVerdict, by_grade, read_verdicts
 from ablations.settings import STUDIES
 
 
-def render_document(inputs: list[Path], results_dir: Path, output: Path) -> None:
+def render_document(inputs: list[Path], results_dir: Path, output: Path, claims: Path | None = None) -> None:
     """Write the document; it includes its parts by paths relative to its own folder.
 
     Args:
         inputs: the aggregated results of all studies.
         results_dir: the folder of tables, macros and the figures that lie beside the results.
         output: the document; the other figures lie beside it.
+        claims: the verdicts; without them the document shows measurements only.
 
     Raises:
         AggregationError: a study is missing.
@@ -33,7 +34,7 @@ def render_document(inputs: list[Path], results_dir: Path, output: Path) -> None
     if missing:
         raise AggregationError(f"The document needs results of {', '.join(missing)}; aggregate and pass them.")
     relative_dir = Path(os.path.relpath(results_dir, output.parent)).as_posix()
-    verdicts: list[dict[str, Any]] = []
+    verdicts: list[ShownVerdict] = [] if claims is None else read_verdicts(claims)
     text = render_template(
         "ablation_summary.tex.j2",
         results=results,
@@ -48,7 +49,8 @@ def render_document(inputs: list[Path], results_dir: Path, output: Path) -> None
         caption=figure_caption,
         measured_s=lambda study: sum(trial["duration_s"] for trial in results[study]["trials"]),
         verdicts=verdicts,
-        verdicts_of=lambda study: [verdict for verdict in verdicts if verdict["study"] == study],
+        grades=by_grade(verdicts),
+        grades_of=lambda study: by_grade([verdict for verdict in verdicts if verdict.study == study]),
     )
     write_text(output, text)
 

@@ -26,6 +26,7 @@ _SPECIAL = {
     "×": r"$\times$",
     "–": "--",
     "→": r"$\rightarrow$",
+    "µ": r"$\mu$",
 }
 
 
