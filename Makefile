@@ -2,7 +2,7 @@
 PYTHON ?= python3
 ACTIVATE := . .venv/bin/activate
 
-.PHONY: reproduce smoke report test lint clean
+.PHONY: reproduce smoke report test soak lint clean
 
 reproduce: .venv/workflow  ## measure and render everything (about ten minutes on two cores)
 	$(ACTIVATE) && snakemake --cores 1 all
@@ -15,6 +15,9 @@ report: .venv/workflow  ## report.html, and figures/ablation_report.pdf, which n
 
 test: .venv/test  ## the whole test suite
 	$(ACTIVATE) && python -m pytest
+
+soak: .venv/test  ## the long form of the tests of faults (up to 45 minutes); tests/faults/README.md has its last result
+	$(ACTIVATE) && python -m pytest tests/faults --soak --durations=0
 
 lint: .venv/test  ## formatting, style, types and the workflow's own linter
 	$(ACTIVATE) && ruff check . && ruff format --check . && mypy && snakefmt --check Snakefile workflow/rules && snakemake --lint

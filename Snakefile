@@ -13,6 +13,7 @@ include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/judge.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/simulation.smk"
 include: "workflow/rules/document.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/peers.smk"
@@ -25,6 +26,7 @@ rule all:
         rules.judge_all.input,
         rules.tables_all.input,
         rules.figures_all.input,
+        rules.simulation_all.input,
         rules.document.output,
         rules.artifact_appendix.output,
         rules.pages.output,

@@ -14,6 +14,17 @@ ROOT = Path(__file__).resolve().parents[1]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--soak` runs the long form of the tests that have one."""
+    parser.addoption("--soak", action="store_true", help="run the long form of every test that has one")
+
+
+@pytest.fixture(scope="session")
+def soaks(pytestconfig: pytest.Config) -> bool:
+    """Whether tests run in their long form."""
+    return bool(pytestconfig.getoption("--soak"))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository's root."""

@@ -23,20 +23,27 @@ LAYERS = {
     ],
     "ablations": [
         ["errors", "__init__"],
+        ["simulation_settings", "violations"],
         ["settings"],
         ["records"],
-        ["models", "measurement"],
-        ["studies"],
+        ["models", "measurement", "traces"],
+        ["studies", "simulation"],
         ["trial"],
         ["analysis"],
         ["judging"],
         ["rendering"],
+        ["simulation_stages"],
         ["campaign", "cli"],
         ["__main__"],
     ],
 }
 # Siblings in one layer that must not know each other.
-STRANGERS = [("djinn", "server", "client"), ("djinn", "tracing", "protocol"), ("ablations", "analysis", "trial")]
+STRANGERS = [
+    ("djinn", "server", "client"),
+    ("djinn", "tracing", "protocol"),
+    ("ablations", "analysis", "trial"),
+    ("ablations", "simulation", "studies"),
+]
 
 
 def _modules(package: str) -> list[Path]:
@@ -108,7 +115,18 @@ def test_the_study_uses_public_names_only() -> None:
 
 def test_measuring_needs_no_plotting_packages() -> None:
     """So that it runs where only torch and a few small packages are installed."""
-    for part in ("errors", "settings", "records", "models", "measurement", "studies", "trial", "cli"):
+    for part in (
+        "errors",
+        "settings",
+        "records",
+        "models",
+        "measurement",
+        "traces",
+        "studies",
+        "simulation",
+        "trial",
+        "cli",
+    ):
         place = SOURCE / "ablations" / part
         for path in place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]:
             tops = {name.partition(".")[0] for name in _imports(path)}

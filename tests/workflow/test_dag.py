@@ -22,6 +22,9 @@ FIGURES = {
     "figure_ablation_4_semantic_signals",
     "figure_ablation_cache_histogram",
     "figure_ablation_signals_cliff",
+    "figure_ablation_signals_sweeps",
+    "figure_ablation_signals_timeline",
+    "figure_ablation_signals_validation",
     "figure_ablation_summary",
 }
 
@@ -109,6 +112,14 @@ def test_an_edit_to_the_style_plots_again_and_measures_nothing(checkout: Path, s
     path = checkout / "workflow/src/ablations/rendering/paper.mplstyle"
     with _edited(path, "font.size: 7.5", "font.size: 7.6"):
         assert _planned(snakemake) == FIGURES
+
+
+def test_an_edit_to_the_engine_simulates_again_and_measures_nothing(checkout: Path, snakemake: Snakemake) -> None:
+    """No study imports the simulation."""
+    path = checkout / "workflow/src/ablations/simulation/engine.py"
+    simulated = {"simulate", "simulation_table", "figure_ablation_signals_sweeps", "figure_ablation_signals_validation"}
+    with _edited(path, "from __future__", "# edited\nfrom __future__"):
+        assert _planned(snakemake) == simulated
 
 
 def test_an_edit_to_the_statistics_aggregates_again_and_measures_nothing(checkout: Path, snakemake: Snakemake) -> None:

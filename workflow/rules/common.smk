@@ -8,6 +8,10 @@ from ablations.rendering.names import (
     CLAIMS_FIGURE,
     CLAIMS_TABLE,
     FIGURE_STUDIES,
+    SIMULATED_STUDY,
+    SIMULATION_FIGURES,
+    SIMULATION_RESULT,
+    SIMULATION_TABLE,
     TABLE_NAMES,
     panel_modules,
 )
@@ -16,6 +20,7 @@ from ablations.settings import (
     STUDIES,
     VARIANTS,
     output_dir,
+    simulation_settings,
     trial_count,
     trial_settings,
     validate_config,

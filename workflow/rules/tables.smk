@@ -8,6 +8,7 @@ for study in STUDIES:
             f"table_{study}"
         input:
             result=ABLATIONS[study],
+            simulation=[f"{RESULTS}/{SIMULATION_RESULT}.json"] if study == SIMULATED_STUDY else [],
             template=f"workflow/templates/{TABLE_NAMES[study]}.tex.j2",
             sources=sources_of("ablations.rendering.tables"),
         output:
@@ -18,8 +19,10 @@ for study in STUDIES:
             "../../envs/environment.yaml"
         params:
             study=study,
+            simulation=lambda wildcards, input: f"--simulation {input.simulation}" if input.simulation else "",
         shell:
-            "python -m ablations table --study {params.study} --input {input.result} --output {output} 2> >(tee {log} >&2)"
+            "python -m ablations table --study {params.study} --input {input.result} {params.simulation} --output {output}"
+            " 2> >(tee {log} >&2)"
 
 
 rule numbers:

@@ -18,4 +18,4 @@ rule trial:
         "measuring {wildcards.study}/{wildcards.variant}, trial {wildcards.trial}"
     shell:
         "python -m ablations trial --study {wildcards.study} --variant {wildcards.variant} --trial {wildcards.trial}"
-        " --settings {params.settings:q} --output {output} 2> >(tee {log} >&2)"
+        " --settings {params.settings:q} --output {output} --workflow-pid $PPID 2> >(tee {log} >&2)"

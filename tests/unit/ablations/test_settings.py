@@ -43,6 +43,12 @@ def test_every_shipped_configuration_is_valid(root: Path, name: str) -> None:
         ({"studies": {"plan_cache": {"tokens": 100_000}}}, "studies.plan_cache needs 100000 tokens, but model.context"),
         ({"studies": {"semantic_signals": {"wait_min_s": 99.0}}}, "more than wait_max_s"),
         ({"studies": {"semantic_signals": {"host_pool_mb": 1, "arena_mb": 2}}}, "less than one arena"),
+        ({"simulation": {"paper": {"compute_s": -1.0}}}, "simulation.paper.compute_s is -1.0"),
+        ({"studies": {"semantic_signals": {"wait_min_s": float("nan")}}}, "studies.semantic_signals.wait_min_s is nan"),
+        ({"simulation": {"paper": {"arrivals_per_s": float("nan")}}}, "simulation.paper.arrivals_per_s is nan"),
+        ({"simulation": {"sweeps": {"mean_waits_s": [5.0, float("inf")]}}}, "simulation.sweeps.mean_waits_s[1] is inf"),
+        ({"simulation": {"paper": {"wait_min_s": 99.0}}}, "more than wait_max_s"),
+        ({"simulation": {"paper": {"host_pool_bytes": 1000}}}, "less than one session"),
     ],
 )
 def test_a_mistake_is_named_with_its_key_and_remedy(tmp_path: Path, overlay: dict[str, Any], message: str) -> None:

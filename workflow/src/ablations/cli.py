@@ -11,6 +11,7 @@ from typing import Any
 
 from ablations.errors import AblationError, SettingsError
 from ablations.settings import MEASURABLE, generate_schema, load_config, repository_root, trial_settings
+from ablations.simulation_stages import add_simulation_stages
 from djinn.errors import DjinnError
 
 
@@ -35,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--settings", help="JSON of the trial's settings; default: from the configuration")
     trial.add_argument("--config", type=Path, action="append", default=[], help="configuration over the default one")
     trial.add_argument("--output", type=Path, required=True)
+    trial.add_argument("--workflow-pid", type=int, help="end when this process does")
     trial.set_defaults(run=_trial)
     sources = stages.add_parser("sources", help="list the package files that a study depends on")
     sources.add_argument("--study", required=True, choices=MEASURABLE)
@@ -44,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     schema.set_defaults(run=_schema)
     _add_result_stages(stages)
+    add_simulation_stages(stages)
     return parser
 
 
@@ -56,6 +59,7 @@ def _add_result_stages(stages: Any) -> None:
     table = stages.add_parser("table", help="render one study's LaTeX table")
     table.add_argument("--study", required=True, choices=MEASURABLE)
     table.add_argument("--input", type=Path, required=True)
+    table.add_argument("--simulation", type=Path, help="the simulation's result, for the table that compares with it")
     table.add_argument("--output", type=Path, required=True)
     table.set_defaults(run=_table)
     figure = stages.add_parser("figure", help="draw one figure as PDF and PNG")
@@ -107,6 +111,8 @@ def _trial(options: argparse.Namespace) -> None:
             ) from error
     else:
         settings = trial_settings(load_config(*options.config), options.study)
+    if options.workflow_pid is not None:
+        import_module("ablations.measurement.lifeline").hang_on(options.workflow_pid)
     # Even importing torch would disturb a trial that another process is measuring.
     with import_module("ablations.measurement.exclusive").measuring_alone():
         import_module("ablations.trial").run_trial(
@@ -128,7 +134,9 @@ def _aggregate(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    import_module("ablations.rendering.tables").render_table(options.study, options.input, options.output)
+    import_module("ablations.rendering.tables").render_table(
+        options.study, options.input, options.output, options.simulation
+    )
 
 
 def _figure(options: argparse.Namespace) -> None:

@@ -20,6 +20,8 @@ import yaml
 from msgspec import Meta
 
 from ablations.errors import SettingsError
+from ablations.simulation_settings import Simulation, check_simulation
+from ablations.violations import explain_violation, require_finite
 
 DEFAULT_TIER = "laptop"
 DEFAULT_CONFIG = "config/config.yaml"
@@ -172,6 +174,7 @@ class Config(Settings, frozen=True):
     threads: Count | None
     trials: Trials
     studies: Studies
+    simulation: Simulation
 
 
 class TrialSettings(Settings, frozen=True):
@@ -223,11 +226,12 @@ def validate_config(config: Mapping[str, Any], *, source: str = DEFAULT_CONFIG) 
     Raises:
         SettingsError: the first violation, with its key, value and remedy.
     """
+    require_finite(config, source)
     schema_path = repository_root() / "workflow/schemas/config.schema.json"
     validator = jsonschema.Draft202012Validator(json.loads(schema_path.read_text()))
     violation = jsonschema.exceptions.best_match(validator.iter_errors(dict(config)))
     if violation is not None:
-        raise SettingsError(f"{source}: {_explain(violation)}")
+        raise SettingsError(f"{source}: {explain_violation(violation, DEFAULT_CONFIG)}")
     converted = msgspec.convert(dict(config), Config)
     _check_relations(converted, source)
     return converted
@@ -246,6 +250,12 @@ def trial_settings(config: Config, study: str) -> dict[str, Any]:
     plain = msgspec.to_builtins(config)
     common = {name: plain[name] for name in ("tier", "seed", "device", "threads")}
     return {**common, "study": plain["studies"][study]}
+
+
+def simulation_settings(config: Config) -> dict[str, Any]:
+    """Return the plain settings that the simulation depends on."""
+    plain = msgspec.to_builtins(config)
+    return {name: plain[name] for name in ("tier", "seed", "simulation")}
 
 
 def trial_count(config: Config, study: str) -> int:
@@ -287,27 +297,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _explain(violation: jsonschema.ValidationError) -> str:
-    place = ".".join(str(part) for part in violation.absolute_path) or "the configuration"
-    if violation.validator == "additionalProperties":
-        schema, instance = violation.schema, violation.instance
-        assert isinstance(schema, Mapping), "a schema that forbids keys is an object"
-        assert isinstance(instance, Mapping), "only an object has keys"
-        known = sorted(schema.get("properties", {}))
-        unknown = min(set(instance) - set(known))
-        near = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean {near[0]!r}" if near else f"the known keys are {', '.join(known)}"
-        return (
-            f"key {unknown!r} in {place} is unknown; {hint}?"
-            if near
-            else f"key {unknown!r} in {place} is unknown; {hint}."
-        )
-    if violation.validator == "required":
-        return f"{place} lacks a key ({violation.message}); add it as in {DEFAULT_CONFIG}."
-    return f"{place} is {violation.instance!r}, which does not fit ({violation.message}); see config/README.md for its range."
-
-
 def _check_relations(config: Config, source: str) -> None:
+    check_simulation(config.simulation, source)
     signals = config.studies.semantic_signals
     if signals.wait_min_s > signals.wait_max_s:
         raise SettingsError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pypdf
@@ -14,6 +15,7 @@ from ablations.judging.verdicts import Grade
 from ablations.rendering.claims import read_verdicts, render_claims_figure, render_claims_table
 from ablations.rendering.panels.claims import measured_claims
 from ablations.rendering.style import GRADE_LOOKS
+from support import require_tool
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +29,37 @@ def verdicts(root: Path, tiny_results: Path, tmp_path_factory: pytest.TempPathFa
 def test_the_table_has_every_claim_its_words_and_its_grade(verdicts: Path, tmp_path: Path) -> None:
     """In order of the document's ablations."""
     render_claims_table(verdicts, tmp_path / "t.tex")
-    rows = [line for line in (tmp_path / "t.tex").read_text().splitlines() if r"\texttt{" in line]
+    rows = [line for line in (tmp_path / "t.tex").read_text().splitlines() if "``" in line]
     judged = read_verdicts(verdicts)["verdicts"]
     assert len(rows) == len(judged)
     for row, verdict in zip(rows, judged, strict=True):
-        assert verdict["id"].replace("_", r"\_") in row
+        assert verdict["id"].partition(".")[2].replace("_", r"\_") in row
         assert f"& {verdict['grade']} &" in row
         assert f"({verdict['line']})" in row
     assert r"``Cold: tens of milliseconds (meta-sim)'' (65) & 10--100\,ms &" in "\n".join(rows)
+
+
+def test_the_table_fits_a_page(verdicts: Path, tmp_path: Path) -> None:
+    """In LaTeX's own article, whatever characters the document's words have."""
+    render_claims_table(verdicts, tmp_path / "t.tex")
+    (tmp_path / "page.tex").write_text(
+        "\n".join(
+            (
+                r"\documentclass[10pt]{article}\usepackage[margin=1in]{geometry}\usepackage{booktabs}",
+                r"\begin{document}\input{t}\end{document}",
+            )
+        )
+    )
+    finished = subprocess.run(
+        [require_tool("pdflatex"), "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout[-2000:]
+    assert "Overfull" not in finished.stdout
+    assert len(pypdf.PdfReader(tmp_path / "page.pdf").pages) == 1
 
 
 def test_every_grade_has_a_look() -> None:

@@ -19,10 +19,11 @@ _LAYOUT = (
     re.compile(r"\\if(?:dim|num)[^>]*>[\d.]*"),
     re.compile(r"\\cmidrule\([lr]+\)\{\d+-\d+\}"),
     re.compile(r"\\multicolumn\{\d+\}"),
-    re.compile(r"\{\\includegraphics\{#1\}\}|\\caption\{#2\}"),
+    re.compile(r"#\d"),
+    re.compile(r"(?<=p\{)\d+\.?\d*cm(?=\})"),
 )
-# Names that have digits: shapes and formulas that label an arm, quantiles, and the form that artifacts are described in.
-_NAMES = (r"$1{\times}1$", "layer, 1 token", r"$1+\tau/(c+2s)$", "p50", "p99")
+# Names that have digits: shapes and formulas that label an arm, quantiles, and a flag of the command line.
+_NAMES = ("--cores 1", r"$1{\times}1$", "layer, 1 token", r"$1+\tau/(c+2s)$", "p50", "p99")
 
 
 def _typed_digits(text: str) -> list[str]:

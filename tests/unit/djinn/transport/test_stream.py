@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 
 from djinn.errors import ConnectionFailedError, ProtocolError
+from djinn.protocol.frames import pack_header
 from djinn.transport.shared_memory import KEPT_BYTES, SharedMemory
 from djinn.transport.stream import FramedStream
+from djinn.units import GiB, MiB
 
 Pair = tuple[FramedStream, FramedStream]
 
@@ -37,6 +40,19 @@ def test_messages_arrive_whole(pair: Pair, body_bytes: int, payload_bytes: int) 
         assert got_body == body
         assert bytes(got_payload) == payload
     sender.join()
+
+
+def test_nothing_is_allocated_for_what_is_only_announced(pair: Pair) -> None:
+    """A peer that announces 60 GiB and sends 3 bytes costs a megabyte."""
+    body = pack_header(0, 60 * GiB, is_shared=False) + b"abc"
+    pair[0]._socket.sendall(body)
+    pair[0]._socket.shutdown(socket.SHUT_WR)
+    tracemalloc.start()
+    with pytest.raises(ConnectionFailedError):
+        pair[1].receive()
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 4 * MiB
 
 
 def test_payloads_go_through_shared_memory(pair: Pair) -> None:

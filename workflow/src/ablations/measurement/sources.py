@@ -18,7 +18,15 @@ from ablations.errors import MeasurementError
 _SOURCE_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("ablations", "djinn")
 # Parsing the command line and waiting for one's turn happen before anything is measured and cannot change it.
-_ENTRY_POINTS = frozenset({"ablations.cli", "ablations.__main__", "ablations.measurement.exclusive"})
+_ENTRY_POINTS = frozenset(
+    {
+        "ablations.cli",
+        "ablations.__main__",
+        "ablations.measurement.exclusive",
+        "ablations.measurement.lifeline",
+        "ablations.simulation_stages",
+    }
+)
 
 
 def study_sources(study: str) -> list[Path]:

@@ -31,7 +31,7 @@ def render_claims_table(verdicts: Path, output: Path) -> None:
         RecordError: an input that cannot be used, or an output that cannot be written.
     """
     judged = read_verdicts(verdicts)
-    rows = [{**verdict, "threshold": _threshold(verdict), "number": _number(verdict)} for verdict in judged["verdicts"]]
+    rows = [_row(verdict) for verdict in judged["verdicts"]]
     write_text(output, render_template(f"{CLAIMS_TABLE}.tex.j2", judged=judged, rows=rows))
 
 
@@ -49,6 +49,11 @@ def render_claims_figure(verdicts: Path, output: Path) -> None:
     figure, axes = new_figure(FULL_WIDTH_IN, _MARGINS_IN + _ROW_IN * max(len(rows), 1))
     draw_claims(axes, rows)
     save(figure, output)
+
+
+def _row(verdict: dict[str, Any]) -> dict[str, Any]:
+    name = verdict["id"].partition(".")[2]
+    return {**verdict, "name": name, "threshold": _threshold(verdict), "number": _number(verdict)}
 
 
 def _threshold(verdict: dict[str, Any]) -> str:

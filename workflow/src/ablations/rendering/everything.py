@@ -13,7 +13,18 @@ from ablations.rendering.claims import render_claims_figure, render_claims_table
 from ablations.rendering.document import render_document
 from ablations.rendering.figures import render_figure
 from ablations.rendering.macros import render_macros
-from ablations.rendering.names import BESIDE_RESULTS, CLAIMS_FIGURE, CLAIMS_TABLE, FIGURE_STUDIES, TABLE_NAMES
+from ablations.rendering.names import (
+    BESIDE_RESULTS,
+    CLAIMS_FIGURE,
+    CLAIMS_TABLE,
+    FIGURE_STUDIES,
+    SIMULATED_STUDY,
+    SIMULATION_FIGURES,
+    SIMULATION_RESULT,
+    SIMULATION_TABLE,
+    TABLE_NAMES,
+)
+from ablations.rendering.simulation import render_simulation_figure, render_simulation_table
 from ablations.rendering.tables import render_table
 from ablations.settings import STUDIES, repository_root
 
@@ -36,9 +47,10 @@ def render_everything(results_dir: Path, figures_dir: Path) -> Iterator[Path]:
         raise RecordError(
             f"Folder {results_dir} holds no ablation_1.json to ablation_4.json; measure first or pass --results-dir."
         )
+    simulation = results_dir / f"{SIMULATION_RESULT}.json"
     for study, path in inputs.items():
         table = results_dir / f"{TABLE_NAMES[study]}.tex"
-        render_table(study, path, table)
+        render_table(study, path, table, simulation if study == SIMULATED_STUDY and simulation.exists() else None)
         yield table
     macros = results_dir / "ablation_numbers.tex"
     render_macros(list(inputs.values()), macros)
@@ -56,9 +68,23 @@ def render_everything(results_dir: Path, figures_dir: Path) -> Iterator[Path]:
     ):
         render(verdicts, output)
         yield output
+    yield from _render_simulation(results_dir)
     if len(inputs) == len(STUDIES):
         document, appendix = figures_dir / "ablation_summary.tex", figures_dir / "artifact_appendix.tex"
         render_document(list(inputs.values()), results_dir, document, verdicts)
         yield document
         render_appendix(list(inputs.values()), verdicts, appendix)
         yield appendix
+
+
+def _render_simulation(results_dir: Path) -> Iterator[Path]:
+    source = results_dir / f"{SIMULATION_RESULT}.json"
+    if not source.exists():
+        return
+    table = results_dir / f"{SIMULATION_TABLE}.tex"
+    render_simulation_table(source, table)
+    yield table
+    for name in SIMULATION_FIGURES:
+        output = results_dir / f"{name}.pdf"
+        render_simulation_figure(name, source, output)
+        yield output

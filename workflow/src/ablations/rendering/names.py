@@ -90,6 +90,12 @@ EXTRA_FIGURE_STUDIES = {name: figure.studies for name, figure in FIGURES.items()
 # Those that lie beside the results instead of among the figures.
 BESIDE_RESULTS = tuple(name for name, figure in FIGURES.items() if figure.is_beside_results)
 
+# What shows the simulation in virtual time, all of it beside the results.
+SIMULATED_STUDY = "semantic_signals"
+SIMULATION_RESULT = "signals_simulation"
+SIMULATION_FIGURES = ("ablation_signals_validation", "ablation_signals_sweeps")
+SIMULATION_TABLE = "ablation_signals_simulation_table"
+
 # The table and the figure of the verdicts, which are read from claims.json.
 CLAIMS_TABLE = "claims_table"
 CLAIMS_FIGURE = "claims"

@@ -22,6 +22,7 @@ _NO_PNG_SOFTWARE = {"Software": None}
 
 # Okabe and Ito's palette; https://jfly.uni-koeln.de/color/
 _GREY, _BLUE, _ORANGE, _GREEN, _VERMILLION, _SKY = "#8c8c8c", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
+_BLACK = "#000000"
 
 # One look for each thing wherever it appears: colour, hatch, marker.
 LOOKS: dict[str, tuple[str, str, str]] = {
@@ -42,6 +43,7 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "none": (_GREY, "", "s"),
     "lru": (_VERMILLION, "xx", "D"),
     "proactive_plus": (_GREEN, "\\\\", "v"),
+    "oracle": (_BLACK, "", "*"),
 }
 
 # The same for each grade of a claim, best first.

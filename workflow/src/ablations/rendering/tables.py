@@ -6,13 +6,19 @@ from pathlib import Path
 
 from ablations.analysis.reading import read_aggregated
 from ablations.errors import AggregationError
-from ablations.records import write_text
+from ablations.records import read_result, write_text
 from ablations.rendering.latex import render_template
 from ablations.rendering.names import EXTRA_TABLE_NAMES, TABLE_NAMES
 
 
-def render_table(study: str, aggregated: Path, output: Path) -> None:
+def render_table(study: str, aggregated: Path, output: Path, simulation: Path | None = None) -> None:
     """Render one study's table.
+
+    Args:
+        study: of the table.
+        aggregated: its result.
+        output: the table.
+        simulation: the simulation's result, which knows what the table compares with; without it, dashes stand there.
 
     Raises:
         AggregationError: the result is of another study.
@@ -28,5 +34,6 @@ def render_table(study: str, aggregated: Path, output: Path) -> None:
             result=result,
             q=result["quantities"],
             study=result["settings"]["study"],
+            simulated=None if simulation is None else read_result(simulation, "simulation"),
         ),
     )

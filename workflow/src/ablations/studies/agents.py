@@ -1,53 +1,17 @@
 """What agents compute: phases of a real transformer over its KV cache, and what native PyTorch makes of them.
 
 A compute phase is a prompt's prefill (in the first phase) and some tokens, one step each. Everything that is random is
-drawn from the trial's seed beforehand: agent k has the same arrival, prompt and waits in every mode and for every number
-of agents.
+drawn from the trial's seed.
 """
 
 from __future__ import annotations
-
-import random
-from dataclasses import dataclass
 
 import torch
 
 from ablations.models import DecoderModel, KVCache, make_cache, make_model
 from ablations.settings import SemanticSignals
 from ablations.studies.on_device import DEVICE, require_equal
-
-NUM_PROMPTS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class AgentTrace:
-    """What one agent will do, whatever the mode.
-
-    Attributes:
-        arrival_s: after the start of the probe.
-        prompt: which of the prompts it is given.
-        waits_s: tool waits in order; reused from the start if the agent lives longer.
-        estimates_s: what it tells the scheduler about each wait.
-    """
-
-    arrival_s: float
-    prompt: int
-    waits_s: tuple[float, ...]
-    estimates_s: tuple[float, ...]
-
-
-def draw_traces(study: SemanticSignals, num_agents: int, seed: int) -> list[AgentTrace]:
-    """Draw the first `num_agents` agents of a trial's endless sequence."""
-    arrivals, waits = random.Random(f"{seed}-arrivals"), random.Random(f"{seed}-waits")
-    traces = []
-    arrival_s = 0.0
-    for number in range(num_agents):
-        waits_s = tuple(waits.uniform(study.wait_min_s, study.wait_max_s) for _ in range(4 * (1 + study.steady_phases)))
-        errors = [waits.uniform(-study.estimate_error, study.estimate_error) for _ in waits_s]
-        estimates_s = tuple(wait_s * (1 + error) for wait_s, error in zip(waits_s, errors, strict=True))
-        traces.append(AgentTrace(arrival_s, number % NUM_PROMPTS, waits_s, estimates_s))
-        arrival_s += arrivals.expovariate(study.arrivals_per_s)
-    return traces
+from ablations.traces import NUM_PROMPTS
 
 
 class Workload:

@@ -16,8 +16,9 @@ import torch
 import djinn
 from ablations.errors import MeasurementError
 from ablations.models import KVCache
-from ablations.studies.agents import AgentTrace, Workload
+from ablations.studies.agents import Workload
 from ablations.studies.results import require
+from ablations.traces import AgentTrace
 
 _SAMPLING_INTERVAL_S = 0.02
 

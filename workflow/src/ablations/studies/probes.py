@@ -10,9 +10,10 @@ import numpy as np
 
 import djinn
 from ablations.settings import SemanticSignals
-from ablations.studies.agents import Workload, draw_traces
+from ablations.studies.agents import Workload
 from ablations.studies.crowd import AgentLog, Crowd
 from ablations.studies.results import require
+from ablations.traces import AgentTrace, draw_traces, repetition_seed
 
 # Counters of the scheduler that are reported for each probe.
 _COUNTERS = (
@@ -21,13 +22,13 @@ _COUNTERS = (
     "reclaims",
     "restores",
     "prefetches",
+    "swap_outs",
+    "swap_ins",
     "swapped_out_bytes",
     "swapped_in_bytes",
     "swap_out_us",
     "swap_in_us",
 )
-# Seeds of trials are below 2**32.
-_SEED_STRIDE = 2**32
 _PARTS = ("latency", "restore", "queue", "compute")
 
 
@@ -51,7 +52,7 @@ class Prober:
             MeasurementError: an agent failed, or sessions are left behind.
         """
         study = self._workload.study
-        traces = draw_traces(study, num_agents, self._seed + _SEED_STRIDE * repetition)
+        traces = _draw(study, num_agents, repetition_seed(self._seed, repetition))
         lifetime_s = traces[-1].arrival_s + (study.steady_phases + 4) * (study.wait_max_s + study.latency_objective_s)
         before = djinn.stats()["scheduler"]
         start_s = time.monotonic()
@@ -74,6 +75,18 @@ class Prober:
             **{name: after[name] - before[name] for name in _COUNTERS},
             "timeline": msgspec.to_builtins(crowd.timeline),
         }
+
+
+def _draw(study: SemanticSignals, num_agents: int, seed: int) -> list[AgentTrace]:
+    return draw_traces(
+        num_agents,
+        seed=seed,
+        arrivals_per_s=study.arrivals_per_s,
+        wait_min_s=study.wait_min_s,
+        wait_max_s=study.wait_max_s,
+        estimate_error=study.estimate_error,
+        num_waits=4 * (1 + study.steady_phases),
+    )
 
 
 def _describe(logs: list[AgentLog], study: SemanticSignals) -> dict[str, Any]:

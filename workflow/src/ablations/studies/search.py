@@ -29,6 +29,14 @@ class Boundary:
     smallest_failure: int | None
     is_budget_hit: bool
 
+    @property
+    def middle(self) -> float:
+        """Where success probably ends: halfway between the two on a logarithmic scale, or at the success if they are neighbours."""
+        success, failure = self.largest_success, self.smallest_failure
+        if failure is None or failure - success <= 1:
+            return float(success)
+        return math.sqrt(max(success, 1) * failure)
+
 
 class Tries:
     """Outcomes so far for each number."""

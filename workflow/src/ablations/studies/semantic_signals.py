@@ -42,9 +42,9 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     with running_runtime(settings, **_server_settings(study, variant)):
         workload = Workload(study, seed)
         prober = Prober(workload, sends_signals=variant in _SIGNALLING, seed=seed)
-        calibration = journal.step("calibration", lambda: _calibrate(workload))
         # The first crowd also pays for threads, connections and pages, and verifies what waits: it decides nothing.
         warmup = journal.step("warmup", lambda: _warm_up(prober, study, variant))
+        calibration = journal.step("calibration", lambda: _calibrate(workload, warmup))
         common = journal.step("common", lambda: prober.probe(study.common_agents, 0))
         probes, found = _search(prober, study, calibration, variant, progress, journal)
         stats = djinn.stats()
@@ -59,6 +59,7 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
             "boundary": {
                 "largest_success": found.largest_success,
                 "smallest_failure": found.smallest_failure,
+                "middle": found.middle,
                 "is_budget_hit": found.is_budget_hit,
             },
             "bound": agent_bound(study, calibration, variant, study.latency_objective_s),
@@ -105,8 +106,8 @@ def _server_settings(study: SemanticSignals, mode: str) -> dict[str, Any]:
     }
 
 
-def _calibrate(workload: Workload) -> dict[str, float]:
-    """Measure one agent alone: seconds of its prefill, of a step and of a phase; swaps follow from the stated bandwidth."""
+def _calibrate(workload: Workload, warmup: Probe) -> dict[str, float]:
+    """Measure one agent alone: seconds of its prefill, of a step and of a phase; swaps are those of the first crowd."""
     study = workload.study
     prefills_s: list[float] = []
     steps_s: list[float] = []
@@ -126,7 +127,9 @@ def _calibrate(workload: Workload) -> dict[str, float]:
                 steps_s.clear()
                 computes_s.clear()
     step_s = statistics.median(steps_s)
-    swap_s = cache_bytes(study.model) / (study.swap_bandwidth_gb_per_s * 1e9)
+    stated_s = cache_bytes(study.model) / (study.swap_bandwidth_gb_per_s * 1e9)
+    mean_out_s = warmup["swap_out_us"] / 1e6 / warmup["swap_outs"] if warmup["swap_outs"] else stated_s
+    mean_in_s = warmup["swap_in_us"] / 1e6 / warmup["swap_ins"] if warmup["swap_ins"] else stated_s
     return {
         "prefill_s": statistics.median(prefills_s),
         "step_s": step_s,
@@ -134,8 +137,10 @@ def _calibrate(workload: Workload) -> dict[str, float]:
         "steps": float(study.decode_tokens),
         "pace_s": study.token_interval_s,
         "phase_s": study.decode_tokens * step_s,
-        "swap_out_s": swap_s,
-        "swap_in_s": swap_s,
+        # Whole arenas go both ways, but for a mode that keeps copies: its mean is mostly of changes.
+        "swap_out_s": max(mean_out_s, stated_s),
+        "delta_out_s": mean_out_s,
+        "swap_in_s": mean_in_s,
         "wait_min_s": study.wait_min_s,
         "wait_max_s": study.wait_max_s,
         "wait_mean_s": (study.wait_min_s + study.wait_max_s) / 2,

@@ -37,6 +37,8 @@ class ServerProcess:
             "--config",
             config.to_json(),
             "--exit-with-stdin",
+            "--private-folder",
+            str(self._directory),
         ]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         with self._log_path.open("wb") as log:

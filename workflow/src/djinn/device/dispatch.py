@@ -12,7 +12,7 @@ from djinn.client import runtime
 from djinn.core import DTYPE_CODES, DTYPES, CallTimestamps, TensorMeta
 from djinn.device.attention import scaled_dot_product_attention
 from djinn.device.tensor import DEVICE, DEVICE_NAME, Handle, RemoteTensor
-from djinn.device.transfer import become, can_become, creations, download, upload
+from djinn.device.transfer import become, can_become, creations, download, note_created, upload
 from djinn.errors import DeviceMismatchError, UnsupportedOperatorError
 from djinn.protocol import messages as m
 from djinn.protocol.operands import OWN_DEVICE, TensorRef
@@ -86,6 +86,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         session_id=runtime.current_session(),
     )
     reply, _ = client.request(request)
+    note_created(operands.tensors)
     note_call(client.sent_ns, reply.started_ns, reply.finished_ns, False)
     by_id = {tensor.handle.tensor_id: tensor for tensor in operands.tensors}
     results = [_result(output, base_id + i, client, by_id) for i, output in enumerate(reply.outputs)]

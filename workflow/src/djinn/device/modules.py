@@ -24,7 +24,7 @@ from djinn.device.mutations import Mutations
 from djinn.device.planner import Call, ClientPlan, is_simulating, make_plan
 from djinn.device.recipes import Materials
 from djinn.device.tensor import Handle, RemoteTensor
-from djinn.device.transfer import creations
+from djinn.device.transfer import creations, note_created
 from djinn.errors import ConnectionFailedError, GuardError, UnknownPlanError
 from djinn.planning.cache import PlanCache
 from djinn.protocol import messages as m
@@ -170,12 +170,13 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
     write_number = client.write_number
     wants_result = plan.prefetcher is not None and plan.prefetcher.wants_result()
     tensors = arguments.tensors
+    made = creations(tensors)
     client.send(
         m.ExecutePlan(
             plan_id=plan.plan_id,
             input_ids=[tensor.handle.tensor_id for tensor in tensors],
             base_id=base_id,
-            creations=creations(tensors),
+            creations=made,
             session_id=runtime.current_session(),
             wants_result=wants_result,
         )
@@ -187,6 +188,8 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
     materials = Materials([*plan.weights, *arguments.originals], outputs, arguments.containers)
     result = plan.recipe(materials)
     reply, payload = client.receive(plan.expected_us)
+    if made:
+        note_created(tensors)
     if plan.prefetcher is not None:
         handle, meta = outputs[0].handle, plan.output_metas[0]
         handle.prefetcher = plan.prefetcher

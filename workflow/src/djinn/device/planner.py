@@ -19,7 +19,7 @@ from djinn.device.prefetch import MAX_PREFETCHED_BYTES, Prefetcher
 from djinn.device.recipes import Describer, Effect, Recipe
 from djinn.device.stand_ins import standing_in, weights_of
 from djinn.device.tensor import RemoteTensor
-from djinn.device.transfer import content_of, creations
+from djinn.device.transfer import content_of, creations, note_created
 from djinn.errors import PlanError, UnsupportedOperatorError
 from djinn.protocol import messages as m
 from djinn.tracing import Input, UnplannableError, simulate
@@ -133,6 +133,7 @@ def _planned(client: Client, trace: Trace, weights: list[RemoteTensor]) -> m.Pla
     except (PlanError, UnsupportedOperatorError) as error:
         raise UnplannableError(f"the server refused the plan ({error})") from error
     assert isinstance(reply, m.Planned), f"the server answered a trace with {type(reply).__name__}"
+    note_created(weights)
     return reply
 
 
@@ -190,6 +191,7 @@ class _Simulation:
                     session_id=runtime.current_session(),
                 )
             )
+            note_created(tensors)
             return done.learned
         finally:
             self._client.request(m.DropPlans(plan_ids=[reply.plan_id]))

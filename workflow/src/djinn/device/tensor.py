@@ -30,10 +30,15 @@ class Pending:
     Attributes:
         session_id: the session in whose arena it will be made, if any.
         content: its elements, dense and row-major, or None for an uninitialised one.
+        is_sent: whether a request may have made it already.
     """
 
     session_id: str | None
     content: bytes | None = None
+    is_sent: bool = False
+
+
+_UNMADE = Pending(None)
 
 
 class Handle:
@@ -65,7 +70,8 @@ class Handle:
         return prefetched.host
 
     def __del__(self) -> None:
-        if getattr(self, "pending", True) is None:  # compilers make handles without initialising them
+        pending = getattr(self, "pending", _UNMADE)  # compilers make handles without initialising them
+        if pending is None or pending.is_sent:
             self.client.free_later(self.tensor_id)
 
 

@@ -40,16 +40,25 @@ def make_uninitialised(meta: TensorMeta) -> RemoteTensor:
 
 
 def creations(tensors: list[RemoteTensor]) -> list[m.Creation]:
-    """Describe those tensors that the server does not know yet, and consider them known."""
+    """Describe those tensors that the server may not know yet; once the request is answered, `note_created` has to follow.
+
+    Until then other threads describe them too: whichever request comes first makes them.
+    """
     made: list[m.Creation] = []
     for tensor in tensors:
         pending = tensor.handle.pending
         if pending is not None:
-            tensor.handle.pending = None
+            pending.is_sent = True
             shape, strides = tuple(tensor.shape), tuple(tensor.stride())
             code = DTYPE_CODES[tensor.dtype]
             made.append(m.Creation(tensor.handle.tensor_id, shape, strides, code, pending.session_id, pending.content))
     return made
+
+
+def note_created(tensors: list[RemoteTensor]) -> None:
+    """Consider tensors known to the server, which has answered a request with their creations."""
+    for tensor in tensors:
+        tensor.handle.pending = None
 
 
 def upload(source: torch.Tensor) -> RemoteTensor:
@@ -98,6 +107,7 @@ def download(tensor: RemoteTensor) -> torch.Tensor:
         handle.prefetcher.note_download()
     request = m.Download(tensor_id=handle.tensor_id, creations=creations([tensor]))
     reply, payload = handle.client.request(request)
+    note_created([tensor])
     return host_tensor(reply.shape, DTYPES[reply.dtype_code], payload)
 
 

@@ -68,6 +68,9 @@ class Policy:
     def left(self, session: Session, now_s: float) -> None:
         """It is in memory no more."""
 
+    def comes_back(self) -> None:
+        """A session is being brought back, for a request or ahead of one."""
+
     def restored(self, duration_s: float) -> None:
         """Bringing a session back took so long."""
 
@@ -173,6 +176,7 @@ class WriteBackAndPrefetch(Policy):
     def __init__(self) -> None:
         super().__init__()
         self._restore_s = 0.0
+        self._num_arriving = 0
         self._clean: LazyHeap[Session] = LazyHeap(_is_clean)
         self._absent: LazyHeap[Session] = LazyHeap(_is_absent)
 
@@ -190,13 +194,20 @@ class WriteBackAndPrefetch(Policy):
             self._absent.push(session.resume_s, session)
             self._set_next_tick()
 
+    def comes_back(self) -> None:
+        """Let it: a prefetch on the link before it would delay a request that waits already."""
+        self._num_arriving += 1
+        self._set_next_tick()
+
     def restored(self, duration_s: float) -> None:
-        """Learn how long before its resume a restore has to begin."""
+        """Learn how long before its resume a restore has to begin, and go on with what is due."""
+        self._num_arriving -= 1
+        self._set_next_tick()
         self._restore_s += (duration_s - self._restore_s) * (_SMOOTHING if self._restore_s else 1.0)
 
     def tick(self, now_s: float) -> Decision | None:
         """Bring back who is expected soon."""
-        due = self._absent.peek()
+        due = None if self._num_arriving else self._absent.peek()
         if due is not None and due[0] - self._lead_s <= now_s:
             self._absent.pop()
             self._set_next_tick()
@@ -221,7 +232,7 @@ class WriteBackAndPrefetch(Policy):
         return _LEAD_RESTORES * self._restore_s
 
     def _set_next_tick(self) -> None:
-        first = self._absent.peek()
+        first = None if self._num_arriving else self._absent.peek()
         self.next_tick_s = _NEVER_S if first is None else first[0] - self._lead_s
 
 

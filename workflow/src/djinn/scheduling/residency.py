@@ -241,6 +241,7 @@ class Residency:
         self.num_prefetches += 1
         session.step(Event.PREFETCH)
         session.copy_began_s = now_s
+        self._policy.comes_back()
         self._driver.copy_in(session)
         return True
 
@@ -306,6 +307,7 @@ class Residency:
         session.step(Event.SWAP_IN)
         self.num_restores += 1
         session.copy_began_s = now_s
+        self._policy.comes_back()
         self._driver.copy_in(session)
 
     def _reject(self, session: Session, now_s: float) -> None:

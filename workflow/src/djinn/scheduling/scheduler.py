@@ -172,6 +172,8 @@ class Scheduler:
                 "reclaims": residency.num_reclaims,
                 "restores": residency.num_restores,
                 "prefetches": residency.num_prefetches,
+                "swap_outs": self._pool.outward.num_transfers,
+                "swap_ins": self._pool.inward.num_transfers,
                 "swapped_out_bytes": self._pool.outward.moved_bytes,
                 "swapped_in_bytes": self._pool.inward.moved_bytes,
                 "swap_out_us": self._pool.outward.busy_us,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--listen", required=True, metavar="ADDRESS", help="unix:PATH or tcp://HOST:PORT (port 0: any)")
     parser.add_argument("--config", metavar="JSON", help="settings as JSON; default: the GENIE_* variables")
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
+    parser.add_argument("--private-folder", metavar="PATH", help="a folder to remove at the end, if its maker has not")
     options = parser.parse_args(arguments)
     try:
         config = Config.from_environment() if options.config is None else Config.from_json(options.config)
@@ -32,9 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: _exit(listener))
+        signal.signal(number, lambda *_: _exit(listener, options.private_folder))
     if options.exit_with_stdin:
-        threading.Thread(target=_exit_with_stdin, args=(listener,), daemon=True).start()
+        threading.Thread(target=_exit_with_stdin, args=(listener, options.private_folder), daemon=True).start()
     # Torch's modules are hundreds of thousands of objects that never die; a collection need not walk them in mid-call.
     gc.collect()
     gc.freeze()
@@ -43,14 +45,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _exit_with_stdin(listener: Listener) -> None:
+def _exit_with_stdin(listener: Listener, private_folder: str | None) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    _exit(listener)
+    _exit(listener, private_folder)
 
 
-def _exit(listener: Listener) -> None:
+def _exit(listener: Listener, private_folder: str | None) -> None:
     listener.close()
+    if private_folder is not None:  # a client that was killed could not
+        shutil.rmtree(private_folder, ignore_errors=True)
     # Connection threads sleep in the kernel and hold nothing that outlives the process.
     os._exit(0)
 

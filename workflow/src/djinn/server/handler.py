@@ -99,6 +99,8 @@ class Handler:
             self._client.table.free(tensor_id)
 
     def _create(self, creation: m.Creation) -> None:
+        if creation.tensor_id in self._client.table:  # another connection of this client was first
+            return
         session_id = self._session(creation.session_id)
         with self._server.scheduler.running([session_id]) if session_id else _NOTHING:
             meta = TensorMeta(creation.shape, creation.strides, _dtype(creation.dtype_code))

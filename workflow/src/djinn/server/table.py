@@ -53,6 +53,9 @@ class TensorTable:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, tensor_id: int) -> bool:
+        return tensor_id in self._entries
+
     def put(self, tensor_id: int, tensor: torch.Tensor, block: Block | None = None) -> None:
         """Register a tensor under an identifier that is not in use.
 

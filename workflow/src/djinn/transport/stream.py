@@ -17,6 +17,7 @@ from djinn.protocol.frames import HEADER_BYTES, pack_header, unpack_header
 from djinn.transport.shared_memory import SharedMemory
 
 _FIRST_READ_BYTES = 65_536
+_FIRST_PAYLOAD_BYTES = 1 << 20
 
 
 class FramedStream:
@@ -155,10 +156,13 @@ class FramedStream:
         self._buffer, self._view = grown, memoryview(grown)
 
     def _receive_payload(self, num_bytes: int) -> memoryview:
-        payload = memoryview(bytearray(num_bytes))
+        """Receive a payload into memory that grows with what arrives: what is announced may never come."""
         received = min(self._num_buffered, num_bytes)
-        payload[:received] = self._view[:received]
+        payload = bytearray(self._view[:received])
         self._consume(received)
         while received < num_bytes:
-            received += self._read(payload[received:], 0)
-        return payload
+            if received == len(payload):
+                payload.extend(bytes(min(num_bytes - received, max(received, _FIRST_PAYLOAD_BYTES))))
+            with memoryview(payload) as view:
+                received += self._read(view[received:], 0)
+        return memoryview(payload)

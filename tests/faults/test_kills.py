@@ -1,0 +1,134 @@
+"""Whatever is killed and whenever: a rerun completes, finished trials stay, and nothing is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ablations.records import read_record
+from ablations.settings import STUDIES
+
+_LONGEST_LIFE_S = 9.0
+
+
+class Workflow:
+    """Runs of the tiny tier in one copy of the repository, with a temporary folder of their own."""
+
+    def __init__(self, checkout: Path, temporary: Path) -> None:
+        self.checkout = checkout
+        self.temporary = temporary
+        self._command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "tests/tiny.yaml"]
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": str(checkout / "workflow/src"),
+            "TMPDIR": str(temporary),
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def start(self) -> psutil.Popen:
+        """Begin to make everything, as a user who was interrupted would; an old lock is the user's to remove."""
+        for arguments in (["--unlock"], ["--rerun-incomplete", "all"]):
+            process = psutil.Popen(
+                [*self._command, *arguments],
+                cwd=self.checkout,
+                env=self._environment,
+                stdout=subprocess.DEVNULL,
+                stderr=(self.temporary.parent / "stderr").open("w"),
+            )
+            if arguments == ["--unlock"]:
+                process.wait()
+        return process
+
+    def finish(self) -> None:
+        """Make everything."""
+        process = self.start()
+        assert process.wait() == 0, (self.temporary.parent / "stderr").read_text()[-3000:]
+
+    def survivors(self) -> list[psutil.Process]:
+        """Return the processes that belong to this copy."""
+        found = []
+        for process in psutil.process_iter(["environ"]):
+            if (process.info["environ"] or {}).get("TMPDIR") == str(self.temporary):
+                found.append(process)
+        return found
+
+    def finished_trials(self) -> dict[Path, str]:
+        """Return the records that are there, each of them whole, by content."""
+        found = {}
+        for path in self.checkout.glob("results/tiny/trials/*/*/trial_*.json"):
+            read_record(path)
+            found[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return found
+
+
+def _kill_something(process: psutil.Popen, generator: random.Random) -> None:
+    """Kill the workflow itself or any process below it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        victims = [process, *process.children(recursive=True)]
+        generator.choice(victims).send_signal(signal.SIGKILL)
+
+
+def _await_end(workflow: Workflow, timeout_s: float = 120.0) -> None:
+    """Wait until whatever was left running has noticed that it is not needed any more, or finished its own step."""
+    deadline_s = time.monotonic() + timeout_s
+    while left := workflow.survivors():
+        assert time.monotonic() < deadline_s, f"still running: {[process.cmdline() for process in left]}"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def workflow(checkout: Path, tmp_path: Path) -> Iterator[Workflow]:
+    """A workflow that leaves nothing running, whatever its test does."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    made = Workflow(checkout, temporary)
+    yield made
+    for process in made.survivors():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def test_killed_at_any_moment_a_rerun_completes(workflow: Workflow, soaks: bool) -> None:
+    """Trials that were finished before are not measured again; no process and no socket survives."""
+    num_kills = 60 if soaks else 5
+    generator = random.Random(20_261)
+    kills = 0
+    while kills < num_kills:
+        before = workflow.finished_trials()
+        process = workflow.start()
+        time.sleep(generator.uniform(0.5, _LONGEST_LIFE_S))
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            _kill_something(process, generator)
+            kills += 1
+        process.wait()
+        _await_end(workflow)
+        after = workflow.finished_trials()
+        assert {path: after.get(path) for path in before} == before, "a finished trial was measured again"
+        if len(list((workflow.checkout / "results/tiny").glob("ablation_*.json"))) == len(STUDIES):
+            _forget_a_study(workflow, generator)
+    before = workflow.finished_trials()
+    workflow.finish()
+    after = workflow.finished_trials()
+    assert {path: after.get(path) for path in before} == before
+    _await_end(workflow)
+    left = [path for path in workflow.temporary.rglob("*") if path.name.startswith("djinn-") and path.suffix != ".lock"]
+    assert not left, f"left behind: {left}"
+    assert not list(workflow.checkout.glob("results/tiny/**/.*.json")), "a temporary result was left"
+
+
+def _forget_a_study(workflow: Workflow, generator: random.Random) -> None:
+    """Remove the trials of one study, so that there is something to do."""
+    study = generator.choice(sorted(STUDIES))
+    for path in workflow.checkout.glob(f"results/tiny/trials/{study}/*/*"):
+        path.unlink()

@@ -1,0 +1,71 @@
+"""Tensors that the server does not know yet are made by whichever request comes first."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+import djinn
+from djinn.device.tensor import RemoteTensor
+from djinn.device.transfer import creations
+from djinn.protocol import messages as m
+from support import DEVICE
+
+pytestmark = pytest.mark.usefixtures("runtime")
+
+
+def _remote(value: torch.Tensor) -> RemoteTensor:
+    tensor = value.to(DEVICE)
+    assert isinstance(tensor, RemoteTensor)
+    return tensor
+
+
+def test_a_request_that_is_overtaken_loses_nothing() -> None:
+    """Another thread's request for the same new tensor may reach the server before the one that describes it first."""
+    tensor = _remote(torch.tensor([1.0, 2.0]))
+    assert creations([tensor]), "a small upload travels with its first use"
+    assert (tensor + 1).tolist() == [2.0, 3.0]
+    assert not creations([tensor]), "the server has answered"
+
+
+def test_the_request_that_was_overtaken_makes_nothing_anew() -> None:
+    """What others wrote meanwhile stays."""
+    tensor = _remote(torch.zeros(3))
+    late = creations([tensor])
+    tensor.add_(5)
+    client = tensor.handle.client
+    reply, payload = client.request(m.Download(tensor_id=tensor.handle.tensor_id, creations=late))
+    assert reply.shape == (3,)
+    assert torch.frombuffer(bytearray(payload), dtype=torch.float32).tolist() == [5.0, 5.0, 5.0]
+
+
+def test_threads_share_tensors_that_nobody_has_used() -> None:
+    """Sixteen threads use the same new tensors at once."""
+    shared = [_remote(torch.full((2,), float(number))) for number in range(50)]
+    barrier = threading.Barrier(16)
+    sums: list[list[float]] = []
+
+    def use() -> None:
+        barrier.wait()
+        sums.append([tensor.sum().item() for tensor in shared])
+
+    threads = [threading.Thread(target=use) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sums == [[2.0 * number for number in range(50)]] * 16
+
+
+def test_a_tensor_whose_first_request_failed_is_freed_all_the_same() -> None:
+    """The server may have made it before it refused the rest."""
+    before = djinn.stats()["client"]["num_tensors"]
+    tensor = _remote(torch.ones(3))
+    with pytest.raises(RuntimeError, match="must be a matrix"):
+        torch.mm(tensor, tensor)
+    del tensor
+    torch.ones(1, device=DEVICE).item()
+    torch.ones(1, device=DEVICE).item()
+    assert djinn.stats()["client"]["num_tensors"] <= before + 1

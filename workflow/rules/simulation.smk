@@ -1,0 +1,62 @@
+# The signal study in virtual time: validated against its live trials, then the paper's configuration and sweeps.
+
+
+rule simulate:
+    input:
+        trials=trials_of("semantic_signals"),
+        sources=sources_of("ablations.simulation.study"),
+        schemas=["workflow/schemas/trial_record.schema.json", "workflow/schemas/simulation.schema.json"],
+    output:
+        f"{RESULTS}/{SIMULATION_RESULT}.json",
+    log:
+        f"{LOGS}/simulation/simulate.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=json.dumps(simulation_settings(CONFIG), sort_keys=True),
+    shell:
+        "python -m ablations simulate --settings {params.settings:q} --output {output} {input.trials} 2> >(tee {log} >&2)"
+
+
+for figure in SIMULATION_FIGURES:
+
+    rule:
+        name:
+            f"figure_{figure}"
+        input:
+            result=rules.simulate.output,
+            style="workflow/src/ablations/rendering/paper.mplstyle",
+            sources=sources_of("ablations.rendering.simulation"),
+        output:
+            pdf=f"{RESULTS}/{figure}.pdf",
+            png=report(f"{RESULTS}/{figure}.png", caption=f"../report/{figure}.rst", category="2 Figures"),
+        log:
+            f"{LOGS}/figures/{figure}.log",
+        conda:
+            "../../envs/environment.yaml"
+        params:
+            name=figure,
+        shell:
+            "python -m ablations simulation-figure {params.name} --input {input.result} --output {output.pdf} 2> >(tee {log} >&2)"
+
+
+rule simulation_table:
+    input:
+        result=rules.simulate.output,
+        template=f"workflow/templates/{SIMULATION_TABLE}.tex.j2",
+        sources=sources_of("ablations.rendering.simulation"),
+    output:
+        f"{RESULTS}/{SIMULATION_TABLE}.tex",
+    log:
+        f"{LOGS}/tables/simulation.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m ablations simulation-table --input {input.result} --output {output} 2> >(tee {log} >&2)"
+
+
+rule simulation_all:
+    input:
+        rules.simulate.output,
+        rules.simulation_table.output,
+        [f"{RESULTS}/{figure}{suffix}" for figure in SIMULATION_FIGURES for suffix in (".pdf", ".png")],

@@ -1,0 +1,87 @@
+"""The stages of the command line that simulate: the workflow's own, a benchmark of the engine, and a replay of given agents."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ablations.errors import SettingsError
+from ablations.settings import Config, load_config, simulation_settings
+
+_BENCHMARKED = ("none", "reactive", "lru", "proactive", "proactive_plus")
+
+
+def add_simulation_stages(stages: Any) -> None:
+    """Add the stages `simulate`, `simulation-figure` and `simulation-table`."""
+    simulate = stages.add_parser("simulate", help="simulate the signal study in virtual time")
+    simulate.add_argument("trials", type=Path, nargs="*", help="live trials of the signal study to validate against")
+    simulate.add_argument("--settings", help="JSON of the simulation's settings; default: from the configuration")
+    simulate.add_argument("--config", type=Path, action="append", default=[], help="configuration over the default one")
+    simulate.add_argument("--output", type=Path, help="the result; needs trials")
+    simulate.add_argument("--benchmark", type=int, metavar="LIVES", help="time so many agent lives of each policy")
+    simulate.add_argument("--traces", type=Path, help="replay the agents of a trace file; needs --num-agents")
+    simulate.add_argument("--num-agents", type=int, help="how many agents the trace file holds")
+    simulate.set_defaults(run=_simulate)
+    figure = stages.add_parser("simulation-figure", help="draw one figure of the simulation as PDF and PNG")
+    figure.add_argument("name")
+    figure.set_defaults(run=_figure)
+    table = stages.add_parser("simulation-table", help="render the simulation's LaTeX table")
+    table.set_defaults(run=_table)
+    for stage in (figure, table):
+        stage.add_argument("--input", type=Path, required=True)
+        stage.add_argument("--output", type=Path, required=True)
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    if options.benchmark is not None:
+        _benchmark(load_config(*options.config), options.benchmark)
+    elif options.traces is not None:
+        _replay(load_config(*options.config), options.traces, options.num_agents)
+    elif options.output is None or not options.trials:
+        raise SettingsError(
+            "Nothing to simulate: pass --output with live trials, or --benchmark LIVES, or --traces FILE with --num-agents."
+        )
+    else:
+        simulate_files = import_module("ablations.simulation.study").simulate_files
+        simulate_files(_settings(options), options.trials, options.output)
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    if options.settings is None:
+        return simulation_settings(load_config(*options.config))
+    try:
+        return json.loads(options.settings)
+    except ValueError as error:
+        raise SettingsError(f"--settings is not JSON ({error}); pass what the workflow passes, or --config.") from error
+
+
+def _benchmark(config: Config, num_lives: int) -> None:
+    if num_lives < 1:
+        raise SettingsError(f"--benchmark is {num_lives}, but needs at least one life; pass 100000, say.")
+    measure_speed = import_module("ablations.simulation.benchmark").measure_speed
+    for policy in _BENCHMARKED:
+        print(measure_speed(config.simulation.paper, policy, num_lives).sentence)
+
+
+def _replay(config: Config, path: Path, num_agents: int | None) -> None:
+    if num_agents is None:
+        raise SettingsError(f"Trace file {path} needs the number of its agents; pass --num-agents.")
+    outcomes = import_module("ablations.simulation.replay").replay_traces(config.simulation.paper, path, num_agents)
+    for policy, outcome in outcomes.items():
+        print(
+            f"{policy} (simulated): {outcome.num_finished} of {outcome.num_agents} agents finished, "
+            f"p50 {1e3 * outcome.p50_s:.0f} ms, p99 {1e3 * outcome.p99_s:.0f} ms, "
+            f"{outcome.swaps_per_request:.2f} swaps a request, at most {outcome.max_alive} alive"
+        )
+
+
+def _figure(options: argparse.Namespace) -> None:
+    rendering = import_module("ablations.rendering.simulation")
+    rendering.render_simulation_figure(options.name, options.input, options.output)
+
+
+def _table(options: argparse.Namespace) -> None:
+    import_module("ablations.rendering.simulation").render_simulation_table(options.input, options.output)

@@ -1,0 +1,60 @@
+"""What is wrong with a configuration, said in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+
+from ablations.errors import SettingsError
+
+
+def explain_violation(violation: jsonschema.ValidationError, example: str) -> str:
+    """Return what is wrong, with the key, its value and the remedy, without the file's name.
+
+    Args:
+        violation: the first that was found.
+        example: path of a configuration that is complete.
+    """
+    place = ".".join(str(part) for part in violation.absolute_path) or "the configuration"
+    if violation.validator == "additionalProperties":
+        schema, instance = violation.schema, violation.instance
+        assert isinstance(schema, Mapping), "a schema that forbids keys is an object"
+        assert isinstance(instance, Mapping), "only an object has keys"
+        known = sorted(schema.get("properties", {}))
+        unknown = min(set(instance) - set(known))
+        near = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {near[0]!r}" if near else f"the known keys are {', '.join(known)}"
+        return (
+            f"key {unknown!r} in {place} is unknown; {hint}?"
+            if near
+            else f"key {unknown!r} in {place} is unknown; {hint}."
+        )
+    if violation.validator == "required":
+        return f"{place} lacks a key ({violation.message}); add it as in {example}."
+    return f"{place} is {violation.instance!r}, which does not fit ({violation.message}); see config/README.md for its range."
+
+
+def require_finite(config: Mapping[str, Any], source: str) -> None:
+    """Refuse numbers that are none, which compare with nothing and so pass every range of a schema.
+
+    Raises:
+        SettingsError: the first of them, with its key.
+    """
+    for key, value in _numbers(config, ""):
+        if not math.isfinite(value):
+            raise SettingsError(f"{source}: {key} is {value}, but must be a finite number; correct it.")
+
+
+def _numbers(content: Any, key: str) -> Iterator[tuple[str, float]]:
+    if isinstance(content, Mapping):
+        for name, value in content.items():
+            yield from _numbers(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(content, list):
+        for place, value in enumerate(content):
+            yield from _numbers(value, f"{key}[{place}]")
+    elif isinstance(content, int | float):
+        yield key, content
