@@ -63,7 +63,7 @@ def result_made_from(results_dir: Path, path: Path) -> str | None:
     try:
         result = read_result(path, "aggregated")
         trials = [file_sha256(locate_trial(results_dir, result["study"], entry)) for entry in result["trials"]]
-    except (RecordError, OSError):
+    except RecordError:
         return None
     return _digest(*trials, _aggregating_code(result["study"]), *_versions(_AGGREGATING))
 
