@@ -1,4 +1,4 @@
-# Four ablation studies of Djinn: measured trial by trial, aggregated, tabulated, drawn.
+# Four ablation studies of Djinn: measured trial by trial, aggregated, judged, tabulated, drawn.
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -10,6 +10,7 @@ configfile: "config/config.yaml"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/trials.smk"
 include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/judge.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/simulation.smk"
@@ -23,6 +24,7 @@ rule all:
     default_target: True
     input:
         rules.aggregate_all.input,
+        rules.judge_all.input,
         rules.tables_all.input,
         rules.figures_all.input,
         rules.simulation_all.input,

@@ -30,6 +30,7 @@ LAYERS = {
         ["studies", "simulation"],
         ["trial"],
         ["analysis"],
+        ["judging"],
         ["rendering"],
         ["provenance"],
         ["simulation_stages", "provenance_stages"],

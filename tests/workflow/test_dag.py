@@ -28,6 +28,7 @@ FIGURES = {
     "figure_ablation_signals_timeline",
     "figure_ablation_signals_validation",
     "figure_ablation_summary",
+    "claims_figure",
 }
 Snakemake = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -158,6 +159,12 @@ def test_an_edit_to_a_template_renders_one_table(checkout: Path, snakemake: Snak
     path = checkout / "workflow/templates/ablation_cache_table.tex.j2"
     with _edited(path, "Plan cache", "The plan cache"):
         assert _planned(snakemake) == {"table_plan_cache"}
+
+
+def test_an_edit_to_the_claims_judges_again_and_measures_nothing(checkout: Path, snakemake: Snakemake) -> None:
+    """Results stay, whatever is claimed of them."""
+    with _edited(checkout / "config/claims.yaml", "threshold: 20", "threshold: 21"):
+        assert _planned(snakemake) == {"judge", "claims_table", "claims_figure"}
 
 
 def test_an_edit_to_the_style_plots_again_and_measures_nothing(checkout: Path, snakemake: Snakemake) -> None:

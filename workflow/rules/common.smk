@@ -6,6 +6,8 @@ from ablations.errors import SettingsError
 from ablations.measurement.sources import module_sources, study_sources
 from ablations.rendering.names import (
     BESIDE_RESULTS,
+    CLAIMS_FIGURE,
+    CLAIMS_TABLE,
     FIGURE_STUDIES,
     SIMULATED_STUDY,
     SIMULATION_FIGURES,

@@ -11,7 +11,7 @@ from typing import Any
 
 from ablations.errors import AblationError, SettingsError
 from ablations.provenance_stages import add_provenance_stages
-from ablations.settings import MEASURABLE, load_config, trial_settings
+from ablations.settings import MEASURABLE, load_config, repository_root, trial_settings
 from ablations.simulation_stages import add_simulation_stages
 from djinn.errors import DjinnError
 
@@ -79,6 +79,20 @@ def _add_result_stages(stages: Any) -> None:
             stage.add_argument("--results-dir", type=Path, required=True, help="folder of tables and macros")
         stage.add_argument("--output", type=Path, required=True)
         stage.set_defaults(run=_numbers if name == "numbers" else _document)
+    _add_claim_stages(stages)
+
+
+def _add_claim_stages(stages: Any) -> None:
+    judge = stages.add_parser("judge", help="judge every claim of the claims file")
+    judge.add_argument("--claims", type=Path, default=repository_root() / "config/claims.yaml")
+    judge.add_argument("--inputs", type=Path, nargs="+", required=True, help="aggregated results")
+    judge.add_argument("--output", type=Path, required=True)
+    judge.set_defaults(run=_judge)
+    for name, summary in (("claims-table", "render the verdicts' LaTeX table"), ("claims-figure", "draw the verdicts")):
+        stage = stages.add_parser(name, help=summary)
+        stage.add_argument("--input", type=Path, required=True, help="what judge wrote")
+        stage.add_argument("--output", type=Path, required=True)
+        stage.set_defaults(run=_claims_table if name == "claims-table" else _claims_figure)
 
 
 # Each stage imports what it needs when it runs: measuring must work without plotting packages, and the workflow
@@ -131,3 +145,15 @@ def _numbers(options: argparse.Namespace) -> None:
 
 def _document(options: argparse.Namespace) -> None:
     import_module("ablations.rendering.document").render_document(options.inputs, options.results_dir, options.output)
+
+
+def _judge(options: argparse.Namespace) -> None:
+    import_module("ablations.judging.judge").judge_files(options.claims, options.inputs, options.output)
+
+
+def _claims_table(options: argparse.Namespace) -> None:
+    import_module("ablations.rendering.claims").render_claims_table(options.input, options.output)
+
+
+def _claims_figure(options: argparse.Namespace) -> None:
+    import_module("ablations.rendering.claims").render_claims_figure(options.input, options.output)

@@ -4,6 +4,7 @@ AblationError
 ├── SettingsError (also ValueError)   a configuration that cannot be used
 ├── RecordError                       a result file that is missing, damaged or of another kind
 ├── AggregationError                  trials that may not be put together
+├── ClaimsError (also ValueError)     a claims file that contradicts itself or asks for what no study measures
 ├── LedgerError                       results that are not what made them
 └── MeasurementError                  a trial whose checks failed or that could not be run
 """
@@ -25,6 +26,10 @@ class RecordError(AblationError):
 
 class AggregationError(AblationError):
     """Trials that may not be put together."""
+
+
+class ClaimsError(AblationError, ValueError):
+    """A claims file that contradicts itself, or that asks for what no study measures."""
 
 
 class LedgerError(AblationError):

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from ablations.analysis import quantities
 from ablations.analysis.quantities import (
     estimate,
     estimate_difference,
+    estimate_overhead_by_rounds_pct,
     estimate_overhead_pct,
     estimate_ratio,
     sample_quantile,
@@ -31,26 +33,106 @@ def test_constant_samples_have_a_point_for_an_interval() -> None:
     assert (quantity.num_invocations, quantity.num_samples, quantity.unit) == (6, 30, "us")
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    """95 % of intervals contain the true centre although invocations differ; resampling iterations alone would not."""
+@pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough for a thousand intervals of which only their coverage counts."""
+    monkeypatch.setattr(quantities, "_NUM_RESAMPLES", 2000)
+
+
+@pytest.mark.usefixtures("few_resamples")
+@pytest.mark.parametrize(
+    ("shift", "noise", "size"),
+    [(2.0, 5.0, 60), (0.0, 5.0, 60), (2.0, 0.1, 60), (0.5, 5.0, 9)],
+    ids=["both", "iterations alone", "invocations alone", "few iterations"],
+)
+def test_the_interval_covers_the_truth_as_often_as_it_says(shift: float, noise: float, size: int) -> None:
+    """95 % of intervals contain the true centre, wherever the noise comes from."""
     generator = np.random.default_rng(1)
+    samples = 100 + generator.normal(0, shift, (1000, 6, 1)) + generator.normal(0, noise, (1000, 6, size))
     num_covered = 0
-    for _ in range(300):
-        quantity = estimate(_invocations(generator, 100.0), "us")
+    for invocations in samples:
+        quantity = estimate(invocations, "us")
         num_covered += quantity.low <= 100.0 <= quantity.high
-    assert 0.92 <= num_covered / 300 <= 0.99
+    assert 0.92 <= num_covered / 1000 <= 0.98
+
+
+@pytest.mark.usefixtures("few_resamples")
+def test_an_overhead_by_rounds_covers_the_truth_in_spite_of_drift() -> None:
+    """Both arms drift together by a third within an invocation; 7 % more stays 7 % more."""
+    generator = np.random.default_rng(6)
+    rounds, block = 12, 5
+    num_covered, widths = 0, []
+    for _ in range(1000):
+        drift = np.cumsum(generator.normal(0, 0.1, (6, rounds, 1)), axis=1)
+        true_pct = generator.normal(7.0, 1.0, (6, 1, 1))
+        baseline = np.exp(drift + generator.normal(0, 0.05, (6, rounds, block)))
+        measured = (1 + true_pct / 100) * np.exp(drift + generator.normal(0, 0.05, (6, rounds, block)))
+        arms = measured.reshape(6, -1), baseline.reshape(6, -1)
+        quantity = estimate_overhead_by_rounds_pct(*arms, blocks=(block, block))
+        num_covered += quantity.low <= 7.0 <= quantity.high
+        widths.append(quantity.high - quantity.low)
+    unpaired = estimate_overhead_pct(*arms)
+    assert 0.92 <= num_covered / 1000 <= 0.98
+    assert np.median(widths) < 0.7 * (unpaired.high - unpaired.low)
+
+
+def test_a_disturbed_round_decides_nothing() -> None:
+    """Whatever else ran in it, the other rounds stand."""
+    baseline = [[10.0] * 40] * 6
+    measured = [[11.0] * 35 + [1000.0] * 5] * 6
+    quantity = estimate_overhead_by_rounds_pct(measured, baseline, blocks=(5, 5))
+    assert quantity.value == pytest.approx(10.0)
+    assert quantity.low == pytest.approx(10.0)
+
+
+def test_rounds_that_one_arm_lacks_are_left_out() -> None:
+    """A cold call takes part in the first rounds only, one call to a block of another's."""
+    quantity = estimate_overhead_by_rounds_pct([[20.0, 20.0]] * 6, [[10.0] * 6 + [50.0] * 6] * 6, blocks=(1, 3))
+    assert quantity.value == pytest.approx(100.0)
+    with pytest.raises(AggregationError, match="no whole round"):
+        estimate_overhead_by_rounds_pct([[20.0]] * 6, [[10.0] * 2] * 6, blocks=(1, 3))
 
 
 def test_it_agrees_with_the_t_interval_of_the_invocations() -> None:
-    """With many iterations only invocations matter, and there the t interval is exact."""
+    """The t interval of the invocations' medians is exact for normal shifts; ours differs by its skewness alone."""
     generator = np.random.default_rng(2)
-    for _ in range(5):
-        invocations = _invocations(generator, 50.0, count=8, size=4000)
-        medians = [np.median(samples) for samples in invocations]
+    for size in (40, 4000):
+        invocations = _invocations(generator, 50.0, count=8, size=size)
+        medians = [sample_quantile(samples, 0.5) for samples in invocations]
         exact = stats.t.interval(0.95, 7, np.mean(medians), stats.sem(medians))
         quantity = estimate(invocations, "us")
-        assert quantity.low == pytest.approx(exact[0], abs=0.35 * (exact[1] - exact[0]))
-        assert quantity.high == pytest.approx(exact[1], abs=0.35 * (exact[1] - exact[0]))
+        assert quantity.low == pytest.approx(exact[0], abs=0.1 * (exact[1] - exact[0]))
+        assert quantity.high == pytest.approx(exact[1], abs=0.1 * (exact[1] - exact[0]))
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_it_agrees_with_scipys_bootstrap(count: int) -> None:
+    """BCa knows one level: the iterations of one invocation, or invocations of one iteration each."""
+    generator = np.random.default_rng(8)
+    samples = generator.gamma(4.0, 10.0, 400 if count == 1 else count)
+    invocations = [samples] if count == 1 else samples[:, None]
+    statistic = np.median if count == 1 else np.mean
+    exact = stats.bootstrap((samples,), statistic, method="BCa", rng=generator).confidence_interval
+    quantity = estimate(invocations, "us")
+    assert quantity.low == pytest.approx(exact.low, abs=0.1 * (exact.high - exact.low))
+    assert quantity.high == pytest.approx(exact.high, abs=0.1 * (exact.high - exact.low))
+
+
+def test_equal_brackets_keep_their_width() -> None:
+    """Invocations that found the same bracket do not tell where in it the truth lies."""
+    quantity = estimate([[40.0, 41.0, 42.0, 43.0, 44.0]] * 6, "agents")
+    assert quantity.high - quantity.low > 1
+
+
+def test_a_ratio_and_its_inverse_have_inverse_intervals() -> None:
+    """Neither arm is privileged."""
+    generator = np.random.default_rng(9)
+    arms = _invocations(generator, 100.0), _invocations(generator, 50.0)
+    ratio, inverse = estimate_ratio(*arms), estimate_ratio(*reversed(arms))
+    assert ratio is not None
+    assert inverse is not None
+    assert ratio.value == pytest.approx(1 / inverse.value)
+    assert ratio.low == pytest.approx(1 / inverse.high, rel=0.01)
 
 
 def test_pairing_cancels_what_both_arms_share() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ablations.analysis.scaling import binned_medians, slope_over_groups, slope_over_range
+from ablations.analysis.scaling import binned_medians, fit_power_law, slope_over_groups, slope_over_range
 
 
 def _cost(slope: float, seed: int) -> list[tuple[float, float]]:
@@ -41,3 +41,24 @@ def test_bins_hold_medians_in_order() -> None:
     points = binned_medians([(float(x), float(x % 2)) for x in range(100)])
     assert len(points) == 20
     assert [x for x, _ in points] == sorted(x for x, _ in points)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0, 1.6])
+def test_a_known_exponent_lies_in_its_interval(exponent: float) -> None:
+    """And costs that follow the law leave no residual beyond noise."""
+    generator = np.random.default_rng(1)
+    sizes = np.repeat([64.0, 128.0, 256.0, 300.0], 100)
+    invocations = [
+        list(zip(sizes, 3 * sizes**exponent * generator.lognormal(0, 0.05, 400), strict=True)) for _ in range(6)
+    ]
+    found, residual = fit_power_law(invocations)
+    assert found.low <= exponent <= found.high
+    assert found.high - found.low < 0.05
+    assert residual.high < 3
+
+
+def test_a_cost_that_thrashes_at_one_size_has_a_residual() -> None:
+    """No power law fits a step."""
+    invocations = [[(64.0, 1.0), (128.0, 1.0), (256.0, 5.0), (300.0, 1.0)]] * 6
+    _, residual = fit_power_law(invocations)
+    assert residual.low > 50

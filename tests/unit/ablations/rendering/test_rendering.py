@@ -39,6 +39,8 @@ def test_everything_that_the_study_names_is_there(rendered: tuple[Path, Path]) -
         *(f"ablation_{number}.json" for number in range(1, 5)),
         *(f"ablation_{name}_table.tex" for name in ("os_tax", "arena", "cache", "signals")),
         "ablation_numbers.tex",
+        "claims.json",
+        "claims_table.tex",
         *(
             f"ablation_{name}.{kind}"
             for name in ("cache_histogram", "signals_cliff", "signals_timeline")
@@ -48,6 +50,8 @@ def test_everything_that_the_study_names_is_there(rendered: tuple[Path, Path]) -
     names = ("1_os_tax", "2_arena_latency", "3_plan_cache", "4_semantic_signals", "summary")
     assert {path.name for path in figures.iterdir()} == {
         "ablation_summary.tex",
+        "claims.pdf",
+        "claims.png",
         *(f"ablation_{name}.{kind}" for name in names for kind in ("pdf", "png")),
     }
 

@@ -2,8 +2,14 @@
 
 Iterations within one process share its memory layout, its page placement and its share of the machine's drift, so
 they are not independent; resampling them alone gives intervals that are far too narrow (Kalibera and Jones, "Rigorous
-benchmarking in reasonable time", ISMM 2013). The percentile interval is widened for few invocations as in Hesterberg,
-"What teachers should know about the bootstrap", The American Statistician 69(4), 2015, section 4.3.
+benchmarking in reasonable time", ISMM 2013). Resampling both levels is too wide instead, because the spread between
+invocations already holds their iterations' noise (Davison and Hinkley, "Bootstrap methods and their application",
+1997, section 3.8), so the bootstrap distribution is rescaled to the spread that invocations showed. The percentile
+interval is widened for few invocations as in Hesterberg, "What teachers should know about the bootstrap", The American
+Statistician 69(4), 2015, section 4.3.
+
+Every quantity is a mean over invocations of something that one invocation shows. For ratios that is the logarithm of
+its own ratio: what an invocation slows, it slows in both arms, and a ratio and its inverse have inverse intervals.
 """
 
 from __future__ import annotations
@@ -23,6 +29,10 @@ CONFIDENCE = 0.95
 MIN_INVOCATIONS = 6
 _NUM_RESAMPLES = 10_000
 _SEED = 20_211
+# Of the rounds, at each end.
+_TRIMMED = 0.25
+# Invocations agree so closely that their iterations' noise would allow it once in a hundred times.
+_CHANCE_AGREEMENT = 0.01
 
 Samples = Sequence[float]
 Floats = NDArray[np.float64]
@@ -62,31 +72,76 @@ def estimate(invocations: Sequence[Samples], unit: str, *, quantile: float = 0.5
         invocations: the samples of each invocation, none empty.
         unit: of the samples.
         quantile: which quantile of an invocation's samples; the median by default.
+
+    Raises:
+        AggregationError: an invocation without samples.
     """
-    return _estimate([invocations], unit, quantile, lambda means: means[0])
+    (points, draws), count = _quantiles([invocations], quantile)
+    return _quantity(points[0], draws[0], unit, count)
 
 
 def estimate_ratio(
     numerator: Sequence[Samples], denominator: Sequence[Samples], *, quantile: float = 0.5
 ) -> Quantity | None:
-    """Estimate the ratio of two arms' quantiles, paired by invocation; None where the denominator can be zero."""
-    if any(min(samples) <= 0 for samples in denominator):
+    """Estimate the ratio of two arms' quantiles, paired by invocation; None where either can be zero.
+
+    Raises:
+        AggregationError: an invocation without samples, or arms of different numbers of invocations.
+    """
+    if any(min(samples, default=1.0) <= 0 for arm in (numerator, denominator) for samples in arm):
         return None
-    return _estimate([numerator, denominator], "ratio", quantile, lambda means: means[0] / means[1])
+    (points, draws), count = _quantiles([numerator, denominator], quantile)
+    return _quantity(np.log(points[0] / points[1]), np.log(draws[0] / draws[1]), "ratio", count, np.exp)
 
 
 def estimate_overhead_pct(
     measured: Sequence[Samples], baseline: Sequence[Samples], *, quantile: float = 0.5
 ) -> Quantity:
-    """Estimate by how many percent one arm's quantile lies above another's, paired by invocation."""
-    return _estimate([measured, baseline], "%", quantile, lambda means: 100 * (means[0] / means[1] - 1))
+    """Estimate by how many percent one arm's quantile lies above another's, paired by invocation.
+
+    Raises:
+        AggregationError: an invocation without samples, or arms of different numbers of invocations.
+    """
+    (points, draws), count = _quantiles([measured, baseline], quantile)
+    return _quantity(np.log(points[0] / points[1]), np.log(draws[0] / draws[1]), "%", count, _excess_pct)
 
 
 def estimate_difference(
     measured: Sequence[Samples], baseline: Sequence[Samples], unit: str, *, quantile: float = 0.5
 ) -> Quantity:
-    """Estimate the difference of two arms' quantiles, paired by invocation."""
-    return _estimate([measured, baseline], unit, quantile, lambda means: means[0] - means[1])
+    """Estimate the difference of two arms' quantiles, paired by invocation.
+
+    Raises:
+        AggregationError: an invocation without samples, or arms of different numbers of invocations.
+    """
+    (points, draws), count = _quantiles([measured, baseline], quantile)
+    return _quantity(points[0] - points[1], draws[0] - draws[1], unit, count)
+
+
+def estimate_overhead_by_rounds_pct(
+    measured: Sequence[Samples], baseline: Sequence[Samples], *, blocks: tuple[int, int]
+) -> Quantity:
+    """Estimate by how many percent one arm lies above another that took turns with it, paired by invocation and round.
+
+    The two blocks of a round lie milliseconds apart, so drift within an invocation cancels in the ratio of their
+    medians. An invocation's value is the mean of the middle half of its rounds' logarithms, because a round in which
+    something else ran says nothing of either arm; rounds are what is resampled within an invocation.
+
+    Args:
+        measured, baseline: the samples of each invocation, in order; rounds that only one arm has are left out.
+        blocks: samples of a round, in each arm.
+
+    Raises:
+        AggregationError: an invocation without a whole round, or arms of different numbers of invocations.
+    """
+    ratios = [_round_ratios(*arms, blocks) for arms in zip(measured, baseline, strict=False)]
+    if len(measured) != len(baseline) or not ratios or not all(map(len, ratios)):
+        raise AggregationError("An arm has no whole round in some invocation; measure its trials again.")
+    points = np.array([stats.trim_mean(rounds, _TRIMMED) for rounds in ratios])
+    generator = np.random.default_rng(_SEED)
+    draws = np.stack([_resampled_trimmed_means(rounds, generator) for rounds in ratios])
+    count = min(sum(map(len, arm)) for arm in (measured, baseline))
+    return _quantity(points, draws, "%", count, _excess_pct)
 
 
 def sample_quantile(samples: Samples, quantile: float) -> float:
@@ -99,39 +154,96 @@ def _rank(num_samples: int, quantile: float) -> int:
     return max(1, math.ceil(quantile * num_samples))
 
 
-def _estimate(
-    arms: list[Sequence[Samples]], unit: str, quantile: float, statistic: Callable[[list[Floats]], Floats]
-) -> Quantity:
+def _excess_pct(logarithms: Floats) -> Floats:
+    excess: Floats = 100 * np.expm1(logarithms)
+    return excess
+
+
+def _quantiles(arms: list[Sequence[Samples]], quantile: float) -> tuple[tuple[list[Floats], list[Floats]], int]:
+    """Return each arm's quantiles, by invocation, and resamples of them; and how many samples the smaller arm has."""
     num_invocations = len(arms[0])
     if (
         num_invocations == 0
         or any(len(arm) != num_invocations for arm in arms)
-        or any(not len(s) for arm in arms for s in arm)
+        or any(not len(samples) for arm in arms for samples in arm)
     ):
         raise AggregationError("An arm has no samples in some invocation; measure its trials again.")
-    points = [np.array([sample_quantile(samples, quantile) for samples in arm]) for arm in arms]
     generator = np.random.default_rng(_SEED)
-    picks = generator.integers(num_invocations, size=(_NUM_RESAMPLES, num_invocations))
-    means = [_resampled_means(arm, quantile, picks, generator) for arm in arms]
-    low, high = _interval(statistic(means), num_invocations)
-    value = float(statistic([np.array([point.mean()]) for point in points])[0])
+    points = [np.array([sample_quantile(samples, quantile) for samples in arm]) for arm in arms]
+    draws = [np.stack([_resampled_quantiles(samples, quantile, generator) for samples in arm]) for arm in arms]
+    return (points, draws), min(sum(map(len, arm)) for arm in arms)
+
+
+def _quantity(
+    points: Floats, draws: Floats, unit: str, num_samples: int, shown: Callable[[Floats], Floats] = np.asarray
+) -> Quantity:
+    """Return the mean over invocations with its interval.
+
+    Args:
+        points: what each invocation showed.
+        draws: resamples of that within each invocation, one row each.
+        unit: of what is shown.
+        num_samples: that went in.
+        shown: turns means into the unit.
+    """
+    value, low, high = shown(np.array([points.mean(), *_interval(points, draws)]))
     return Quantity(
-        value=value,
-        low=min(low, value),
-        high=max(high, value),
+        value=float(value),
+        low=float(min(low, value)),
+        high=float(max(high, value)),
         unit=unit,
-        num_invocations=num_invocations,
-        num_samples=min(sum(len(samples) for samples in arm) for arm in arms),
+        num_invocations=len(points),
+        num_samples=num_samples,
     )
 
 
-def _resampled_means(
-    arm: Sequence[Samples], quantile: float, picks: Integers, generator: np.random.Generator
-) -> Floats:
-    """Return, for each resample, the mean over its picked invocations of the quantile of their resampled iterations."""
-    draws = np.stack([_resampled_quantiles(samples, quantile, generator) for samples in arm])
+def _interval(points: Floats, draws: Floats) -> tuple[float, float]:
+    num_invocations = len(points)
+    generator = np.random.default_rng(_SEED + 1)
+    picks = generator.integers(num_invocations, size=(_NUM_RESAMPLES, num_invocations))
     columns = generator.integers(_NUM_RESAMPLES, size=picks.shape)
-    means: Floats = draws[picks, columns].mean(axis=1)
+    means = draws[picks, columns].mean(axis=1)
+    tail = (1 - CONFIDENCE) / 2
+    if num_invocations > 1:
+        means = _rescaled(means, points, draws)
+        widening = math.sqrt(num_invocations / (num_invocations - 1))
+        tail = float(stats.norm.cdf(widening * stats.t.ppf(tail, num_invocations - 1)))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _rescaled(means: Floats, points: Floats, draws: Floats) -> Floats:
+    """Give the bootstrap distribution the spread that invocations showed, and keep its shape.
+
+    Invocations that agree more closely than their own iterations allow did so by chance, or tell less than they seem
+    to, as brackets of a search do; then the iterations' spread stays.
+    """
+    num_invocations = len(points)
+    between, within = float(points.var(ddof=1)), float(draws.var(axis=1).mean())
+    least = within * float(stats.chi2.ppf(_CHANCE_AGREEMENT, num_invocations - 1)) / (num_invocations - 1)
+    spread = float(means.std())
+    if between < least or spread == 0:
+        return means
+    # The plain bootstrap's standard error, which the widening expects.
+    wanted = math.sqrt(between * (num_invocations - 1)) / num_invocations
+    rescaled: Floats = points.mean() + (means - means.mean()) * (wanted / spread)
+    return rescaled
+
+
+def _round_ratios(measured: Samples, baseline: Samples, blocks: tuple[int, int]) -> Floats:
+    """Return the logarithm of the ratio of block medians in each round that both arms have."""
+    num_rounds = min(len(measured) // blocks[0], len(baseline) // blocks[1])
+    medians = [
+        np.median(np.reshape(np.asarray(samples, dtype=float)[: num_rounds * block], (num_rounds, block)), axis=1)
+        for samples, block in zip((measured, baseline), blocks, strict=True)
+    ]
+    ratios: Floats = np.log(medians[0] / medians[1])
+    return ratios
+
+
+def _resampled_trimmed_means(rounds: Floats, generator: np.random.Generator) -> Floats:
+    picked = rounds[generator.integers(len(rounds), size=(_NUM_RESAMPLES, len(rounds)))]
+    means: Floats = stats.trim_mean(picked, _TRIMMED, axis=1)
     return means
 
 
@@ -147,12 +259,3 @@ def _resampled_quantiles(samples: Samples, quantile: float, generator: np.random
     uniform = generator.beta(rank, num_samples - rank + 1, _NUM_RESAMPLES)
     drawn: Floats = ordered[np.minimum((uniform * num_samples).astype(int), num_samples - 1)]
     return drawn
-
-
-def _interval(resampled: Floats, num_invocations: int) -> tuple[float, float]:
-    tail = (1 - CONFIDENCE) / 2
-    if num_invocations > 1:
-        widening = math.sqrt(num_invocations / (num_invocations - 1))
-        tail = float(stats.norm.cdf(widening * stats.t.ppf(tail, num_invocations - 1)))
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return float(low), float(high)

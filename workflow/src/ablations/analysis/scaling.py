@@ -1,9 +1,10 @@
-"""Whether a cost grows: least-squares slopes within each invocation, for an interval over invocations."""
+"""Whether a cost grows: least-squares fits within each invocation, for an interval over invocations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -27,6 +28,20 @@ def slope_over_range(invocations: Sequence[Sequence[tuple[float, float]]], unit:
     return estimate([[_fit(binned_medians(pairs))] for pairs in invocations], unit)
 
 
+def fit_power_law(invocations: Sequence[Sequence[tuple[float, float]]]) -> tuple[Quantity, Quantity]:
+    """Fit y = a x^b to the medians of y at each x, within each invocation.
+
+    Args:
+        invocations: positive (x, y) pairs of each invocation, with at least two distinct x.
+
+    Returns:
+        The exponent b (0: x does not matter, 1: proportional, more: worse than linear), and by how many percent the
+        median that fits worst lies off the fit.
+    """
+    fits = [_log_fit(_medians(pairs)) for pairs in invocations]
+    return estimate([[b] for b, _ in fits], "exponent"), estimate([[residual] for _, residual in fits], "%")
+
+
 def binned_medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return (mean x, median y) of up to 20 bins of equal numbers of pairs in order of x."""
     frame = pd.DataFrame(pairs, columns=["x", "y"])
@@ -38,6 +53,13 @@ def binned_medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, fl
 def _medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     medians = pd.DataFrame(pairs, columns=["x", "y"]).groupby("x")["y"].median()
     return [(float(x), float(y)) for x, y in medians.items()]
+
+
+def _log_fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    x, y = np.log(points).T
+    fit = stats.linregress(x, y)
+    residuals = y - (fit.intercept + fit.slope * x)
+    return float(fit.slope), float(100 * np.expm1(np.abs(residuals).max()))
 
 
 def _fit(points: Sequence[tuple[float, float]]) -> float:

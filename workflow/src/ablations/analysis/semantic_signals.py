@@ -59,6 +59,7 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
         series["timelines"][mode] = samples[0]["common"]["timeline"]
     for better, worse in _GAINS:
         quantities[f"gain.{better}_over_{worse}"] = estimate_ratio(agents[better], agents[worse])
+    quantities["latency.proactive_over_reactive"] = _latency_ratio(trials, "proactive", "reactive")
     quantities |= _calibration(trials)
     return quantities, series
 
@@ -107,6 +108,15 @@ def _at(mode: str, place: str, invocations: list[Samples]) -> dict[str, Quantity
     found[f"{place}_swaps.{mode}"] = estimate(per_life, "swaps/agent")
     found[f"{place}_swap_bytes.{mode}"] = estimate(moved, "MiB/agent")
     return found
+
+
+def _latency_ratio(trials: TrialSet, measured: str, baseline: str) -> Quantity | None:
+    """Compare p99 at the common number of agents; None where a mode did not succeed there."""
+    probes = [[one["common"] for one in trials.samples(mode)] for mode in (measured, baseline)]
+    if any(probe["outcome"] != "success" or not probe["request_latency_ms"] for arm in probes for probe in arm):
+        return None
+    latencies = [[probe["request_latency_ms"] for probe in arm] for arm in probes]
+    return estimate_ratio(*latencies, quantile=0.99)
 
 
 def _success(samples: Samples) -> list[dict[str, Any]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pandas as pd
 
-from ablations.analysis.quantities import Quantity, estimate, estimate_ratio
-from ablations.analysis.scaling import binned_medians, slope_over_groups, slope_over_range
+from ablations.analysis.quantities import Quantity, estimate, estimate_overhead_pct, estimate_ratio
+from ablations.analysis.scaling import binned_medians, fit_power_law, slope_over_groups, slope_over_range
 from ablations.analysis.trials import TrialSet
 
 
@@ -37,6 +38,7 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
     by_count = [_pairs(frame["num_live"] / 1e3, 1e3 * frame["reserve_us"]) for frame in frames["reserve"]]
     quantities["slope_over_size"] = slope_over_groups(by_size, "ns/MB")
     quantities["slope_over_sessions"] = slope_over_range(by_count, "ns/1000 sessions")
+    quantities |= _scaling(frames, sizes)
     growth = [pd.DataFrame(one["growth"])["median_us"].tolist() for one in samples]
     tenth = max(1, len(growth[0]) // 10)
     first, last = [one[:tenth] for one in growth], [one[-tenth:] for one in growth]
@@ -49,6 +51,26 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
         "by_live_sessions": [[(1e3 * x, y / 1e3) for x, y in binned_medians(pairs)] for pairs in by_count],
     }
     return quantities, series
+
+
+def _scaling(frames: dict[str, list[pd.DataFrame]], sizes: list[int]) -> dict[str, Quantity | None]:
+    """Return how costs grow with size, what the smallest arena costs beside the largest, and beside its own pages."""
+    found: dict[str, Quantity | None] = {}
+    for kind in ("reserve", "commit"):
+        pairs = [_pairs(frame["size_mb"], frame[f"{kind}_us"]) for frame in frames[kind]]
+        found[f"{kind}_exponent"], found[f"{kind}_residual"] = fit_power_law(pairs)
+    smallest, largest = (_of_size(frames["reserve"], "reserve_us", size) for size in (sizes[0], sizes[-1]))
+    found["penalty_of_smallest"] = estimate_overhead_pct(smallest, largest)
+    committed = _of_size(frames["commit"], "commit_us", sizes[0])
+    found["reserve_over_commit"] = _as_pct(estimate_ratio(smallest, committed))
+    return found
+
+
+def _as_pct(ratio: Quantity | None) -> Quantity | None:
+    if ratio is None:
+        return None
+    ends = {name: 100 * getattr(ratio, name) for name in ("value", "low", "high")}
+    return msgspec.structs.replace(ratio, unit="%", **ends)
 
 
 def _of_size(frames: list[pd.DataFrame], column: str, size_mb: int) -> list[list[float]]:

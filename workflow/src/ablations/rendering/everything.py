@@ -1,4 +1,4 @@
-"""Everything that is rendered from one folder of results, without a workflow engine."""
+"""Everything that is judged and rendered from one folder of results, without a workflow engine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ablations.errors import RecordError
+from ablations.judging.claims import DEFAULT_CLAIMS
+from ablations.judging.judge import judge_files
+from ablations.rendering.claims import render_claims_figure, render_claims_table
 from ablations.rendering.document import render_document
 from ablations.rendering.figures import render_figure
 from ablations.rendering.macros import render_macros
 from ablations.rendering.names import (
     BESIDE_RESULTS,
+    CLAIMS_FIGURE,
+    CLAIMS_TABLE,
     FIGURE_STUDIES,
     SIMULATED_STUDY,
     SIMULATION_FIGURES,
@@ -20,7 +25,7 @@ from ablations.rendering.names import (
 )
 from ablations.rendering.simulation import render_simulation_figure, render_simulation_table
 from ablations.rendering.tables import render_table
-from ablations.settings import STUDIES
+from ablations.settings import STUDIES, repository_root
 
 
 def result_paths(results_dir: Path) -> dict[str, Path]:
@@ -32,6 +37,7 @@ def render_everything(results_dir: Path, figures_dir: Path) -> Iterator[Path]:
     """Render what the results that exist allow, and yield each file as it is written; the document needs all of them.
 
     Raises:
+        ClaimsError: the claims file asks for what a result does not hold.
         RecordError: no result, a damaged one, or a folder that cannot be written to.
         AggregationError: results that do not belong together.
     """
@@ -53,6 +59,14 @@ def render_everything(results_dir: Path, figures_dir: Path) -> Iterator[Path]:
             output = (results_dir if name in BESIDE_RESULTS else figures_dir) / f"{name}.pdf"
             render_figure(name, [inputs[study] for study in studies], output)
             yield output
+    verdicts = results_dir / "claims.json"
+    judge_files(repository_root() / DEFAULT_CLAIMS, list(inputs.values()), verdicts)
+    for render, output in (
+        (render_claims_table, results_dir / f"{CLAIMS_TABLE}.tex"),
+        (render_claims_figure, figures_dir / f"{CLAIMS_FIGURE}.pdf"),
+    ):
+        render(verdicts, output)
+        yield output
     yield from _render_simulation(results_dir)
     if len(inputs) == len(STUDIES):
         document = figures_dir / "ablation_summary.tex"

@@ -34,3 +34,7 @@ SIMULATED_STUDY = "semantic_signals"
 SIMULATION_RESULT = "signals_simulation"
 SIMULATION_FIGURES = ("ablation_signals_validation", "ablation_signals_sweeps")
 SIMULATION_TABLE = "ablation_signals_simulation_table"
+
+# The table and the figure of the verdicts, which are read from claims.json.
+CLAIMS_TABLE = "claims_table"
+CLAIMS_FIGURE = "claims"

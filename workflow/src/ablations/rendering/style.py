@@ -46,6 +46,16 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "oracle": (_BLACK, "", "*"),
 }
 
+# The same for each grade of a claim, best first.
+GRADE_LOOKS: dict[str, tuple[str, str, str]] = {
+    "reproduced": (_GREEN, "", "o"),
+    "direction only": (_BLUE, "//", "^"),
+    "not reproduced": (_VERMILLION, "xx", "X"),
+    "inconclusive": (_ORANGE, "..", "D"),
+    "not testable here": (_GREY, "", "s"),
+    "inconsistent in the source": (_SKY, "\\\\", "v"),
+}
+
 
 def new_figure(width_in: float, height_in: float, **subplots: Any) -> tuple[Figure, Any]:
     """Return a figure in the paper's style and its axes."""

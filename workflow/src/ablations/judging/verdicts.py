@@ -1,0 +1,229 @@
+"""One claim against its study's result: a grade, the reason in a sentence, and what would decide it.
+
+Order matters. What the document itself decides is not measured; an absolute time of other hardware is not compared;
+too few invocations conclude nothing, and neither do arms between which the instrument cannot tell: a claim of no
+overhead needs proof that overhead would have been seen (a positive control, as equivalence trials need assay
+sensitivity, ICH guideline E10, section 1.5) and a noise floor below its bound. Only then the interval decides.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from ablations.analysis.bounds import decide, invocations_needed, noise_floor_pct
+from ablations.analysis.quantities import MIN_INVOCATIONS, Quantity
+from ablations.errors import ClaimsError
+from ablations.judging.claims import TIME_UNITS, Claim, Requirement
+
+# Of a result's flags; the others tell of contamination.
+SIMULATED = "simulated"
+UNDERPOWERED = "underpowered"
+
+
+class Grade(StrEnum):
+    """How a claim fared, best first."""
+
+    REPRODUCED = "reproduced"
+    DIRECTION_ONLY = "direction only"
+    NOT_REPRODUCED = "not reproduced"
+    INCONCLUSIVE = "inconclusive"
+    NOT_TESTABLE = "not testable here"
+    INCONSISTENT = "inconsistent in the source"
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one claim.
+
+    Attributes:
+        grade: of the claim.
+        reason: in a sentence, without a full stop.
+        measured: the metric in the claim's unit; None where there is none.
+        noise_floor_pct: the largest difference that identical arms showed; None without an A/A arm.
+        num_invocations_needed: to decide an inconclusive claim; None if decided, or if no number is known.
+    """
+
+    grade: Grade
+    reason: str
+    measured: Quantity | None = None
+    noise_floor_pct: float | None = None
+    num_invocations_needed: int | None = None
+
+
+def judge_claim(claim: Claim, result: dict[str, Any] | None) -> Verdict:
+    """Judge one claim.
+
+    Args:
+        claim: to judge.
+        result: the aggregated result of its study; None if it was not given.
+
+    Raises:
+        ClaimsError: the metric is of another unit than the claim.
+    """
+    if result is None:
+        return Verdict(grade=Grade.NOT_TESTABLE, reason=f"no result of study {claim.study} was given")
+    measured = read_quantity(claim, claim, result)
+    verdict = _decided_beforehand(claim, result, measured) or _decided_by_instrument(claim, result, measured)
+    if verdict is None:
+        assert measured is not None, "a missing quantity was decided beforehand"
+        verdict = _decided_by_interval(claim, result, measured)
+    return msgspec.structs.replace(verdict, reason=verdict.reason + _remarks(claim, result), measured=measured)
+
+
+def read_quantity(claim: Claim, requirement: Requirement, result: dict[str, Any]) -> Quantity | None:
+    """Return a metric in the unit that is required; None where the study could not measure it.
+
+    Raises:
+        ClaimsError: units that cannot be compared.
+    """
+    plain = result["quantities"][requirement.metric]
+    if plain is None:
+        return None
+    quantity = msgspec.convert(plain, Quantity)
+    if quantity.unit == requirement.unit:
+        return quantity
+    if quantity.unit not in TIME_UNITS or requirement.unit not in TIME_UNITS:
+        raise ClaimsError(
+            f"Claim {claim.id} is in {requirement.unit}, but {requirement.metric} is measured in {quantity.unit}; "
+            "correct the unit or choose another metric."
+        )
+    factor = TIME_UNITS[quantity.unit] / TIME_UNITS[requirement.unit]
+    scaled = {name: getattr(quantity, name) * factor for name in ("value", "low", "high")}
+    return msgspec.structs.replace(quantity, unit=requirement.unit, **scaled)
+
+
+def describe(quantity: Quantity) -> str:
+    """Return a value with its interval, and how often it was measured."""
+    number = f"{quantity.value:.3g} [{quantity.low:.3g}, {quantity.high:.3g}]{_shown_unit(quantity.unit)}"
+    plural = "s" if quantity.num_invocations > 1 else ""
+    return f"{number} over {quantity.num_invocations} invocation{plural}"
+
+
+def _decided_beforehand(claim: Claim, result: dict[str, Any], measured: Quantity | None) -> Verdict | None:
+    """Return the verdict where measuring decides nothing."""
+    if claim.contradiction is not None and claim.contradiction.grade is not None:
+        here = f"; here it is {describe(measured)}" if measured else ""
+        return Verdict(grade=Grade(claim.contradiction.grade), reason=f"{claim.contradiction.why}{here}")
+    if measured is None:
+        return Verdict(
+            grade=Grade.NOT_TESTABLE,
+            reason=f"{claim.metric} has no value, because a mode that it compares did not succeed",
+        )
+    accelerator = result["environment"]["accelerator"]
+    if claim.hardware is not None and claim.hardware not in (accelerator or ""):
+        return Verdict(
+            grade=Grade.NOT_TESTABLE,
+            reason=f"an absolute time of {claim.hardware}, measured on {accelerator or 'no accelerator'}: "
+            f"{describe(measured)} says nothing about it",
+        )
+    return None
+
+
+def _decided_by_instrument(claim: Claim, result: dict[str, Any], measured: Quantity | None) -> Verdict | None:
+    """Return "inconclusive" where the measurement could not have told the claim from its opposite."""
+    assert measured is not None, "a missing quantity was decided beforehand"
+    if measured.is_underpowered:
+        needed = _needed(claim, measured) or MIN_INVOCATIONS
+        return Verdict(
+            grade=Grade.INCONCLUSIVE,
+            reason=f"underpowered: {describe(measured)}, and fewer than {MIN_INVOCATIONS} carry no 95 % interval",
+            num_invocations_needed=needed,
+        )
+    for control in claim.controls:
+        quantity = read_quantity(claim, control, result)
+        if quantity is None or decide(quantity, *control.bounds) != "holds":
+            found = "was not measured" if quantity is None else f"is {describe(quantity)}"
+            return Verdict(
+                grade=Grade.INCONCLUSIVE,
+                reason=f"the instrument is in doubt: {control.metric} {found} although {control.why}, so that it would "
+                f"not have seen what the claim denies",
+            )
+    return _hidden_by_noise(claim, result, measured)
+
+
+def _hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) -> Verdict | None:
+    """Return "inconclusive" where an upper bound on an overhead lies below what identical arms differ by."""
+    floor = _noise(claim, result)
+    _, upper = claim.bounds
+    if floor is None or upper is None or claim.unit != "%" or noise_floor_pct(floor) < upper:
+        return None
+    return Verdict(
+        grade=Grade.INCONCLUSIVE,
+        reason=f"{describe(measured)} is not told from noise: identical arms differ by up to "
+        f"{noise_floor_pct(floor):.2g} %, and the bound is {upper:g} %",
+        noise_floor_pct=noise_floor_pct(floor),
+        num_invocations_needed=invocations_needed(floor, upper, centre=0.0),
+    )
+
+
+def _decided_by_interval(claim: Claim, result: dict[str, Any], measured: Quantity) -> Verdict:
+    floor = _noise(claim, result)
+    floor_pct = None if floor is None else noise_floor_pct(floor)
+    decision = decide(measured, *claim.bounds)
+    reason, needed = f"{describe(measured)}: ", None
+    if decision == "undecided":
+        grade, needed = Grade.INCONCLUSIVE, _needed(claim, measured)
+        how_many = f"about {needed} invocations" if needed else "more than a thousand invocations"
+        reason += f"only part of the interval is {_wanted(claim)}; {how_many} would decide"
+    elif decision == "holds":
+        is_simulated = any(flag.startswith(SIMULATED) for flag in result["flags"])
+        grade = Grade.DIRECTION_ONLY if is_simulated else Grade.REPRODUCED
+        reason += f"the whole interval is {_wanted(claim)}" + (
+            ", but simulated data reproduce nothing" if is_simulated else ""
+        )
+    else:
+        grade = Grade.DIRECTION_ONLY if _has_direction(claim, measured, floor_pct) else Grade.NOT_REPRODUCED
+        reason += f"none of the interval is {_wanted(claim)}"
+    return Verdict(grade=grade, reason=reason, noise_floor_pct=floor_pct, num_invocations_needed=needed)
+
+
+def _has_direction(claim: Claim, measured: Quantity, floor_pct: float | None) -> bool:
+    """Tell whether there is an effect of the claimed sign, beyond what identical arms show."""
+    lower, upper = claim.bounds
+    if claim.no_effect is None:
+        return False
+    noise = (floor_pct or 0.0) / (100 if claim.unit == "ratio" else 1)
+    if lower is not None and lower > claim.no_effect:
+        return decide(measured, claim.no_effect + noise, None) == "holds"
+    if upper is not None and upper < claim.no_effect:
+        return decide(measured, None, claim.no_effect - noise) == "holds"
+    return False
+
+
+def _noise(claim: Claim, result: dict[str, Any]) -> Quantity | None:
+    plain = result["quantities"][claim.noise_floor] if claim.noise_floor else None
+    return None if plain is None else msgspec.convert(plain, Quantity)
+
+
+def _needed(claim: Claim, measured: Quantity) -> int | None:
+    """Return how many invocations tell the value from the bounds that its interval holds."""
+    if measured.num_invocations < 2:
+        return None
+    inside = [bound for bound in claim.bounds if bound is not None and measured.low <= bound <= measured.high]
+    numbers = [invocations_needed(measured, bound) for bound in inside]
+    return None if None in numbers or not numbers else max(number for number in numbers if number is not None)
+
+
+def _wanted(claim: Claim) -> str:
+    lower, upper = claim.bounds
+    unit = _shown_unit(claim.unit)
+    if lower is not None and upper is not None:
+        return f"between {lower:g} and {upper:g}{unit}"
+    return f"more than {lower:g}{unit}" if lower is not None else f"less than {upper:g}{unit}"
+
+
+def _shown_unit(unit: str) -> str:
+    return {"ratio": "×", "exponent": ""}.get(unit, f" {unit}")
+
+
+def _remarks(claim: Claim, result: dict[str, Any]) -> str:
+    """Return what a reader has to know beside the reason."""
+    remarks = []
+    if claim.contradiction is not None and claim.contradiction.grade is None:
+        remarks.append(claim.contradiction.why)
+    flags = [flag for flag in result["flags"] if flag != UNDERPOWERED]
+    if flags:
+        remarks.append(f"flags of the trials: {', '.join(flags)}")
+    return "".join(f"; {remark}" for remark in remarks)
