@@ -10,8 +10,8 @@ reproduce: .venv/workflow  ## measure and render everything (about ten minutes o
 smoke: .venv/workflow  ## the same in under two minutes, with too few trials to conclude from
 	$(ACTIVATE) && snakemake --cores 1 all --configfile config/smoke.yaml --rerun-incomplete
 
-report: .venv/workflow  ## figures/ablation_report.pdf; needs pdflatex
-	$(ACTIVATE) && snakemake --cores 1 report_pdf
+report: .venv/workflow  ## report.html, and figures/ablation_report.pdf, which needs pdflatex
+	$(ACTIVATE) && snakemake --cores 1 all && snakemake --report report.html && snakemake --cores 1 report_pdf
 
 test: .venv/test  ## the whole test suite
 	$(ACTIVATE) && python -m pytest

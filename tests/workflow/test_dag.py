@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import pytest
 from ablations.settings import STUDIES, VARIANTS
 from support import require_tool
 
-PARTS = ("Snakefile", "workflow", "config", "envs", "tests/tiny.yaml", "results/reference")
+Snakemake = Callable[..., subprocess.CompletedProcess[str]]
 FIGURES = {
     "figure_ablation_1_os_tax",
     "figure_ablation_2_arena_latency",
@@ -30,57 +29,6 @@ FIGURES = {
     "figure_ablation_summary",
     "claims_figure",
 }
-Snakemake = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def checkout(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository without results."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for part in PARTS:
-        source, target = root / part, folder / part
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache"))
-        else:
-            shutil.copy(source, target)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def snakemake(checkout: Path) -> Snakemake:
-    """Run Snakemake in the copy, whose packages come first on the path."""
-
-    def run(*arguments: str, config: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "snakemake",
-                "--cores",
-                "2",
-                *arguments,
-                "--configfile",
-                "tests/tiny.yaml",
-                *config.split(),
-            ],
-            cwd=checkout,
-            env={**os.environ, "PYTHONPATH": str(checkout / "workflow/src"), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def finished(checkout: Path, snakemake: Snakemake) -> subprocess.CompletedProcess[str]:
-    """The whole workflow at its smallest, once."""
-    result = snakemake("all")
-    assert result.returncode == 0, result.stderr[-4000:]
-    return result
 
 
 def _planned(snakemake: Snakemake, *arguments: str) -> set[str]:

@@ -14,6 +14,7 @@ from ablations.rendering.names import (
     SIMULATION_RESULT,
     SIMULATION_TABLE,
     TABLE_NAMES,
+    panel_modules,
 )
 from ablations.settings import (
     MEASURABLE,
@@ -56,6 +57,13 @@ def sources_of(*modules):
 def relative(path):
     """Return a package file's path relative to the repository, where Snakemake runs."""
     return os.path.relpath(path, workflow.basedir)
+
+
+def template_files(folder):
+    """Return the parts of a template that is put together from a folder."""
+    return sorted(
+        f"workflow/templates/{folder}/{name}" for name in os.listdir(f"workflow/templates/{folder}")
+    )
 
 
 def trials_of(study):

@@ -20,7 +20,7 @@ from ablations.measurement.journal import Journal, journal_path
 from ablations.measurement.progress import Progress
 from ablations.measurement.sources import sources_hash, study_sources, undeclared_modules
 from ablations.records import SCHEMA_VERSION, TrialRecord, require_writable, write_record
-from ablations.settings import VARIANTS, TrialSettings, settings_hash, study_types
+from ablations.settings import STUDY_TYPES, VARIANTS, TrialSettings, settings_hash
 
 _FINISHED = "record"
 
@@ -103,11 +103,10 @@ def _journal_key(settings: dict[str, Any], sources: list[Path], variant: str, tr
 
 
 def _typed_settings(study: str, settings: dict[str, Any]) -> TrialSettings:
-    known = study_types()
-    if study not in known:
-        raise SettingsError(f"Study {study!r} is unknown; choose one of {', '.join(known)}.")
+    if study not in STUDY_TYPES:
+        raise SettingsError(f"Study {study!r} is unknown; choose one of {', '.join(STUDY_TYPES)}.")
     try:
-        own: Any = msgspec.convert(settings.get("study"), known[study])
+        own: Any = msgspec.convert(settings.get("study"), STUDY_TYPES[study])
         rest = {name: value for name, value in settings.items() if name != "study"}
         typed = TrialSettings(**rest, study=own)
     except (msgspec.ValidationError, TypeError) as error:
