@@ -5,13 +5,13 @@ ACTIVATE := . .venv/bin/activate
 .PHONY: reproduce smoke report test soak lint clean
 
 reproduce: .venv/workflow  ## measure and render everything (about ten minutes on two cores)
-	$(ACTIVATE) && snakemake --cores 1 all
+	$(ACTIVATE) && snakemake --cores 1 all --rerun-incomplete
 
 smoke: .venv/workflow  ## the same in under two minutes, with too few trials to conclude from
-	$(ACTIVATE) && snakemake --cores 1 all --configfile config/smoke.yaml
+	$(ACTIVATE) && snakemake --cores 1 all --configfile config/smoke.yaml --rerun-incomplete
 
-report: .venv/workflow  ## figures/ablation_report.pdf; needs pdflatex
-	$(ACTIVATE) && snakemake --cores 1 report_pdf
+report: .venv/workflow  ## report.html, and figures/ablation_report.pdf, which needs pdflatex
+	$(ACTIVATE) && snakemake --cores 1 all && snakemake --report report.html && snakemake --cores 1 report_pdf
 
 test: .venv/test  ## the whole test suite
 	$(ACTIVATE) && python -m pytest

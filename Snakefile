@@ -15,7 +15,10 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/simulation.smk"
 include: "workflow/rules/document.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/peers.smk"
+include: "workflow/rules/ledger.smk"
+include: "workflow/rules/compare.smk"
 
 
 rule all:
@@ -27,3 +30,6 @@ rule all:
         rules.figures_all.input,
         rules.simulation_all.input,
         rules.document.output,
+        rules.artifact_appendix.output,
+        rules.pages.output,
+        rules.ledger.output,

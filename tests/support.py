@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+_PARTS = ("Snakefile", "pyproject.toml", "workflow", "config", "envs", "tests/tiny.yaml", "results/reference")
 DEVICE = "remote_accelerator:0"
 
 
@@ -32,3 +35,24 @@ def require_tool(name: str) -> str:
             pytest.fail(f"{name} is missing although CI installs it")
         pytest.skip(f"{name} is not installed")
     return path
+
+
+def copy_repository(root: Path, folder: Path) -> None:
+    """Copy what the workflow needs of a repository, without results."""
+    for part in _PARTS:
+        source, target = root / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache"))
+        else:
+            shutil.copy(source, target)
+
+
+def require_package(name: str) -> Any:
+    """Import a package; skip without it, except in CI, which installs it."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        if os.environ.get("CI"):
+            pytest.fail(f"{name} is missing although CI installs it")
+        pytest.skip(f"{name} is not installed")

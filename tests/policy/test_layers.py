@@ -32,7 +32,8 @@ LAYERS = {
         ["analysis"],
         ["judging"],
         ["rendering"],
-        ["simulation_stages"],
+        ["provenance"],
+        ["simulation_stages", "provenance_stages"],
         ["campaign", "cli"],
         ["__main__"],
     ],
@@ -126,6 +127,7 @@ def test_measuring_needs_no_plotting_packages() -> None:
         "simulation",
         "trial",
         "cli",
+        "provenance_stages",
     ):
         place = SOURCE / "ablations" / part
         for path in place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]:

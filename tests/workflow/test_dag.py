@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import pytest
 from ablations.settings import STUDIES, VARIANTS
 from support import require_tool
 
-PARTS = ("Snakefile", "workflow", "config", "envs", "tests/tiny.yaml")
+Snakemake = Callable[..., subprocess.CompletedProcess[str]]
 FIGURES = {
     "figure_ablation_1_os_tax",
     "figure_ablation_2_arena_latency",
@@ -30,57 +29,6 @@ FIGURES = {
     "figure_ablation_summary",
     "claims_figure",
 }
-Snakemake = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def checkout(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository without results."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for part in PARTS:
-        source, target = root / part, folder / part
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache"))
-        else:
-            shutil.copy(source, target)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def snakemake(checkout: Path) -> Snakemake:
-    """Run Snakemake in the copy, whose packages come first on the path."""
-
-    def run(*arguments: str, config: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "snakemake",
-                "--cores",
-                "2",
-                *arguments,
-                "--configfile",
-                "tests/tiny.yaml",
-                *config.split(),
-            ],
-            cwd=checkout,
-            env={**os.environ, "PYTHONPATH": str(checkout / "workflow/src"), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def finished(checkout: Path, snakemake: Snakemake) -> subprocess.CompletedProcess[str]:
-    """The whole workflow at its smallest, once."""
-    result = snakemake("all")
-    assert result.returncode == 0, result.stderr[-4000:]
-    return result
 
 
 def _planned(snakemake: Snakemake, *arguments: str) -> set[str]:
@@ -91,7 +39,7 @@ def _planned(snakemake: Snakemake, *arguments: str) -> set[str]:
     if "Nothing to be done" in output:
         return set()
     table = output.split("Job stats:")[1].split("total")[0]
-    return {line.split()[0] for line in table.splitlines()[3:] if line.split()} - {"all"}
+    return {line.split()[0] for line in table.splitlines()[3:] if line.split()} - {"all", "ledger"}
 
 
 @contextmanager
@@ -258,6 +206,83 @@ def test_a_damaged_trial_stops_its_aggregate_and_nothing_else(checkout: Path, sn
         trial.write_text(whole)
         restored = snakemake("all")
         assert restored.returncode == 0, restored.stderr[-2000:]
+
+
+def _ablations(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ablations", *arguments],
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": str(checkout / "workflow/src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_finished_run_is_verified_and_has_nothing_left(checkout: Path) -> None:
+    """Ledger, records and status agree with the workflow."""
+    verified = _ablations(checkout, "verify", "--results-dir", "results/tiny", "--recompute")
+    assert verified.returncode == 0, verified.stdout
+    status = _ablations(checkout, "status", "--config", "tests/tiny.yaml")
+    assert "left to measure: nothing" in status.stdout, status.stdout + status.stderr
+    assert "ledger: current" in status.stdout
+
+
+def test_an_edited_table_stops_the_workflow(checkout: Path, snakemake: Snakemake) -> None:
+    """It is named, and goes away when it is made again."""
+    table = checkout / "results/tiny/ablation_cache_table.tex"
+    before = table.read_bytes()
+    table.write_bytes(before + b"% better\n")
+    result = snakemake("all")
+    assert result.returncode != 0
+    assert "(ablation_cache_table.tex); delete them and make them again" in result.stderr + result.stdout
+    assert _ablations(checkout, "verify", "--results-dir", "results/tiny").returncode == 1
+    table.unlink()
+    again = snakemake("all")
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert table.read_bytes() == before
+    assert _ablations(checkout, "verify", "--results-dir", "results/tiny").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "trials"),
+    [
+        ("os_tax.micro_add.native", {"os_tax/micro_add"}),
+        ("session_arena.reserve", {"session_arena/arenas"}),
+        ("plan_cache.token_speedup", {"plan_cache/decode"}),
+        ("semantic_signals.gain.proactive_over_lru", {"semantic_signals/proactive", "semantic_signals/lru"}),
+        ("ablation_1_os_tax", {f"os_tax/{variant}" for variant in VARIANTS["os_tax"]}),
+    ],
+)
+def test_the_command_that_explain_prints_measures_just_that(checkout: Path, name: str, trials: set[str]) -> None:
+    """It is run as printed, dry: these trials and nothing else would be measured."""
+    explained = _ablations(checkout, "explain", name, "--results-dir", "results/tiny")
+    assert explained.returncode == 0, explained.stderr
+    (line,) = (line for line in explained.stdout.splitlines() if line.startswith("measure again"))
+    program, *arguments = line.removeprefix("measure again").split()
+    assert program == "snakemake"
+    planned = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments, "--dry-run"],
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": str(checkout / "workflow/src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert planned.returncode == 0, planned.stderr[-2000:]
+    assert set(re.findall(r"measuring (\w+/\w+), trial 0", planned.stdout + planned.stderr)) == trials
+
+
+def test_results_are_compared_with_the_reference_runs(checkout: Path, snakemake: Snakemake) -> None:
+    """On demand, as data, table and page; verifying takes no offence at them."""
+    result = snakemake("compare")
+    assert result.returncode == 0, result.stderr[-2000:]
+    page = (checkout / "results/tiny/compare.txt").read_text()
+    assert "Results of tier tiny on " in page
+    for path in (checkout / "results/reference").glob("*/"):
+        assert path.name in page
+    assert (checkout / "results/tiny/compare_table.tex").exists()
+    assert _ablations(checkout, "verify", "--results-dir", "results/tiny").returncode == 0
 
 
 @pytest.mark.parametrize("command", [["snakemake", "--lint"], ["snakefmt", "--check", "Snakefile", "workflow/rules"]])

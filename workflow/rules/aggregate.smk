@@ -18,8 +18,10 @@ for study in STUDIES:
             "../../envs/environment.yaml"
         params:
             study=study,
+            expected=trial_count(CONFIG, study),
         shell:
-            "python -m ablations aggregate --study {params.study} --output {output} {input.trials} 2> >(tee {log} >&2)"
+            "python -m ablations aggregate --study {params.study} --expected-trials {params.expected} --output {output}"
+            " {input.trials} 2> >(tee {log} >&2)"
 
 
 rule aggregate_all:

@@ -1,5 +1,6 @@
 # What the rules share: the validated configuration, the tier's folders, and the sources that each result depends on.
 import json
+from glob import glob
 
 from ablations.errors import SettingsError
 from ablations.measurement.sources import module_sources, study_sources
@@ -13,6 +14,7 @@ from ablations.rendering.names import (
     SIMULATION_RESULT,
     SIMULATION_TABLE,
     TABLE_NAMES,
+    panel_modules,
 )
 from ablations.settings import (
     MEASURABLE,
@@ -36,6 +38,8 @@ shell.prefix("set -euo pipefail; export PYTHONPATH=workflow/src; ")
 RESULTS = output_dir("results", CONFIG.tier)
 FIGURES = output_dir("figures", CONFIG.tier)
 LOGS = output_dir("logs", CONFIG.tier)
+# What the paper and the committed reference runs say, for comparison.
+REFERENCE_RESULTS = sorted(glob("results/reference/*/ablation_*.json")) + glob("config/claims.yaml")
 ABLATIONS = {study: f"{RESULTS}/ablation_{number}.json" for number, study in enumerate(STUDIES, start=1)}
 
 
@@ -53,6 +57,13 @@ def sources_of(*modules):
 def relative(path):
     """Return a package file's path relative to the repository, where Snakemake runs."""
     return os.path.relpath(path, workflow.basedir)
+
+
+def template_files(folder):
+    """Return the parts of a template that is put together from a folder."""
+    return sorted(
+        f"workflow/templates/{folder}/{name}" for name in os.listdir(f"workflow/templates/{folder}")
+    )
 
 
 def trials_of(study):

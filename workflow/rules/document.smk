@@ -1,10 +1,13 @@
-# The LaTeX document with all tables and figures, and its PDF where LaTeX is installed.
+# The LaTeX documents for readers of the paper: all results, and the artifact appendix; PDF where LaTeX is installed.
 
 
 rule document:
     input:
         results=list(ABLATIONS.values()),
         template="workflow/templates/ablation_summary.tex.j2",
+        sections=template_files("sections"),
+        captions=[f"workflow/report/{figure}.rst" for figure in [*FIGURE_STUDIES, CLAIMS_FIGURE]],
+        claims=f"{RESULTS}/claims.json",
         sources=sources_of("ablations.rendering.document"),
     output:
         f"{FIGURES}/ablation_summary.tex",
@@ -15,8 +18,26 @@ rule document:
     params:
         results_dir=lambda wildcards, input: os.path.dirname(input.results[0]),
     shell:
-        "python -m ablations document --inputs {input.results} --results-dir {params.results_dir} --output {output}"
+        "python -m ablations document --inputs {input.results} --claims {input.claims}"
+        " --results-dir {params.results_dir} --output {output}"
         " 2> >(tee {log} >&2)"
+
+
+rule artifact_appendix:
+    input:
+        results=list(ABLATIONS.values()),
+        claims=f"{RESULTS}/claims.json",
+        template="workflow/templates/artifact_appendix.tex.j2",
+        pins="envs/requirements.txt",
+        sources=sources_of("ablations.rendering.appendix"),
+    output:
+        f"{FIGURES}/artifact_appendix.tex",
+    log:
+        f"{LOGS}/document/artifact_appendix.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m ablations appendix --inputs {input.results} --claims {input.claims} --output {output} 2> >(tee {log} >&2)"
 
 
 # The document and the 2x2 figure share a name, so the PDF is made under another.
@@ -25,6 +46,7 @@ rule report_pdf:
         document=rules.document.output[0],
         tables=rules.tables_all.input,
         figures=rules.figures_all.input,
+        claims=rules.claims_figure.output,
     output:
         f"{FIGURES}/ablation_report.pdf",
     log:

@@ -9,10 +9,10 @@ for figure, studies in FIGURE_STUDIES.items():
         input:
             results=[ABLATIONS[study] for study in studies],
             style="workflow/src/ablations/rendering/paper.mplstyle",
-            sources=sources_of("ablations.rendering.figures"),
+            sources=sources_of("ablations.rendering.figures", *panel_modules(figure)),
         output:
             pdf=f"{figure_path(figure)}.pdf",
-            png=report(f"{figure_path(figure)}.png", caption=f"../report/{figure}.rst", category="Figures"),
+            png=report(f"{figure_path(figure)}.png", caption=f"../report/{figure}.rst", category="2 Figures"),
         log:
             f"{LOGS}/figures/{figure}.log",
         conda:

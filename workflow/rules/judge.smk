@@ -39,7 +39,7 @@ rule claims_figure:
         sources=sources_of("ablations.rendering.claims"),
     output:
         pdf=f"{FIGURES}/{CLAIMS_FIGURE}.pdf",
-        png=report(f"{FIGURES}/{CLAIMS_FIGURE}.png", caption="../report/claims.rst", category="Claims"),
+        png=report(f"{FIGURES}/{CLAIMS_FIGURE}.png", caption="../report/claims.rst", category="1 Claims"),
     log:
         f"{LOGS}/judge/claims_figure.log",
     conda:

@@ -35,10 +35,10 @@ rule peers_figure:
     input:
         result=rules.peers_result.output,
         style="workflow/src/ablations/rendering/paper.mplstyle",
-        sources=sources_of("ablations.rendering.figures"),
+        sources=sources_of("ablations.rendering.figures", *panel_modules("peers")),
     output:
         pdf=f"{FIGURES}/peers.pdf",
-        png=report(f"{FIGURES}/peers.png", caption="../report/peers.rst", category="Figures"),
+        png=report(f"{FIGURES}/peers.png", caption="../report/peers.rst", category="2 Figures"),
     log:
         f"{LOGS}/figures/peers.log",
     conda:

@@ -29,7 +29,7 @@ for figure in SIMULATION_FIGURES:
             sources=sources_of("ablations.rendering.simulation"),
         output:
             pdf=f"{RESULTS}/{figure}.pdf",
-            png=report(f"{RESULTS}/{figure}.png", caption=f"../report/{figure}.rst", category="Figures"),
+            png=report(f"{RESULTS}/{figure}.png", caption=f"../report/{figure}.rst", category="2 Figures"),
         log:
             f"{LOGS}/figures/{figure}.log",
         conda:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from ablations.errors import AblationError
+from ablations.provenance.folder import LEDGER_NAME
+from ablations.provenance.ledger import add_to_ledger
 from ablations.rendering.everything import render_everything, result_paths
 
 if __name__ == "__main__":
@@ -20,10 +22,14 @@ if __name__ == "__main__":
         if not path.exists():
             print(f"without {study}, because {path} does not exist", file=sys.stderr)
     try:
+        made = []
         for path in render_everything(
             options.results_dir, options.figures_dir or options.results_dir.resolve().parent / "figures"
         ):
             print(path)
+            made.append(path)
+        if (options.results_dir / LEDGER_NAME).exists():
+            add_to_ledger(options.results_dir, made)
     except (AblationError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -44,6 +44,10 @@ def test_running_all_skips_what_it_is_told(run_cli: Any, tmp_path: Path) -> None
     assert drawn.returncode == 0, drawn.stderr
     assert "without os_tax" in drawn.stderr
     assert (tmp_path / "figures/ablation_3_plan_cache.pdf").exists()
+    ledger = json.loads((tmp_path / "results/ledger.json").read_text())["files"]
+    assert {"ablation_3.json", "ablation_cache_table.tex", "../figures/ablation_3_plan_cache.png"} <= set(ledger)
+    verified = run_cli("-m", "ablations", "verify", "--results-dir", tmp_path / "results")
+    assert verified.returncode == 0, verified.stdout
 
 
 @pytest.mark.parametrize(

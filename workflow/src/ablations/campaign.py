@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ablations.errors import AblationError, MeasurementError, RecordError
+from ablations.measurement.journal import journal_path
 from ablations.measurement.progress import Progress
 from ablations.measurement.sources import sources_hash, study_sources
+from ablations.provenance.ledger import add_to_ledger
 from ablations.records import read_record, require_writable
 from ablations.rendering.names import TABLE_NAMES
 from ablations.settings import (
@@ -56,15 +58,15 @@ def main(studies: list[str], options: argparse.Namespace, overrides: Mapping[str
         config = load_config(*options.config, overrides=overrides)
         output = options.output_dir or Path(output_dir("results", config.tier))
         for study in studies:
-            run_study(study, config, output)
+            add_to_ledger(output, run_study(study, config, output))
     except (AblationError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def run_study(study: str, config: Config, output: Path) -> None:
-    """Measure the trials of one study that are not there yet, then write its result and its table.
+def run_study(study: str, config: Config, output: Path) -> list[Path]:
+    """Measure the trials of one study that are not there yet, write its result and its table, and return these two.
 
     Raises:
         SettingsError, RecordError: settings or an output folder that cannot be used.
@@ -82,14 +84,17 @@ def run_study(study: str, config: Config, output: Path) -> None:
         if not _is_current(path, study, settings):
             _measure(study, variant, trial, settings, path)
         progress.update(done + 1, len(wanted), f"{variant}, trial {trial}")
-    import_module("ablations.analysis.aggregate").aggregate_files(study, paths, result)
+    import_module("ablations.analysis.aggregate").aggregate_files(
+        study, paths, result, expected_trials=trial_count(config, study)
+    )
     progress.note(f"wrote {result}")
     if find_spec("jinja2") is None:
         progress.note("no table, because jinja2 is not installed; render it later with python -m ablations table")
-        return
+        return [result]
     table = output / f"{TABLE_NAMES[study]}.tex"
     import_module("ablations.rendering.tables").render_table(study, result, table)
     progress.note(f"wrote {table}")
+    return [result, table]
 
 
 def _is_current(path: Path, study: str, settings: dict[str, Any]) -> bool:
@@ -115,7 +120,9 @@ def _measure(study: str, variant: str, trial: int, settings: dict[str, Any], pat
         "--settings",
         json.dumps(settings, sort_keys=True),
     ]
-    if subprocess.run(command, check=False).returncode != 0:
+    finished = subprocess.run(command, check=False)
+    if finished.returncode != 0:
         raise MeasurementError(
             f"Trial {trial} of {study}/{variant} failed, as it says above; mend that and run this again."
         )
+    journal_path(path).unlink(missing_ok=True)

@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from ablations.errors import AblationError, SettingsError
-from ablations.settings import MEASURABLE, load_config, repository_root, trial_settings
+from ablations.provenance_stages import add_provenance_stages
+from ablations.settings import MEASURABLE, generate_schema, load_config, repository_root, trial_settings
 from ablations.simulation_stages import add_simulation_stages
 from djinn.errors import DjinnError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one stage; errors that a user can mend are one sentence and exit status 2."""
+    """Run one stage and return the exit status; errors that a user can mend are one sentence and status 2."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        # Stages that examine something return 1 if they found anything; the others return nothing.
+        status: int | None = options.run(options)
     except (AblationError, DjinnError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,8 +43,13 @@ def _parser() -> argparse.ArgumentParser:
     sources = stages.add_parser("sources", help="list the package files that a study depends on")
     sources.add_argument("--study", required=True, choices=MEASURABLE)
     sources.set_defaults(run=_sources)
+    schema = stages.add_parser(
+        "schema", help="print the schema of the configuration, as the types of the settings say it"
+    )
+    schema.set_defaults(run=_schema)
     _add_result_stages(stages)
     add_simulation_stages(stages)
+    add_provenance_stages(stages)
     return parser
 
 
@@ -50,6 +57,9 @@ def _add_result_stages(stages: Any) -> None:
     aggregate = stages.add_parser("aggregate", help="put the trials of one study together")
     aggregate.add_argument("--study", required=True, choices=MEASURABLE)
     aggregate.add_argument("--output", type=Path, required=True)
+    aggregate.add_argument(
+        "--expected-trials", type=int, help="of each variant; fewer are refused; default: any number"
+    )
     aggregate.add_argument("trials", type=Path, nargs="+")
     aggregate.set_defaults(run=_aggregate)
     table = stages.add_parser("table", help="render one study's LaTeX table")
@@ -63,16 +73,20 @@ def _add_result_stages(stages: Any) -> None:
     figure.add_argument("--inputs", type=Path, nargs="+", required=True)
     figure.add_argument("--output", type=Path, required=True, help="the PDF; the PNG is written beside it")
     figure.set_defaults(run=_figure)
-    for name, summary in (
-        ("numbers", "write one LaTeX macro for each number"),
-        ("document", "write the LaTeX document"),
+    for name, summary, run in (
+        ("numbers", "write one LaTeX macro for each number", _numbers),
+        ("document", "write the LaTeX document", _document),
+        ("appendix", "write the artifact appendix", _appendix),
+        ("pages", "write the report's pages", _pages),
     ):
         stage = stages.add_parser(name, help=summary)
         stage.add_argument("--inputs", type=Path, nargs="+", required=True)
+        if name != "numbers":
+            stage.add_argument("--claims", type=Path, required=name != "document", help="what judge wrote")
         if name == "document":
             stage.add_argument("--results-dir", type=Path, required=True, help="folder of tables and macros")
-        stage.add_argument("--output", type=Path, required=True)
-        stage.set_defaults(run=_numbers if name == "numbers" else _document)
+        stage.add_argument("--output-dir" if name == "pages" else "--output", type=Path, required=True)
+        stage.set_defaults(run=run)
     _add_claim_stages(stages)
 
 
@@ -117,8 +131,14 @@ def _sources(options: argparse.Namespace) -> None:
         print(path)
 
 
+def _schema(options: argparse.Namespace) -> None:
+    print(json.dumps(generate_schema(), indent=2))
+
+
 def _aggregate(options: argparse.Namespace) -> None:
-    import_module("ablations.analysis.aggregate").aggregate_files(options.study, options.trials, options.output)
+    import_module("ablations.analysis.aggregate").aggregate_files(
+        options.study, options.trials, options.output, expected_trials=options.expected_trials
+    )
 
 
 def _table(options: argparse.Namespace) -> None:
@@ -136,7 +156,17 @@ def _numbers(options: argparse.Namespace) -> None:
 
 
 def _document(options: argparse.Namespace) -> None:
-    import_module("ablations.rendering.document").render_document(options.inputs, options.results_dir, options.output)
+    import_module("ablations.rendering.document").render_document(
+        options.inputs, options.results_dir, options.output, options.claims
+    )
+
+
+def _appendix(options: argparse.Namespace) -> None:
+    import_module("ablations.rendering.appendix").render_appendix(options.inputs, options.claims, options.output)
+
+
+def _pages(options: argparse.Namespace) -> None:
+    import_module("ablations.rendering.pages").render_pages(options.inputs, options.claims, options.output_dir)
 
 
 def _judge(options: argparse.Namespace) -> None:

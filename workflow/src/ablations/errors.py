@@ -5,6 +5,7 @@ AblationError
 ├── RecordError                       a result file that is missing, damaged or of another kind
 ├── AggregationError                  trials that may not be put together
 ├── ClaimsError (also ValueError)     a claims file that contradicts itself or asks for what no study measures
+├── LedgerError                       results that are not what made them
 └── MeasurementError                  a trial whose checks failed or that could not be run
 """
 
@@ -29,6 +30,10 @@ class AggregationError(AblationError):
 
 class ClaimsError(AblationError, ValueError):
     """A claims file that contradicts itself, or that asks for what no study measures."""
+
+
+class LedgerError(AblationError):
+    """Results that are not what made them."""
 
 
 class MeasurementError(AblationError):

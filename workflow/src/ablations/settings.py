@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jsonschema
 import msgspec
@@ -23,17 +23,6 @@ from ablations.errors import SettingsError
 from ablations.simulation_settings import Simulation, check_simulation
 from ablations.violations import explain_violation, require_finite
 
-# The variants of each study, in order of the ablations; every variant of every trial is measured in a process of its own.
-VARIANTS = {
-    "os_tax": ("micro_add", "layer_one_token", "transformer_layer", "full_forward"),
-    "session_arena": ("arenas",),
-    "plan_cache": ("decode",),
-    "semantic_signals": ("none", "reactive", "lru", "proactive", "proactive_plus"),
-    "peers": ("micro_add", "layer_one_token", "transformer_layer", "full_forward"),
-}
-MEASURABLE = tuple(VARIANTS)
-# The ablations by their numbers; peers are measured on demand and are no part of the study.
-STUDIES = MEASURABLE[:4]
 DEFAULT_TIER = "laptop"
 DEFAULT_CONFIG = "config/config.yaml"
 
@@ -45,6 +34,16 @@ PositiveNumber = Annotated[float, Meta(gt=0)]
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all settings: frozen, by name, without unknown keys."""
+
+
+class StudySettings(Settings, frozen=True):
+    """Base of one study's settings.
+
+    Attributes:
+        variants: what the study measures apart; every variant of every trial is measured in a process of its own.
+    """
+
+    variants: ClassVar[tuple[str, ...]] = ()
 
 
 class ModelShape(Settings, frozen=True):
@@ -80,9 +79,10 @@ class Sampling(Settings, frozen=True):
     cold: Count
 
 
-class OsTax(Settings, frozen=True):
+class OsTax(StudySettings, frozen=True):
     """Ablation 1."""
 
+    variants: ClassVar[tuple[str, ...]] = ("micro_add", "layer_one_token", "transformer_layer", "full_forward")
     warmup: Count
     micro_add: Sampling
     layer_one_token: Sampling
@@ -92,9 +92,10 @@ class OsTax(Settings, frozen=True):
     forward: ForwardShape
 
 
-class SessionArena(Settings, frozen=True):
+class SessionArena(StudySettings, frozen=True):
     """Ablation 2."""
 
+    variants: ClassVar[tuple[str, ...]] = ("arenas",)
     arena_sizes_mb: Annotated[list[Megabytes], Meta(min_length=1)]
     sessions: Count
     many_sessions: Count
@@ -102,18 +103,20 @@ class SessionArena(Settings, frozen=True):
     budget_mb: Megabytes
 
 
-class PlanCache(Settings, frozen=True):
+class PlanCache(StudySettings, frozen=True):
     """Ablation 3."""
 
+    variants: ClassVar[tuple[str, ...]] = ("decode",)
     sequences: Count
     tokens: Annotated[int, Meta(ge=2)]
     uncached_tokens: Count
     model: ModelShape
 
 
-class SemanticSignals(Settings, frozen=True):
+class SemanticSignals(StudySettings, frozen=True):
     """Ablation 4."""
 
+    variants: ClassVar[tuple[str, ...]] = ("none", "reactive", "lru", "proactive", "proactive_plus")
     model: ModelShape
     prompt_tokens: Count
     decode_tokens: Count
@@ -134,7 +137,7 @@ class SemanticSignals(Settings, frozen=True):
 
 
 class Studies(Settings, frozen=True):
-    """Settings of each study."""
+    """Settings of each study, in order of the ablations; a field here is all that makes a study known."""
 
     os_tax: OsTax
     session_arena: SessionArena
@@ -151,6 +154,15 @@ class Trials(Settings, frozen=True):
     plan_cache: TrialCount
     semantic_signals: TrialCount
     peers: TrialCount
+
+
+STUDY_TYPES: dict[str, type[StudySettings]] = {field.name: field.type for field in msgspec.structs.fields(Studies)}
+VARIANTS = {study: kind.variants for study, kind in STUDY_TYPES.items()}
+MEASURABLE = tuple(STUDY_TYPES)
+# Measured on demand alone, and no ablation.
+ON_DEMAND = ("peers",)
+# The ablations, numbered from 1 in this order.
+STUDIES = tuple(study for study in MEASURABLE if study not in ON_DEMAND)
 
 
 class Config(Settings, frozen=True):
@@ -172,7 +184,7 @@ class TrialSettings(Settings, frozen=True):
     seed: int
     device: Literal["cpu", "cuda"]
     threads: Count | None
-    study: OsTax | SessionArena | PlanCache | SemanticSignals | dict[str, Any]
+    study: StudySettings
 
 
 @lru_cache(maxsize=1)
@@ -255,17 +267,6 @@ def trial_count(config: Config, study: str) -> int:
 def output_dir(base: str, tier: str) -> str:
     """Return the folder under `results`, `figures` or `logs` that a tier owns; no tier writes into another's."""
     return base if tier == DEFAULT_TIER else f"{base}/{tier}"
-
-
-def study_types() -> dict[str, type[Settings]]:
-    """Return the settings type of each study."""
-    return {
-        "os_tax": OsTax,
-        "session_arena": SessionArena,
-        "plan_cache": PlanCache,
-        "semantic_signals": SemanticSignals,
-        "peers": OsTax,
-    }
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:

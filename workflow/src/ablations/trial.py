@@ -16,11 +16,13 @@ import torch
 from ablations.errors import MeasurementError, SettingsError
 from ablations.measurement.contamination import ContaminationMonitor
 from ablations.measurement.environment import capture_environment
-from ablations.measurement.journal import Journal
+from ablations.measurement.journal import Journal, journal_path
 from ablations.measurement.progress import Progress
 from ablations.measurement.sources import sources_hash, study_sources, undeclared_modules
 from ablations.records import SCHEMA_VERSION, TrialRecord, require_writable, write_record
-from ablations.settings import VARIANTS, TrialSettings, settings_hash, study_types
+from ablations.settings import STUDY_TYPES, VARIANTS, TrialSettings, settings_hash
+
+_FINISHED = "record"
 
 
 def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], output: Path) -> TrialRecord:
@@ -38,7 +40,6 @@ def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], ou
         RecordError: the output cannot be written.
     """
     typed = _typed_settings(study, settings)
-    module = import_module(f"ablations.studies.{study}")
     if variant not in VARIANTS[study]:
         raise SettingsError(f"Study {study} has no variant {variant!r}; choose one of {', '.join(VARIANTS[study])}.")
     if trial < 0:
@@ -46,20 +47,43 @@ def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], ou
     require_writable(output)
     if typed.threads is not None:
         torch.set_num_threads(typed.threads)
-    seed = trial_seed(typed.seed, study, trial)
     sources = study_sources(study)
+    progress = Progress(f"{study}/{variant}/trial_{trial}")
+    journal = Journal(journal_path(output), _journal_key(settings, sources, variant, trial))
+    finished = journal.last(_FINISHED)
+    if finished is None:
+        if journal.num_known:
+            progress.note(f"goes on after {journal.num_known} steps that an earlier process finished")
+        record = _measure(study, variant, trial, settings, typed, sources, progress, journal)
+        journal.step(_FINISHED, lambda: msgspec.to_builtins(record))
+    else:
+        progress.note("was measured already; only the workflow had not noted it when it was killed")
+        record = msgspec.convert(finished, TrialRecord)
+    write_record(output, record)
+    return record
+
+
+def _measure(
+    study: str,
+    variant: str,
+    trial: int,
+    settings: dict[str, Any],
+    typed: TrialSettings,
+    sources: list[Path],
+    progress: Progress,
+    journal: Journal,
+) -> TrialRecord:
+    """Measure one trial and describe it."""
+    seed = trial_seed(typed.seed, study, trial)
+    module = import_module(f"ablations.studies.{study}")
     monitor = ContaminationMonitor()
     started = datetime.now(UTC)
     start_s = time.monotonic()
-    progress = Progress(f"{study}/{variant}/trial_{trial}")
-    journal = Journal(output.with_suffix(".journal.jsonl"), _journal_key(settings, sources, variant, trial))
-    if journal.num_known:
-        progress.note(f"goes on after {journal.num_known} steps that an earlier process finished")
     measured = module.run_trial(typed, variant, seed, progress, journal)
     duration_s = time.monotonic() - start_s
     contamination = monitor.report()
     _audit_sources(study, sources)
-    record = TrialRecord(
+    return TrialRecord(
         schema_version=SCHEMA_VERSION,
         study=study,
         variant=variant,
@@ -77,9 +101,6 @@ def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], ou
         checks=measured.checks,
         contamination=contamination,
     )
-    write_record(output, record)
-    journal.discard()
-    return record
 
 
 def trial_seed(seed: int, study: str, trial: int) -> int:
@@ -95,11 +116,10 @@ def _journal_key(settings: dict[str, Any], sources: list[Path], variant: str, tr
 
 
 def _typed_settings(study: str, settings: dict[str, Any]) -> TrialSettings:
-    known = study_types()
-    if study not in known:
-        raise SettingsError(f"Study {study!r} is unknown; choose one of {', '.join(known)}.")
+    if study not in STUDY_TYPES:
+        raise SettingsError(f"Study {study!r} is unknown; choose one of {', '.join(STUDY_TYPES)}.")
     try:
-        own: Any = msgspec.convert(settings.get("study"), known[study])
+        own: Any = msgspec.convert(settings.get("study"), STUDY_TYPES[study])
         rest = {name: value for name, value in settings.items() if name != "study"}
         typed = TrialSettings(**rest, study=own)
     except (msgspec.ValidationError, TypeError) as error:

@@ -83,6 +83,41 @@ def test_mixtures_are_refused_with_their_files(
     assert not (tmp_path / "out.json").exists()
 
 
+def test_another_machine_is_named_with_the_facts_that_differ(
+    tiny_trials: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    """Not only that there are two, but in what."""
+    paths = tiny_trials["plan_cache"]
+
+    def moved(record: dict[str, Any]) -> None:
+        record["environment"].update(machine_id="0" * 12, cpu_model="Z80", torch="1.0")
+
+    with pytest.raises(AggregationError, match=r"cpu_model is .*Z80") as caught:
+        aggregate_files("plan_cache", paths + _copies(paths, tmp_path, moved), tmp_path / "out.json")
+    assert "torch is " in str(caught.value)
+
+
+def test_edited_settings_are_refused(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:
+    """They no longer have the hash that the trial wrote."""
+    edited = _copies(tiny_trials["plan_cache"], tmp_path, lambda record: record["settings"]["study"].update(tokens=9))
+    with pytest.raises(AggregationError, match="settings that do not have the hash it gives") as caught:
+        aggregate_files("plan_cache", edited, tmp_path / "out.json")
+    assert str(edited[0]) in str(caught.value)
+
+
+def test_fewer_trials_than_expected_are_refused(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:
+    """With those that are there, and the numbers of those that are not; nothing is written."""
+    paths = tiny_trials["plan_cache"]
+    with pytest.raises(
+        AggregationError, match=r"has 1 trials of decode .*but 3 are expected; measure trials 1, 2"
+    ) as caught:
+        aggregate_files("plan_cache", paths, tmp_path / "out.json", expected_trials=3)
+    assert str(paths[0]) in str(caught.value)
+    assert not (tmp_path / "out.json").exists()
+    aggregate_files("plan_cache", paths, tmp_path / "out.json", expected_trials=1)
+    assert (tmp_path / "out.json").exists()
+
+
 def test_another_studys_trials_are_refused(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:
     """By name."""
     with pytest.raises(AggregationError, match="is of study plan_cache, not os_tax"):

@@ -67,12 +67,18 @@ def test_results_are_what_json_keeps(tmp_path: Path) -> None:
     assert Journal(tmp_path / "journal.jsonl", "key").step("a", lambda: (1, 2)) == [1, 2]
 
 
-def test_the_journal_goes_with_the_record(tmp_path: Path) -> None:
-    """Nothing is left behind; without a path nothing is written at all."""
+def test_the_last_step_is_found_by_its_name_alone(tmp_path: Path) -> None:
+    """A record that was written to the journal is not measured again; one that was not, is."""
     path = tmp_path / "journal.jsonl"
     journal = Journal(path, "key")
     journal.step("a", lambda: 1)
-    journal.discard()
-    assert not path.exists()
+    assert Journal(path, "key").last("record") is None
+    journal.step("record", lambda: {"x": 2})
+    assert Journal(path, "key").last("record") == {"x": 2}
+    assert Journal(path, "other").last("record") is None
+
+
+def test_without_a_path_nothing_is_written(tmp_path: Path) -> None:
+    """As where a study is measured by hand."""
     Journal(None, "key").step("a", lambda: 1)
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ablations.rendering.cells import table_cell, table_column
 from ablations.rendering.formatting import format_quantity
 from ablations.rendering.latex import escape
 from ablations.rendering.macros import macro_name
@@ -31,6 +34,30 @@ def test_precision_follows_the_interval(quantity: dict[str, Any], plain: str, in
     number = format_quantity(quantity)
     assert number.plain == plain
     assert number.interval == interval
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_no_number_is_more_precise_than_its_interval(value: float, half_width: float) -> None:
+    """A last place below a hundredth of the half-width would claim what was not measured."""
+    number = format_quantity(_quantity(value, value - half_width, value + half_width, "%"))
+    last_place = 10.0 ** -len(number.value.partition(".")[2])
+    assert last_place >= half_width / 100 or last_place == 1
+    assert {len(text.partition(".")[2]) for text in (number.low, number.high)} == {len(number.value.partition(".")[2])}
+
+
+def test_latex_has_minus_signs_and_tables_have_plain_digits() -> None:
+    """A hyphen is no sign in text, and siunitx reads a comma as a decimal point."""
+    quantity = _quantity(-12_345.0, -13_000.0, -11_000.0, "%")
+    assert format_quantity(quantity).latex == r"$-$12,345\%"
+    assert format_quantity(quantity).latex_interval == "[$-$13,000, $-$11,000]"
+    assert table_cell(quantity) == r"-12345 & {\scriptsize [\num{-13000}, \num{-11000}]}"
+    assert table_cell(None) == "{--} & "
+
+
+def test_a_columns_width_fits_its_values() -> None:
+    """Sign, integers and decimals of the longest; what could not be estimated takes no room."""
+    quantities = {"a.x": _quantity(-1.234, -1.3, -1.1), "a.y": _quantity(12_345.0, 12_000.0, 13_000.0), "a.z": None}
+    assert table_column(quantities, ["x", "y", "z"], "us", "a.") == "S[table-format=-5.2]"
 
 
 def test_what_could_not_be_estimated_is_a_dash() -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from ablations.errors import AggregationError, RecordError, SettingsError
 from ablations.rendering.everything import render_everything, result_paths
-from ablations.rendering.figures import LAYOUTS, render_figure
+from ablations.rendering.figures import find_panel, render_figure
 from ablations.rendering.latex import render_template
-from ablations.rendering.names import EXTRA_FIGURE_STUDIES, FIGURE_STUDIES, TABLE_NAMES
+from ablations.rendering.names import FIGURES, TABLE_NAMES
 from support import require_tool
 
 COLUMN_IN, FULL_IN = 3.33, 7.0
@@ -56,9 +56,13 @@ def test_everything_that_the_study_names_is_there(rendered: tuple[Path, Path]) -
     }
 
 
-def test_names_and_layouts_agree() -> None:
-    """Every figure that the workflow knows can be drawn, and no other."""
-    assert set(LAYOUTS) == set(FIGURE_STUDIES | EXTRA_FIGURE_STUDIES)
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_panel_can_be_drawn(name: str) -> None:
+    """Each is a function that there is, and there is one for each place of the grid and for each study."""
+    figure = FIGURES[name]
+    assert all(callable(find_panel(panel)) for panel in figure.panels)
+    assert len(figure.panels) == figure.grid[0] * figure.grid[1]
+    assert len(figure.studies) in (1, len(figure.panels))
 
 
 def test_figures_fit_a_column_or_a_page_and_embed_truetype(rendered: tuple[Path, Path]) -> None:
@@ -122,13 +126,20 @@ def test_some_results_are_rendered_without_the_others(tiny_results: Path, tmp_pa
     assert "ablation_summary.pdf" not in names
 
 
-def test_templates_hold_no_measured_number(root: Path) -> None:
-    """A number with a unit in a template would be typed by hand."""
-    typed = re.compile(r"\d+(\.\d+)?\s*(\\,)?\s*(ms|us|\\mu|\\%|\\times|agents|GB|MB)(?![a-z])")
-    for template in (root / "workflow/templates").iterdir():
-        for line in template.read_text().splitlines():
-            literal = re.sub(r"\\(VAR|BLOCK)\{.*?\}(?=\W|$)", "", line)
-            assert not typed.search(literal.replace(r"$1{\times}1$", "")), f"{template.name}: {line}"
+def test_no_macro_is_more_precise_than_its_interval(rendered: tuple[Path, Path]) -> None:
+    """Nor lacks its interval and its n."""
+    text = (rendered[0] / "ablation_numbers.tex").read_text()
+    macros = dict(re.findall(r"\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}", text))
+    names = [name for name in macros if f"{name}Interval" in macros]
+    assert len(macros) == 3 * len(names) > 100
+    for name in names:
+        assert macros[f"{name}N"].isdigit()
+        ends = re.findall(r"-?[\d,.]+", macros[f"{name}Interval"].strip("[]").replace("$-$", "-").replace(", ", " "))
+        if not ends:
+            continue
+        low, high = (float(end.replace(",", "")) for end in ends)
+        decimals = len(re.match(r"(?:\$-\$)?[\d,]+\.?(\d*)", macros[name])[1])
+        assert decimals == 0 or high == low or 10.0**-decimals >= (high - low) / 200 * 0.99, (name, macros[name])
 
 
 def test_a_name_that_a_template_lacks_is_an_error() -> None:
@@ -151,6 +162,7 @@ def test_the_document_compiles(rendered: tuple[Path, Path]) -> None:
         )
         assert finished.returncode == 0, finished.stdout[-2000:]
     assert "undefined" not in finished.stdout
+    assert not re.search(r"(Overfull|Underfull) .hbox \(\d{2,}", finished.stdout)
     text = " ".join(page.extract_text() for page in pypdf.PdfReader(figures / "report.pdf").pages)
     for caption in ("OS tax", "Session arenas", "Plan cache", "Semantic signals", "Environment"):
         assert caption in text

@@ -62,6 +62,10 @@ def test_a_killed_search_goes_on_with_what_it_has(tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     assert f"goes on after {len(kept)} steps that an earlier process finished" in finished.stderr
     samples = read_record(output).samples
-    steps = [samples["calibration"], samples["warmup"], samples["common"], *samples["probes"]]
+    steps = [samples["warmup"], samples["calibration"], samples["common"], *samples["probes"]]
     assert [entry["result"] for entry in kept] == steps[: len(kept)]
-    assert not journal.exists()
+    content = output.read_bytes()
+    output.unlink()
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "was measured already" in again.stderr
+    assert output.read_bytes() == content

@@ -18,14 +18,17 @@ from ablations.settings import STUDIES, VARIANTS
 ABLATION_NUMBERS = {study: number for number, study in enumerate(STUDIES, start=1)}
 
 
-def aggregate_files(study: str, trial_paths: list[Path], output: Path) -> None:
-    """Aggregate trial files into `output`.
+def aggregate_files(study: str, trial_paths: list[Path], output: Path, *, expected_trials: int | None = None) -> None:
+    """Aggregate trial files into `output`; with fewer trials of a variant than expected nothing is written.
 
     Raises:
         RecordError: a trial file that cannot be used, or an output that cannot be written.
-        AggregationError: trials that do not belong together, or a study of which a variant is missing.
+        AggregationError: trials that do not belong together, too few of them, or a study of which a variant is missing.
     """
-    write_result(output, aggregate(TrialSet(study, trial_paths)), "aggregated")
+    trials = TrialSet(study, trial_paths)
+    if expected_trials is not None:
+        trials.refuse_fewer(expected_trials)
+    write_result(output, aggregate(trials), "aggregated")
 
 
 def aggregate(trials: TrialSet) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ablations.errors import AggregationError
+from ablations.measurement.machine import IDENTITY
 from ablations.records import TrialRecord, read_record
+from ablations.settings import settings_hash
 
 # Each must be the same in all trials of an aggregate: (what to call it, how to read it).
 _AGREEMENTS: tuple[tuple[str, Callable[[TrialRecord], Any]], ...] = (
@@ -36,6 +38,7 @@ class TrialSet:
         self._refuse_strangers()
         self._refuse_mixtures()
         self._refuse_gaps()
+        self._refuse_edits()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -75,17 +78,43 @@ class TrialSet:
                     f"Trial {path} is of study {record.study}, not {self.study}; pass the trials of one study."
                 )
 
+    def refuse_fewer(self, expected_trials: int) -> None:
+        """Refuse a variant with fewer trials than were asked for.
+
+        Raises:
+            AggregationError: with the trials that are missing.
+        """
+        for variant in self.variants:
+            held = {record.trial for record in self.records if record.variant == variant}
+            if len(held) < expected_trials:
+                missing = sorted(set(range(expected_trials)) - held)
+                files = ", ".join(str(path) for path in self.paths if path.parent.name == variant)
+                raise AggregationError(
+                    f"Study {self.study} has {len(held)} trials of {variant} ({files}), but {expected_trials} are "
+                    f"expected; measure trials {', '.join(map(str, missing))}."
+                )
+
+    def _refuse_edits(self) -> None:
+        """Refuse settings without their hash, which no trial writes; the schema refuses checks that failed."""
+        for record, path in zip(self.records, self.paths, strict=True):
+            if settings_hash(record.settings) != record.settings_sha256:
+                raise AggregationError(
+                    f"Trial {path} has settings that do not have the hash it gives; delete it and measure it again."
+                )
+
     def _refuse_mixtures(self) -> None:
         for what, read in _AGREEMENTS:
-            groups: dict[Any, list[Path]] = defaultdict(list)
-            for record, path in zip(self.records, self.paths, strict=True):
-                groups[read(record)].append(path)
+            groups: dict[Any, list[int]] = defaultdict(list)
+            for index, record in enumerate(self.records):
+                groups[read(record)].append(index)
             if len(groups) > 1:
-                smallest = min(groups.values(), key=len)
-                names = ", ".join(str(path) for path in smallest[:3])
+                strangers = min(groups.values(), key=len)
+                others = next(group for group in groups.values() if group is not strangers)
+                names = ", ".join(str(self.paths[index]) for index in strangers[:3])
+                facts = _disagreement(self.records[strangers[0]].environment, self.records[others[0]].environment)
                 raise AggregationError(
-                    f"Trials of {self.study} come from {len(groups)} different {what} ({names} differ from the others); "
-                    "measure them again or aggregate them apart."
+                    f"Trials of {self.study} come from {len(groups)} different {what} ({names} differ from the others"
+                    f"{facts}); measure them again or aggregate them apart."
                 )
 
     def _refuse_gaps(self) -> None:
@@ -104,3 +133,9 @@ class TrialSet:
             raise AggregationError(
                 f"Study {self.study} lacks trials of some variants ({held}); measure the missing ones."
             )
+
+
+def _disagreement(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """Return the facts of identity in which two environments differ, as the continuation of a sentence."""
+    differing = [f"{name} is {one[name]} instead of {other[name]}" for name in IDENTITY if one[name] != other[name]]
+    return f": {'; '.join(differing)}" if differing else ""

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 # Above one runnable process for each core, measured code waits for others.
-_MAX_LOAD_PER_CORE = 1.0
+MAX_LOAD_PER_CORE = 1.0
 _MAX_STEAL_PCT = 2.0
 # Processors' worth of time that other processes may use during a trial; a core that is taken counts as one.
 _MAX_FOREIGN_CORES = 0.2
@@ -39,7 +39,7 @@ class ContaminationMonitor:
         foreign_s = _busy_s(times) - _busy_s(self._times_before) - (_own_cpu_s() - self._own_before_s)
         foreign_cores = max(0.0, foreign_s / elapsed_s) if elapsed_s > 0 else 0.0
         flags = []
-        if self._load_before[0] / (psutil.cpu_count() or 1) > _MAX_LOAD_PER_CORE:
+        if self._load_before[0] / (psutil.cpu_count() or 1) > MAX_LOAD_PER_CORE:
             flags.append("busy_before")
         if foreign_cores > _MAX_FOREIGN_CORES:
             flags.append("busy_during")

@@ -1,7 +1,8 @@
 """What a long trial has measured so far, on disk after each step, so that a killed trial goes on where it was.
 
 A file of JSON lines beside the record; each line names what it belongs to, and lines of other settings, sources or
-machines are not used. A line that was cut off by the end of its writer is ignored.
+machines are not used. A line that was cut off by the end of its writer is ignored. The last step is the record itself:
+whoever started the trial removes the file once it knows that the record is there, so that no kill in between costs it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+
+def journal_path(record: Path) -> Path:
+    """Return where the journal of a record lies."""
+    return record.with_suffix(".journal.jsonl")
 
 
 class Journal:
@@ -54,10 +60,9 @@ class Journal:
         self._append(name, result)
         return result
 
-    def discard(self) -> None:
-        """Remove the file, because the record has everything."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+    def last(self, name: str) -> Any:
+        """Return the result of the last known step if it has this name, else None."""
+        return self._known[-1][1] if self._known and self._known[-1][0] == name else None
 
     def _read(self) -> None:
         if self._path is None or not self._path.exists():

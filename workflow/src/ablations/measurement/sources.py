@@ -24,6 +24,7 @@ _ENTRY_POINTS = frozenset(
         "ablations.__main__",
         "ablations.measurement.exclusive",
         "ablations.measurement.lifeline",
+        "ablations.provenance_stages",
         "ablations.simulation_stages",
     }
 )
@@ -43,6 +44,12 @@ def study_sources(study: str) -> list[Path]:
 
 def module_sources(*entries: str) -> list[Path]:
     """Return the package files that these modules import, transitively, and themselves, sorted."""
+    return list(_closure(entries))
+
+
+# The workflow asks for the same closures once for each of its jobs, at every parse.
+@lru_cache(maxsize=128)
+def _closure(entries: tuple[str, ...]) -> tuple[Path, ...]:
     found: dict[str, Path] = {}
     waiting = list(entries)
     while waiting:
@@ -53,7 +60,7 @@ def module_sources(*entries: str) -> list[Path]:
         found[name] = path
         waiting.extend(_imports(path))
         waiting.extend(_parents(name))
-    return sorted(set(found.values()))
+    return tuple(sorted(set(found.values())))
 
 
 def sources_hash(paths: list[Path]) -> str:
@@ -83,6 +90,7 @@ def _parents(name: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
+@lru_cache(maxsize=4096)
 def _module_path(name: str) -> Path | None:
     if name.partition(".")[0] not in _PACKAGES:
         return None
@@ -95,32 +103,26 @@ def _module_path(name: str) -> Path | None:
 
 @lru_cache(maxsize=512)
 def _imports(path: Path) -> tuple[str, ...]:
-    tree = ast.parse(path.read_text(), filename=str(path))
     names: list[str] = []
-    for node in ast.walk(tree):
+    used: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):
         if isinstance(node, ast.Import):
             names.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             names.append(node.module)
             names.extend(f"{node.module}.{alias.name}" for alias in node.names)
+            if node.module == "djinn":
+                used.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "djinn":
+            used.add(node.attr)
     if path != _SOURCE_ROOT / "djinn" / "__init__.py":
-        names.extend(_lazy_targets(tree))
+        names.extend(_lazy_targets(used))
     return tuple(names)
 
 
-def _lazy_targets(tree: ast.Module) -> list[str]:
+def _lazy_targets(used: set[str]) -> list[str]:
+    """Return the modules that define these public names of the runtime."""
     table = _lazy_table()
-    used = {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "djinn"
-    }
-    used |= {
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "djinn"
-        for alias in node.names
-    }
     targets = [table[name] for name in sorted(used) if name in table]
     # The runtime starts its server by name, so whoever starts the runtime depends on the server too.
     return [*targets, "djinn.server.__main__"] if "init" in used else targets

@@ -8,6 +8,7 @@ from pathlib import Path
 from ablations.errors import RecordError
 from ablations.judging.claims import DEFAULT_CLAIMS
 from ablations.judging.judge import judge_files
+from ablations.rendering.appendix import render_appendix
 from ablations.rendering.claims import render_claims_figure, render_claims_table
 from ablations.rendering.document import render_document
 from ablations.rendering.figures import render_figure
@@ -69,9 +70,11 @@ def render_everything(results_dir: Path, figures_dir: Path) -> Iterator[Path]:
         yield output
     yield from _render_simulation(results_dir)
     if len(inputs) == len(STUDIES):
-        document = figures_dir / "ablation_summary.tex"
-        render_document(list(inputs.values()), results_dir, document)
+        document, appendix = figures_dir / "ablation_summary.tex", figures_dir / "artifact_appendix.tex"
+        render_document(list(inputs.values()), results_dir, document, verdicts)
         yield document
+        render_appendix(list(inputs.values()), verdicts, appendix)
+        yield appendix
 
 
 def _render_simulation(results_dir: Path) -> Iterator[Path]:

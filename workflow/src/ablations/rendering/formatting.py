@@ -40,6 +40,11 @@ class Number:
         return f"[{self.low}, {self.high}]"
 
     @property
+    def latex_interval(self) -> str:
+        """The interval in brackets for LaTeX."""
+        return f"[{_latex_digits(self.low)}, {_latex_digits(self.high)}]"
+
+    @property
     def latex_unit(self) -> str:
         """The unit for LaTeX."""
         return _LATEX_UNITS.get(self.unit, self.unit)
@@ -52,7 +57,8 @@ class Number:
     @property
     def latex(self) -> str:
         """The value with its unit for LaTeX."""
-        return f"{self.value}{self.latex_unit}" if self.unit in ("%", "ratio") else rf"{self.value}\,{self.latex_unit}"
+        digits = _latex_digits(self.value)
+        return f"{digits}{self.latex_unit}" if self.unit in ("%", "ratio") else rf"{digits}\,{self.latex_unit}"
 
     @property
     def plain(self) -> str:
@@ -73,6 +79,11 @@ def format_quantity(quantity: dict[str, Any] | None, unit: str | None = None) ->
     value, low, high = (quantity[name] / factor for name in ("value", "low", "high"))
     decimals = _decimals(value, (high - low) / 2)
     return Number(_digits(value, decimals), _digits(low, decimals), _digits(high, decimals), shown_unit)
+
+
+def _latex_digits(digits: str) -> str:
+    """Return digits with a minus sign for LaTeX, whose text has hyphens only; dashes stay."""
+    return digits if digits == "--" else digits.replace("-", "$-$")
 
 
 def _scale(quantity: dict[str, Any], wanted: str | None) -> tuple[float, str]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import jinja2
 
-from ablations.rendering.formatting import Number, format_quantity
+from ablations.rendering.cells import table_cell, table_column, table_interval, table_value
+from ablations.rendering.formatting import format_quantity
 from ablations.settings import repository_root
 
 _SPECIAL = {
@@ -25,6 +26,7 @@ _SPECIAL = {
     "×": r"$\times$",
     "–": "--",
     "→": r"$\rightarrow$",
+    "µ": r"$\mu$",
 }
 
 
@@ -46,16 +48,13 @@ def render_template(name: str, **values: Any) -> str:
     )
     environment.filters["tex"] = escape
     environment.filters["number"] = format_quantity
-    environment.filters["cell"] = _cell
+    environment.filters["value"] = table_value
+    environment.filters["interval"] = table_interval
+    environment.filters["cell"] = table_cell
+    environment.filters["column"] = table_column
     return environment.get_template(name).render(**values)
 
 
 def escape(text: Any) -> str:
     """Return text that LaTeX prints as it stands."""
     return "".join(_SPECIAL.get(character, character) for character in str(text))
-
-
-def _cell(quantity: dict[str, Any] | None, unit: str | None = None) -> str:
-    """Return a table cell: value and interval without unit."""
-    number: Number = format_quantity(quantity, unit)
-    return number.value if quantity is None else rf"{number.value} {{\scriptsize {number.interval}}}"

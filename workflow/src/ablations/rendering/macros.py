@@ -39,6 +39,6 @@ def _definitions(name: str, quantity: dict[str, Any] | None) -> list[str]:
     count = 0 if quantity is None else quantity["num_invocations"]
     return [
         rf"\newcommand{{\{name}}}{{{number.latex}}}",
-        rf"\newcommand{{\{name}Interval}}{{{number.interval}}}",
+        rf"\newcommand{{\{name}Interval}}{{{number.latex_interval}}}",
         rf"\newcommand{{\{name}N}}{{{count}}}",
     ]

@@ -1,0 +1,40 @@
+"""Tiers are found by the names that configuration files give themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ablations.errors import SettingsError
+from ablations.provenance.tiers import known_tiers, tier_of
+
+TINY = Path(__file__).resolve().parents[3] / "tiny.yaml"
+
+
+def test_every_configuration_of_the_repository_is_known(root: Path) -> None:
+    """The default one first; claims are none."""
+    tiers = known_tiers()
+    assert next(iter(tiers)) == "laptop"
+    assert {"laptop", "smoke", "paper", "tiny"} == set(tiers)
+    assert tiers["smoke"].source == "config/smoke.yaml"
+    assert tiers["laptop"].results_dir == root / "results"
+    assert tiers["tiny"].results_dir == root / "results/tiny"
+
+
+def test_commands_name_the_configuration() -> None:
+    """Except for the default one."""
+    assert known_tiers()["laptop"].snakemake("all") == "snakemake --cores 1 all"
+    assert known_tiers()["tiny"].snakemake("all") == "snakemake --cores 1 all --configfile tests/tiny.yaml"
+
+
+def test_a_given_file_is_believed_if_it_makes_the_tier(tmp_path: Path) -> None:
+    """And refused if it makes another one."""
+    own = tmp_path / "own.yaml"
+    own.write_text("tier: own")
+    tier = tier_of("own", [own])
+    assert tier is not None
+    assert tier.source == str(own)
+    assert tier_of("own", []) is None
+    with pytest.raises(SettingsError, match=r"are of tier own, but .*tiny.yaml makes tier tiny"):
+        tier_of("own", [TINY])

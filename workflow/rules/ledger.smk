@@ -1,0 +1,21 @@
+# The last thing of a run: the sha256 of every result, and of what it was made from. `python -m ablations verify` reads it.
+
+
+rule ledger:
+    input:
+        results=rules.aggregate_all.input,
+        rendered=[rules.tables_all.input, rules.figures_all.input, rules.document.output],
+        judged=rules.judge_all.input,
+        simulation=rules.simulation_all.input,
+        schema="workflow/schemas/ledger.schema.json",
+        sources=sources_of("ablations.provenance.ledger"),
+    output:
+        # The ledger before this one tells an edited result from one that was made again.
+        update(f"{RESULTS}/ledger.json"),
+    log:
+        f"{LOGS}/ledger.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m ablations ledger --output {output} {input.results} {input.judged} {input.rendered} {input.simulation}"
+        " 2> >(tee {log} >&2)"

@@ -1,0 +1,1 @@
+"""Where every number comes from, and whether it may still be believed."""
