@@ -5,6 +5,7 @@ rule ledger:
     input:
         results=rules.aggregate_all.input,
         rendered=[rules.tables_all.input, rules.figures_all.input, rules.document.output],
+        judged=rules.judge_all.input,
         simulation=rules.simulation_all.input,
         schema="workflow/schemas/ledger.schema.json",
         sources=sources_of("ablations.provenance.ledger"),
@@ -16,4 +17,5 @@ rule ledger:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "python -m ablations ledger --output {output} {input.results} {input.rendered} {input.simulation} 2> >(tee {log} >&2)"
+        "python -m ablations ledger --output {output} {input.results} {input.judged} {input.rendered} {input.simulation}"
+        " 2> >(tee {log} >&2)"

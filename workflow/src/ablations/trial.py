@@ -40,7 +40,6 @@ def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], ou
         RecordError: the output cannot be written.
     """
     typed = _typed_settings(study, settings)
-    module = import_module(f"ablations.studies.{study}")
     if variant not in VARIANTS[study]:
         raise SettingsError(f"Study {study} has no variant {variant!r}; choose one of {', '.join(VARIANTS[study])}.")
     if trial < 0:
@@ -48,26 +47,43 @@ def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], ou
     require_writable(output)
     if typed.threads is not None:
         torch.set_num_threads(typed.threads)
-    seed = trial_seed(typed.seed, study, trial)
     sources = study_sources(study)
-    monitor = ContaminationMonitor()
-    started = datetime.now(UTC)
-    start_s = time.monotonic()
     progress = Progress(f"{study}/{variant}/trial_{trial}")
     journal = Journal(journal_path(output), _journal_key(settings, sources, variant, trial))
     finished = journal.last(_FINISHED)
-    if finished is not None:
+    if finished is None:
+        if journal.num_known:
+            progress.note(f"goes on after {journal.num_known} steps that an earlier process finished")
+        record = _measure(study, variant, trial, settings, typed, sources, progress, journal)
+        journal.step(_FINISHED, lambda: msgspec.to_builtins(record))
+    else:
         progress.note("was measured already; only the workflow had not noted it when it was killed")
         record = msgspec.convert(finished, TrialRecord)
-        write_record(output, record)
-        return record
-    if journal.num_known:
-        progress.note(f"goes on after {journal.num_known} steps that an earlier process finished")
+    write_record(output, record)
+    return record
+
+
+def _measure(
+    study: str,
+    variant: str,
+    trial: int,
+    settings: dict[str, Any],
+    typed: TrialSettings,
+    sources: list[Path],
+    progress: Progress,
+    journal: Journal,
+) -> TrialRecord:
+    """Measure one trial and describe it."""
+    seed = trial_seed(typed.seed, study, trial)
+    module = import_module(f"ablations.studies.{study}")
+    monitor = ContaminationMonitor()
+    started = datetime.now(UTC)
+    start_s = time.monotonic()
     measured = module.run_trial(typed, variant, seed, progress, journal)
     duration_s = time.monotonic() - start_s
     contamination = monitor.report()
     _audit_sources(study, sources)
-    record = TrialRecord(
+    return TrialRecord(
         schema_version=SCHEMA_VERSION,
         study=study,
         variant=variant,
@@ -85,9 +101,6 @@ def run_trial(study: str, variant: str, trial: int, settings: dict[str, Any], ou
         checks=measured.checks,
         contamination=contamination,
     )
-    journal.step(_FINISHED, lambda: msgspec.to_builtins(record))
-    write_record(output, record)
-    return record
 
 
 def trial_seed(seed: int, study: str, trial: int) -> int:

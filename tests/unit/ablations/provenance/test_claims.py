@@ -2,78 +2,58 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ablations.errors import RecordError
-from ablations.provenance import claims
-from ablations.provenance.claims import all_statements, read_claims
+from ablations.judging.judge import judge_files
+from ablations.provenance.claims import all_claims, read_claims, statements
+from ablations.provenance.folder import result_files
 from ablations.provenance.naming import Subject
-
-RESULTS = {"os_tax": {"quantities": {"full_forward.warm_overhead": None, "micro_add.warm_overhead": None}}}
+from ablations.records import read_result
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with an empty folder of configurations."""
-    (tmp_path / "config").mkdir()
-    monkeypatch.setattr(claims, "repository_root", lambda: tmp_path)
-    all_statements.cache_clear()
-    return tmp_path
+def judged(whole: Path, root: Path) -> tuple[Path, dict[str, Any]]:
+    """A folder of results with verdicts, and the results."""
+    paths = result_files(whole)
+    judge_files(root / "config/claims.yaml", list(paths.values()), whole / "claims.json")
+    return whole, {study: read_result(path, "aggregated") for study, path in paths.items()}
 
 
-def test_statements_carry_bound_quote_and_hardware(repository: Path) -> None:
-    """As a reader of the comparison needs them."""
-    one = {
-        "id": "a.b",
-        "study": "os_tax",
-        "metric": "m",
-        "comparison": "at_most",
-        "threshold": 5,
-        "unit": "%",
-        "quote": "<5%",
-    }
-    two = one | {"id": "a.c", "comparison": "between", "threshold": [10, 50], "unit": "us", "hardware": "H100"}
-    (repository / "config/claims.yaml").write_text(json.dumps({"claims": [one, two]}))
-    first, second = all_statements()
-    assert (first.metric, first.text, first.hardware) == ("m", "at most 5 % ('<5%')", None)
-    assert second.text == "between 10 and 50 us, on H100 ('<5%')"
+def test_statements_carry_bound_quote_and_hardware() -> None:
+    """As a reader of the comparison needs them; a range has both ends."""
+    assert "at most 1 % ('Full forward pass: <1% overhead')" in statements("os_tax", "full_forward.warm_overhead")
+    assert any(text.startswith("between 1 and 5 ms, on H100 (") for text in statements("plan_cache", "token.warm"))
+    assert statements("os_tax", "no_such_metric") == []
 
 
-def test_a_repository_without_claims_states_nothing(repository: Path) -> None:
-    """And a damaged file is one sentence."""
-    assert all_statements() == ()
-    all_statements.cache_clear()
-    (repository / "config/claims.yaml").write_text("claims: [{id: a.b}]")
-    with pytest.raises(RecordError, match=r"claims.yaml cannot be used \('threshold'\); correct it"):
-        all_statements()
-
-
-def test_a_verdict_leads_to_its_metric_and_its_controls(tmp_path: Path) -> None:
-    """Each once, in the order in which it names them."""
-    verdict = {
-        "id": "os_tax.negligible",
-        "study": "os_tax",
-        "metric": "full_forward.warm_overhead",
-        "grade": "reproduced",
-        "controls": [{"metric": "micro_add.warm_overhead"}, {"metric": "full_forward.warm_overhead"}],
-        "hardware": None,
-    }
-    (tmp_path / "claims.json").write_text(json.dumps({"verdicts": [verdict]}))
-    judged = read_claims(tmp_path, RESULTS)["os_tax.negligible"]
-    assert judged.subjects == (
+def test_every_claim_has_its_verdict_and_its_numbers(judged: tuple[Path, dict[str, Any]]) -> None:
+    """Metric, noise floor and controls, each once."""
+    folder, results = judged
+    found = read_claims(folder, results)
+    assert set(found) == {claim.id for claim in all_claims()}
+    assert all(one.subjects and dict(one.facts)["grade"] for one in found.values())
+    assert found["os_tax.full_forward"].subjects == (
         Subject("os_tax", "full_forward.warm_overhead"),
+        Subject("os_tax", "full_forward.noise_floor"),
         Subject("os_tax", "micro_add.warm_overhead"),
     )
-    assert ("grade", "reproduced") in judged.facts
-    assert "hardware" not in dict(judged.facts)
 
 
-def test_no_verdicts_are_no_error_and_damaged_ones_are(tmp_path: Path) -> None:
+def test_a_claim_that_was_removed_still_leads_to_its_metric(judged: tuple[Path, dict[str, Any]], edit: Any) -> None:
+    """Verdicts may be older than the claims file."""
+    folder, results = judged
+    edit(folder / "claims.json", lambda content: content["verdicts"][0].update(id="os_tax.removed"))
+    (subject,) = read_claims(folder, results)["os_tax.removed"].subjects
+    assert subject.study == "os_tax"
+
+
+def test_no_verdicts_are_no_error_and_damaged_ones_are(whole: Path) -> None:
     """With the file's name."""
-    assert read_claims(tmp_path, RESULTS) == {}
-    (tmp_path / "claims.json").write_text("[]")
-    with pytest.raises(RecordError, match=r"claims.json holds no verdicts .*judge again"):
-        read_claims(tmp_path, RESULTS)
+    assert read_claims(whole, {}) == {}
+    (whole / "claims.json").write_text("[]")
+    with pytest.raises(RecordError, match=r"claims.json has schema version None"):
+        read_claims(whole, {})

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ablations.provenance import doctor
-from ablations.provenance.claims import Statement
+from ablations.judging.claims import Claim, Contradiction
 from ablations.provenance.doctor import Check, check_machine, claims_check, describe
 from ablations.provenance.surroundings import Machine, look_around
 
@@ -109,14 +108,17 @@ def test_what_hinders_nothing_is_a_note(topic: str, changes: dict[str, Any], tex
     assert text in check.text
 
 
-def test_claims_that_need_other_hardware_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By what the claims file says of each."""
-    listed = (Statement("a.ratio", "os_tax", "m", "", None), Statement("a.time", "os_tax", "m", "", "H100"))
-    monkeypatch.setattr(doctor, "all_statements", lambda: listed)
-    assert claims_check([]).text == "1 of 2 can be tested here; not a.time, which speak of H100"
-    assert claims_check(["NVIDIA H100 80GB HBM3"]) == Check("claims", "fine", "2 of 2 can be tested here")
-    monkeypatch.setattr(doctor, "all_statements", lambda: ())
-    assert claims_check([]).state == "note"
+def test_claims_that_need_other_hardware_are_named() -> None:
+    """And those that no measurement can decide, by what the claims file says of each."""
+    base = {"metric": "m", "comparison": "at_most", "threshold": 1.0, "unit": "ms", "quote": "", "section": ""}
+    common: dict[str, Any] = base | {"line": 1, "study": "os_tax", "reading": ""}
+    claims = [Claim(id="a.ratio", **common), Claim(id="a.time", hardware="H100", **common)]
+    assert claims_check(claims, []).text == "1 of 2 can be tested here; 1 speak of H100 (a.time)"
+    assert claims_check(claims, ["NVIDIA H100 80GB HBM3"]) == Check("claims", "fine", "2 of 2 can be tested here")
+    torn = Claim(
+        id="a.torn", contradiction=Contradiction(claims=(), why="", grade="inconsistent in the source"), **common
+    )
+    assert claims_check([torn], []).text == "0 of 1 can be tested here; 1 no measurement can decide (a.torn)"
 
 
 def test_this_machine_is_looked_at_without_loading_torch() -> None:

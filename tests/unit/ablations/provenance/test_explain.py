@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,10 @@ from typing import Any
 import pytest
 
 from ablations.errors import SettingsError
+from ablations.judging.judge import judge_files
+from ablations.provenance.claims import all_claims
 from ablations.provenance.explain import explain
-from ablations.provenance.folder import file_sha256
+from ablations.provenance.folder import file_sha256, result_files
 from ablations.rendering.names import FIGURE_STUDIES
 from ablations.settings import STUDIES, VARIANTS
 
@@ -136,14 +137,14 @@ def test_without_verdicts_it_says_so(original: Path) -> None:
     assert re.search(r"claims +none are judged: .*claims.json does not exist yet", _explained(CELL, original))
 
 
-def test_a_claim_leads_to_its_number(whole: Path) -> None:
-    """With what the judge said of it."""
-    claim = {"id": "os_tax.cheap", "study": "os_tax", "metric": "micro_add.warm_difference", "grade": "reproduced"}
-    (whole / "claims.json").write_text(json.dumps({"verdicts": [claim]}))
-    text = _explained("os_tax.cheap", whole)
-    assert re.search(r"claim +os_tax.cheap", text)
-    assert re.search(r"grade +reproduced", text)
-    assert f"quantity      {CELL}" in text
+def test_every_claim_is_explained(whole: Path, root: Path) -> None:
+    """With what the judge said of it, and all the numbers that it rests on."""
+    judge_files(root / "config/claims.yaml", list(result_files(whole).values()), whole / "claims.json")
+    for claim in all_claims():
+        text = _explained(claim.id, whole)
+        assert re.search(rf"^claim +{claim.id}$", text, re.MULTILINE)
+        assert re.search(r"^  grade +\w+", text, re.MULTILINE)
+        assert f"quantity      {claim.study}.{claim.metric}" in text
 
 
 def test_the_command_measures_these_trials_again(original: Path, root: Path) -> None:

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ablations.errors import RecordError
 from ablations.provenance.status import status
 
 TINY = Path(__file__).resolve().parents[3] / "tiny.yaml"
@@ -37,10 +40,12 @@ def test_an_interrupted_run_says_what_is_left(whole: Path) -> None:
 
 
 def test_a_killed_trial_says_where_it_goes_on(whole: Path) -> None:
-    """Its journal holds the steps that are finished."""
+    """Its journal holds the steps that are finished; a finished trial's says nothing."""
     trial = whole / "trials/semantic_signals/lru/trial_0.json"
     trial.unlink()
     trial.with_suffix(".journal.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+    (whole / "trials/semantic_signals/none/trial_0.journal.jsonl").write_text('{"step": 1}\n')
+    assert "interrupted: none" not in _status(whole)
     assert "interrupted: lru, trial 0, goes on after 2 steps that it had finished" in _status(whole)
 
 
@@ -101,3 +106,15 @@ def test_the_command_answers_without_torch(original: Path, run_cli: Any, tmp_pat
         answered = run_cli("-m", "ablations", *stage, PYTHONPATH=path)
         assert answered.returncode in (0, 1), answered.stderr
         assert answered.stderr == ""
+
+
+def test_a_file_that_vanishes_meanwhile_is_no_crash(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A running workflow removes what it makes again."""
+
+    def vanished(path: Path) -> str:
+        raise RecordError(f"Result {path} cannot be read")
+
+    monkeypatch.setattr("ablations.provenance.status.file_sha256", vanished)
+    text = _status(whole)
+    assert "ledger: 0 files lost, " in text
+    assert "is stale: 4 trials changed since" in text

@@ -13,7 +13,7 @@ from typing import Any
 
 from ablations.analysis.reading import read_aggregated
 from ablations.errors import RecordError
-from ablations.provenance.claims import paper_statements
+from ablations.provenance.claims import statements
 from ablations.provenance.folder import locate_trial, result_files
 from ablations.records import SCHEMA_VERSION, read_record, write_json, write_text
 from ablations.rendering.formatting import format_quantity
@@ -104,7 +104,6 @@ def _readable(folder: Path, study: str, path: Path) -> dict[str, Any]:
 
 
 def _rows(study: str, result: dict[str, Any], references: list[Reference]) -> Iterator[dict[str, Any]]:
-    statements = paper_statements(study)
     for name, quantity in result["quantities"].items():
         if quantity is None:
             continue
@@ -120,7 +119,7 @@ def _rows(study: str, result: dict[str, Any], references: list[Reference]) -> It
             "kind": quantity_kind(quantity["unit"]),
             "here": quantity,
             "references": beside,
-            "paper": [statement.text for statement in statements if statement.metric == name],
+            "paper": statements(study, name),
         }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ablations.judging.claims import Claim
 from ablations.measurement.contamination import MAX_LOAD_PER_CORE
-from ablations.provenance.claims import all_statements
+from ablations.provenance.claims import all_claims
 from ablations.provenance.durations import expect, runs_at_hand
 from ablations.provenance.surroundings import Machine, look_around
 from ablations.provenance.tiers import Tier, known_tiers
@@ -51,7 +52,7 @@ def examine(*, load_torch: bool = False) -> Iterator[Check]:
     yield from check_machine(machine)
     tiers = known_tiers()
     yield from (_tier_check(tier, machine) for tier in tiers.values() if not _is_for_tests(tier))
-    yield claims_check(machine.gpus)
+    yield claims_check(all_claims(), machine.gpus)
 
 
 def describe(checks: list[Check]) -> Iterator[str]:
@@ -74,21 +75,21 @@ def check_machine(machine: Machine) -> Iterator[Check]:
         yield check(machine)
 
 
-def claims_check(gpus: list[str]) -> Check:
+def claims_check(claims: Sequence[Claim], gpus: list[str]) -> Check:
     """Say which claims can be tested on a machine with these accelerators."""
-    statements = all_statements()
-    if not statements:
-        return Check("claims", "note", "config/claims.yaml does not exist, so none can be listed")
+    contradictory = [one for one in claims if one.contradiction is not None and one.contradiction.grade is not None]
     barred = [
-        one for one in statements if one.hardware and not any(one.hardware.lower() in gpu.lower() for gpu in gpus)
+        one
+        for one in claims
+        if one not in contradictory and one.hardware and not any(one.hardware in gpu for gpu in gpus)
     ]
-    text = f"{len(statements) - len(barred)} of {len(statements)} can be tested here"
+    text = f"{len(claims) - len(contradictory) - len(barred)} of {len(claims)} can be tested here"
+    if contradictory:
+        text += f"; {len(contradictory)} no measurement can decide ({', '.join(one.id for one in contradictory)})"
     if not barred:
         return Check("claims", "fine", text)
     hardware = ", ".join(sorted({str(one.hardware) for one in barred}))
-    return Check(
-        "claims", "note", f"{text}; not {', '.join(one.identity for one in barred)}, which speak of {hardware}"
-    )
+    return Check("claims", "note", f"{text}; {len(barred)} speak of {hardware} ({', '.join(one.id for one in barred)})")
 
 
 def _system(machine: Machine) -> Check:

@@ -104,8 +104,17 @@ def read_head(path: Path) -> TrialHead:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the sha256 of a file's content.
+
+    Raises:
+        RecordError: it cannot be read, or is gone because a workflow is making it again.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise RecordError(
+            f"Result {path} cannot be read ({error.strerror}); wait for a workflow that runs, or check its permissions."
+        ) from error
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,8 @@ from ablations.measurement.sources import module_sources, sources_hash
 from ablations.provenance.folder import TrialHead, file_sha256, locate_trial, read_head, result_name
 from ablations.records import read_result
 from ablations.rendering.names import (
+    CLAIMS_FIGURE,
+    CLAIMS_TABLE,
     FIGURE_STUDIES,
     SIMULATION_FIGURES,
     SIMULATION_RESULT,
@@ -34,7 +36,7 @@ _MAKERS = {
     "ablation_numbers.tex": ("ablations.rendering.macros", None),
     "ablation_summary.tex": ("ablations.rendering.document", "workflow/templates/ablation_summary.tex.j2"),
     "claims.json": ("ablations.judging.judge", "config/claims.yaml"),
-    "claims_table.tex": ("ablations.rendering.claims", "workflow/templates/claims_table.tex.j2"),
+    f"{CLAIMS_TABLE}.tex": ("ablations.rendering.claims", f"workflow/templates/{CLAIMS_TABLE}.tex.j2"),
     f"{SIMULATION_TABLE}.tex": ("ablations.rendering.simulation", f"workflow/templates/{SIMULATION_TABLE}.tex.j2"),
     **{
         f"{name}.tex": ("ablations.rendering.tables", f"workflow/templates/{name}.tex.j2")
@@ -44,7 +46,7 @@ _MAKERS = {
 _FIGURE_MAKERS = {
     **dict.fromkeys(FIGURE_STUDIES, "ablations.rendering.figures"),
     **dict.fromkeys(SIMULATION_FIGURES, "ablations.rendering.simulation"),
-    "claims": "ablations.rendering.claims",
+    CLAIMS_FIGURE: "ablations.rendering.claims",
 }
 # Some of them read these too.
 _DERIVED = (f"{SIMULATION_RESULT}.json", "claims.json")
@@ -63,7 +65,7 @@ def result_made_from(results_dir: Path, path: Path) -> str | None:
     try:
         result = read_result(path, "aggregated")
         trials = [file_sha256(locate_trial(results_dir, result["study"], entry)) for entry in result["trials"]]
-    except (RecordError, OSError):
+    except RecordError:
         return None
     return _digest(*trials, _aggregating_code(result["study"]), *_versions(_AGGREGATING))
 

@@ -10,8 +10,19 @@ from typing import Any
 
 from ablations.errors import SettingsError
 from ablations.rendering.macros import macro_name
-from ablations.rendering.names import EXTRA_FIGURE_STUDIES, EXTRA_TABLE_NAMES, FIGURE_STUDIES, TABLE_NAMES
-from ablations.settings import VARIANTS
+from ablations.rendering.names import (
+    CLAIMS_FIGURE,
+    CLAIMS_TABLE,
+    EXTRA_FIGURE_STUDIES,
+    EXTRA_TABLE_NAMES,
+    FIGURE_STUDIES,
+    SIMULATED_STUDY,
+    SIMULATION_FIGURES,
+    SIMULATION_RESULT,
+    SIMULATION_TABLE,
+    TABLE_NAMES,
+)
+from ablations.settings import STUDIES, VARIANTS
 
 # What the macro of a number may end with: its interval and its count have macros of their own.
 _MACRO_ENDINGS = ("", "Interval", "N")
@@ -82,7 +93,9 @@ def known_names(
             subject = (Subject(study, quantity),)
             names[f"{study}.{quantity}"] = subject
             names |= {macro_name(study, quantity) + ending: subject for ending in _MACRO_ENDINGS}
-    for figure, studies in (FIGURE_STUDIES | EXTRA_FIGURE_STUDIES).items():
+    simulated = dict.fromkeys((*SIMULATION_FIGURES, SIMULATION_TABLE, SIMULATION_RESULT), (SIMULATED_STUDY,))
+    judged = dict.fromkeys((CLAIMS_FIGURE, CLAIMS_TABLE), STUDIES)
+    for figure, studies in (FIGURE_STUDIES | EXTRA_FIGURE_STUDIES | simulated | judged).items():
         if set(studies) <= set(results):
             names[figure] = tuple(Subject(study) for study in studies)
     # A claim that shares a cell's name shows the cell too.

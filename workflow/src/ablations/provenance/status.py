@@ -10,6 +10,7 @@ from typing import Any
 
 from ablations.analysis.reading import read_aggregated
 from ablations.errors import RecordError
+from ablations.measurement.journal import journal_path
 from ablations.provenance.durations import expect, format_seconds, runs_at_hand
 from ablations.provenance.engine import workflow_engine
 from ablations.provenance.folder import (
@@ -87,8 +88,9 @@ def study_state(study: str, tier: Tier, folder: Path) -> StudyState:
             state.stale[reason].append((variant, trial))
         else:
             state.current.append((variant, trial))
-        journal = path.with_suffix(".journal.jsonl")
-        if journal.exists():
+        journal = journal_path(path)
+        # The journal of a finished trial may lie there until its workflow has noted it.
+        if journal.exists() and (variant, trial) not in state.current:
             state.interrupted[variant, trial] = len(journal.read_text(errors="replace").splitlines())
     result = _result_state(folder, study, wanted, bool(state.left))
     return StudyState(study, state.current, state.missing, dict(state.stale), state.interrupted, result)
@@ -120,8 +122,10 @@ def _result_state(folder: Path, study: str, wanted: list[tuple[str, int]], has_w
 
 
 def _is_as_aggregated(folder: Path, study: str, entry: dict[str, Any]) -> bool:
-    path = locate_trial(folder, study, entry)
-    return path.is_file() and file_sha256(path) == str(entry["sha256"])
+    try:
+        return file_sha256(locate_trial(folder, study, entry)) == str(entry["sha256"])
+    except RecordError:
+        return False
 
 
 def _study_lines(state: StudyState) -> Iterator[str]:
@@ -160,8 +164,11 @@ def _ledger_state(folder: Path) -> str:
 
 
 def _is_as_recorded(path: Path, entry: dict[str, Any], folder: Path) -> bool:
-    same = file_sha256(path) == str(entry["sha256"])
-    return same and made_from(folder, path) == entry["made_from"]
+    try:
+        same = file_sha256(path) == str(entry["sha256"])
+        return same and made_from(folder, path) == entry["made_from"]
+    except RecordError:
+        return False
 
 
 def _left_lines(tier: Tier, states: list[StudyState]) -> Iterator[str]:
