@@ -41,9 +41,9 @@ def _apply(folder: Path, step: re.Match[str]) -> None:
         path = folder / step["file"]
         before, anchor, after = path.read_text().partition(f"\n{step['anchor']}\n")
         assert anchor, f"{step['file']} has no line {step['anchor']!r}"
-        added = (
-            f"{step['block']}{step['anchor']}\n" if step["side"] == "above" else f"{step['anchor']}\n{step['block']}"
-        )
+        is_above = step["side"] == "above"
+        parts = [step["block"].rstrip() + "\n\n\n", anchor[1:]] if is_above else [anchor[1:], step["block"]]
+        added = "".join(parts)
         path.write_text(f"{before}\n{added}{after}")
     else:
         assert step["language"] == "sh", f"{step[0]!r} says nothing of where it goes"
