@@ -72,7 +72,8 @@ def _scenario(record: TrialRecord) -> Scenario:
         slots=round(measured["slots"]),
         host_slots=round(measured["host_slots"]),
         num_processors=None if pace_s else 1,
-        prefill_s=measured["prefill_s"] - gap_s,
+        # On a machine that is busy the two were not measured alike, and their difference may be negative.
+        prefill_s=max(0.0, measured["prefill_s"] - gap_s),
         step_s=measured["step_s"] - gap_s,
         gap_s=gap_s,
         steps=round(measured["steps"]),

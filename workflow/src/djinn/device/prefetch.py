@@ -7,6 +7,7 @@ tensor: then it may have been written to as well, through an alias.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -40,13 +41,14 @@ class Prefetcher:
     used again, once nobody but this object holds it.
     """
 
-    __slots__ = ("_buffer", "_is_wanted", "_last", "_num_own_references")
+    __slots__ = ("_buffer", "_buffer_lock", "_is_wanted", "_last", "_num_own_references")
 
     def __init__(self) -> None:
         self._is_wanted = False
         self._last: Prefetched | None = None
         self._buffer: torch.Tensor | None = None
         self._num_own_references = 0
+        self._buffer_lock = threading.Lock()
 
     def wants_result(self) -> bool:
         """Tell whether to ask for the next result: not if the last one was brought in vain."""
@@ -60,12 +62,14 @@ class Prefetcher:
         if len(payload) <= _MAX_FRESH_BYTES:
             host = torch.frombuffer(bytearray(payload), dtype=meta.dtype).view(meta.shape)
         else:
-            host = self._free_buffer(meta)
-            host.reshape(-1).view(torch.uint8).numpy().data[:] = payload
-            # A tensor of its own for the caller: whoever holds it, or a view of it, shows in the storage's count.
-            host = host.detach()
-        self._last = Prefetched(host, write_number)
-        return self._last
+            with self._buffer_lock:
+                host = self._free_buffer(meta)
+                host.reshape(-1).view(torch.uint8).numpy().data[:] = payload
+                # A tensor of its own for the caller: whoever holds it, or a view of it, shows in the storage's count.
+                host = host.detach()
+        # Other threads that call the plan keep their own results at the same time.
+        kept = self._last = Prefetched(host, write_number)
+        return kept
 
     def _free_buffer(self, meta: TensorMeta) -> torch.Tensor:
         if self._buffer is None or self._num_references() > self._num_own_references:

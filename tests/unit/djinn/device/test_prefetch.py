@@ -1,0 +1,79 @@
+"""Results that come along with their calls belong to their callers, however many threads share a plan."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+import torch
+
+from djinn.core import TensorMeta
+from djinn.device.prefetch import Prefetcher
+from support import DEVICE
+
+NUM_THREADS = 8
+
+
+class _Echo(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("zero", torch.zeros(1))
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return value + self.zero
+
+
+@pytest.mark.parametrize("num_elements", [16, 40_000])
+def test_what_a_thread_keeps_is_what_it_gets(num_elements: int) -> None:
+    """For results with memory of their own and for those in memory that is used again."""
+    prefetcher = Prefetcher()
+    meta = TensorMeta((num_elements,), (1,), torch.float32)
+    wrong: list[int] = []
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def keep(number: int) -> None:
+        payload = memoryview(torch.full((num_elements,), float(number)).numpy().tobytes())
+        for _ in range(300):
+            if not (prefetcher.keep(meta, payload, 0).host == number).all():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=keep, args=(number,)) for number in range(NUM_THREADS)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert not wrong
+
+
+@pytest.mark.usefixtures("runtime")
+def test_threads_that_share_a_plan_get_their_own_results() -> None:
+    """Through the whole runtime."""
+    module = _Echo().to(DEVICE)
+    wrong: list[int] = []
+    interval_s = sys.getswitchinterval()
+
+    def call(number: int) -> None:
+        value = torch.full((4,), float(number)).to(DEVICE)
+        with torch.no_grad():
+            for _ in range(150):
+                if module(value).cpu().tolist() != [float(number)] * 4:
+                    wrong.append(number)
+
+    with torch.no_grad():
+        for _ in range(3):
+            module(torch.zeros(4).to(DEVICE)).cpu()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(NUM_THREADS)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert not wrong
