@@ -4,10 +4,10 @@ ACTIVATE := . .venv/bin/activate
 
 .PHONY: reproduce smoke report test soak lint clean
 
-reproduce: .venv/workflow  ## measure and render everything (about ten minutes on two cores)
+reproduce: .venv/workflow  ## measure and render everything (about twenty minutes on two cores)
 	$(ACTIVATE) && snakemake --cores 1 all --rerun-incomplete
 
-smoke: .venv/workflow  ## the same in under two minutes, with too few trials to conclude from
+smoke: .venv/workflow  ## the same in about three minutes, with too few trials to conclude from
 	$(ACTIVATE) && snakemake --cores 1 all --configfile config/smoke.yaml --rerun-incomplete
 
 report: .venv/workflow  ## report.html, and figures/ablation_report.pdf, which needs pdflatex

@@ -44,7 +44,7 @@ def opened(report: Path) -> Iterator[tuple[Any, list[str], list[str]]]:
         context = browser.new_context(offline=True, viewport={"width": 1400, "height": 900})
         page = context.new_page()
         page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(report.as_uri())
         page.wait_for_selector("text=Claims", timeout=30_000)

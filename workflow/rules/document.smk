@@ -6,7 +6,10 @@ rule document:
         results=list(ABLATIONS.values()),
         template="workflow/templates/ablation_summary.tex.j2",
         sections=template_files("sections"),
-        captions=[f"workflow/report/{figure}.rst" for figure in [*FIGURE_STUDIES, CLAIMS_FIGURE]],
+        captions=[
+            f"workflow/report/{figure}.rst"
+            for figure in [*FIGURE_STUDIES, *SIMULATION_FIGURES, CLAIMS_FIGURE]
+        ],
         claims=f"{RESULTS}/claims.json",
         sources=sources_of("ablations.rendering.document"),
     output:
@@ -47,6 +50,7 @@ rule report_pdf:
         tables=rules.tables_all.input,
         figures=rules.figures_all.input,
         claims=rules.claims_figure.output,
+        simulation=rules.simulation_all.input,
     output:
         f"{FIGURES}/ablation_report.pdf",
     log:
