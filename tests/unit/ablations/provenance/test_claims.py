@@ -53,6 +53,7 @@ def test_a_claim_that_was_removed_still_leads_to_its_metric(judged: tuple[Path, 
 
 def test_no_verdicts_are_no_error_and_damaged_ones_are(whole: Path) -> None:
     """With the file's name."""
+    (whole / "claims.json").unlink()
     assert read_claims(whole, {}) == {}
     (whole / "claims.json").write_text("[]")
     with pytest.raises(RecordError, match=r"claims.json has schema version None"):

@@ -62,14 +62,14 @@ def test_other_hardware_is_labelled_for_times_and_not_for_ratios(
 def test_intervals_that_lie_apart_are_said_so(original: Path, references: Path, tmp_path: Path, edit: Any) -> None:
     """With the quotient."""
 
-    def tenfold(result: dict[str, Any]) -> None:
+    def thousandfold(result: dict[str, Any]) -> None:
         quantity = result["quantities"][RATIO]
-        quantity.update({name: 10 * quantity[name] for name in ("value", "low", "high")})
+        quantity.update({name: 1000 * quantity[name] for name in ("value", "low", "high")})
 
-    edit(references / "twin/ablation_3.json", tenfold)
+    edit(references / "twin/ablation_3.json", thousandfold)
     beside = _row(_compared(original, references, tmp_path)[0], RATIO)["references"]["twin"]
     assert beside["verdict"] == "intervals apart"
-    assert beside["quotient"] == pytest.approx(0.1)
+    assert beside["quotient"] == pytest.approx(0.001)
 
 
 def test_other_settings_and_other_code_are_noted(original: Path, references: Path, tmp_path: Path, edit: Any) -> None:

@@ -30,7 +30,16 @@ from ablations.records import TrialRecord, read_record
 from ablations.settings import settings_hash
 
 Kind = Literal[
-    "edited", "lost", "added", "damaged", "other schema", "outdated", "other code", "other machine", "other settings"
+    "edited",
+    "lost",
+    "added",
+    "damaged",
+    "other schema",
+    "outdated",
+    "stale",
+    "other code",
+    "other machine",
+    "other settings",
 ]
 
 # Made on demand, or by killed processes; none of it is part of what the ledger answers for.
@@ -121,10 +130,8 @@ def _against_ledger(results_dir: Path) -> Iterator[Finding]:
             yield Finding("edited", shown, "changed although what it is made from did not; delete it and make it again")
         elif now["sha256"] != entry["sha256"]:
             yield Finding("outdated", shown, "changed since the ledger was written; run the whole workflow")
-        elif now["made_from"] != entry["made_from"]:
-            yield Finding(
-                "other code", shown, "made from other results or by other code than those of now; make it again"
-            )
+        elif now["made_from"] is not None and now["made_from"] != entry["made_from"]:
+            yield Finding("stale", shown, "made from other results or by other code than those of now; make it again")
     yield from _beyond_ledger(results_dir, set(known))
 
 

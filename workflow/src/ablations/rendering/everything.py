@@ -62,6 +62,7 @@ def render_everything(results_dir: Path, figures_dir: Path) -> Iterator[Path]:
             yield output
     verdicts = results_dir / "claims.json"
     judge_files(repository_root() / DEFAULT_CLAIMS, list(inputs.values()), verdicts)
+    yield verdicts
     for render, output in (
         (render_claims_table, results_dir / f"{CLAIMS_TABLE}.tex"),
         (render_claims_figure, figures_dir / f"{CLAIMS_FIGURE}.pdf"),
