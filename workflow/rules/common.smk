@@ -4,6 +4,7 @@ from glob import glob
 
 from ablations.errors import SettingsError
 from ablations.measurement.sources import module_sources, study_sources
+from ablations.provenance.makers import rendering_files
 from ablations.rendering.names import (
     BESIDE_RESULTS,
     CLAIMS_FIGURE,

@@ -4,11 +4,18 @@
 rule ledger:
     input:
         results=rules.aggregate_all.input,
-        rendered=[rules.tables_all.input, rules.figures_all.input, rules.document.output],
+        rendered=[
+            rules.tables_all.input,
+            rules.figures_all.input,
+            rules.document.output,
+            rules.artifact_appendix.output,
+            rules.pages.output,
+        ],
         judged=rules.judge_all.input,
         simulation=rules.simulation_all.input,
         schema="workflow/schemas/ledger.schema.json",
-        sources=sources_of("ablations.provenance.ledger"),
+        # Every edit brings the ledger up to date, even one that changes no result.
+        sources=[relative(path) for path in rendering_files()],
     output:
         # The ledger before this one tells an edited result from one that was made again.
         update(f"{RESULTS}/ledger.json"),

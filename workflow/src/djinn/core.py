@@ -120,7 +120,8 @@ class Trace:
         nodes: operations in order of execution.
         outputs: values that the call returns.
         num_inputs: leading values that the caller binds: weights, buffers, arguments.
-        constants: values that the operations take from the host, with their tensors there.
+        constants: values that the operations take from the host, with their elements there.
+        host_reads: tensors on the host that existed before the call and on whose elements the trace relies.
     """
 
     values: tuple[TraceValue, ...]
@@ -129,6 +130,7 @@ class Trace:
     outputs: tuple[int, ...]
     num_inputs: int
     constants: tuple[tuple[int, torch.Tensor], ...] = ()
+    host_reads: tuple[torch.Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

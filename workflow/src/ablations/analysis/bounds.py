@@ -11,7 +11,7 @@ import math
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from ablations.analysis.quantities import CONFIDENCE, MIN_INVOCATIONS, Quantity
 
@@ -66,9 +66,9 @@ def invocations_needed(quantity: Quantity, bound: float, *, centre: float | None
     value, low, high, wanted = (_linear(x, quantity.unit) for x in (quantity.value, quantity.low, quantity.high, bound))
     distance = abs(wanted - (value if centre is None else _linear(centre, quantity.unit)))
     half_width = high - value if wanted > value else value - low
-    spread = half_width * math.sqrt(count) / float(stats.t.ppf(ONE_SIDED_CONFIDENCE, count - 1))
+    spread = half_width * math.sqrt(count) / float(special.stdtrit(count - 1, ONE_SIDED_CONFIDENCE))
     numbers = np.arange(MIN_INVOCATIONS, MAX_INVOCATIONS + 1)
-    quantiles = stats.t.ppf(ONE_SIDED_CONFIDENCE, numbers - 1) + stats.t.ppf(POWER, numbers - 1)
+    quantiles = special.stdtrit(numbers - 1, ONE_SIDED_CONFIDENCE) + special.stdtrit(numbers - 1, POWER)
     enough = numbers[quantiles * spread / np.sqrt(numbers) <= distance]
     return int(enough[0]) if len(enough) and distance > 0 else None
 

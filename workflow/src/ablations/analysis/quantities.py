@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from ablations.errors import AggregationError
 
@@ -137,7 +137,7 @@ def estimate_overhead_by_rounds_pct(
     ratios = [_round_ratios(*arms, blocks) for arms in zip(measured, baseline, strict=False)]
     if len(measured) != len(baseline) or not ratios or not all(map(len, ratios)):
         raise AggregationError("An arm has no whole round in some invocation; measure its trials again.")
-    points = np.array([stats.trim_mean(rounds, _TRIMMED) for rounds in ratios])
+    points = np.array([_middle_mean(rounds) for rounds in ratios])
     generator = np.random.default_rng(_SEED)
     draws = np.stack([_resampled_trimmed_means(rounds, generator) for rounds in ratios])
     count = min(sum(map(len, arm)) for arm in (measured, baseline))
@@ -207,7 +207,7 @@ def _interval(points: Floats, draws: Floats) -> tuple[float, float]:
     if num_invocations > 1:
         means = _rescaled(means, points, draws)
         widening = math.sqrt(num_invocations / (num_invocations - 1))
-        tail = float(stats.norm.cdf(widening * stats.t.ppf(tail, num_invocations - 1)))
+        tail = float(special.ndtr(widening * special.stdtrit(num_invocations - 1, tail)))
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
 
@@ -220,7 +220,7 @@ def _rescaled(means: Floats, points: Floats, draws: Floats) -> Floats:
     """
     num_invocations = len(points)
     between, within = float(points.var(ddof=1)), float(draws.var(axis=1).mean())
-    least = within * float(stats.chi2.ppf(_CHANCE_AGREEMENT, num_invocations - 1)) / (num_invocations - 1)
+    least = within * float(special.chdtri(num_invocations - 1, 1 - _CHANCE_AGREEMENT)) / (num_invocations - 1)
     spread = float(means.std())
     if between < least or spread == 0:
         return means
@@ -243,7 +243,15 @@ def _round_ratios(measured: Samples, baseline: Samples, blocks: tuple[int, int])
 
 def _resampled_trimmed_means(rounds: Floats, generator: np.random.Generator) -> Floats:
     picked = rounds[generator.integers(len(rounds), size=(_NUM_RESAMPLES, len(rounds)))]
-    means: Floats = stats.trim_mean(picked, _TRIMMED, axis=1)
+    return _middle_mean(picked)
+
+
+def _middle_mean(values: Floats) -> Floats:
+    """Return the trimmed mean along the last axis."""
+    # Imported where it is needed: scipy.stats takes longer than judging every claim.
+    from scipy import stats
+
+    means: Floats = stats.trim_mean(values, _TRIMMED, axis=-1)
     return means
 
 

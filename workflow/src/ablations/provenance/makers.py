@@ -15,40 +15,23 @@ from pathlib import Path
 from ablations.errors import RecordError
 from ablations.measurement.machine import installed_version
 from ablations.measurement.sources import module_sources, sources_hash
-from ablations.provenance.folder import TrialHead, file_sha256, locate_trial, read_head, result_name
+from ablations.provenance.folder import TrialHead, displayed, file_sha256, locate_trial, read_head, result_name
 from ablations.records import read_result
-from ablations.rendering.names import (
-    CLAIMS_FIGURE,
-    CLAIMS_TABLE,
-    FIGURE_STUDIES,
-    SIMULATION_FIGURES,
-    SIMULATION_RESULT,
-    SIMULATION_TABLE,
-    TABLE_NAMES,
-)
+from ablations.rendering.names import SIMULATION_RESULT
 from ablations.settings import MEASURABLE, STUDIES, repository_root
 
 _AGGREGATING = ("numpy", "scipy", "pandas")
 _RENDERING = (*_AGGREGATING, "matplotlib", "jinja2")
-_STYLE = "workflow/src/ablations/rendering/paper.mplstyle"
-# What the rules of the workflow make from the results: the module that makes it, and the file that it reads beside them.
-_MAKERS = {
-    "ablation_numbers.tex": ("ablations.rendering.macros", None),
-    "ablation_summary.tex": ("ablations.rendering.document", "workflow/templates/ablation_summary.tex.j2"),
-    "claims.json": ("ablations.judging.judge", "config/claims.yaml"),
-    f"{CLAIMS_TABLE}.tex": ("ablations.rendering.claims", f"workflow/templates/{CLAIMS_TABLE}.tex.j2"),
-    f"{SIMULATION_TABLE}.tex": ("ablations.rendering.simulation", f"workflow/templates/{SIMULATION_TABLE}.tex.j2"),
-    **{
-        f"{name}.tex": ("ablations.rendering.tables", f"workflow/templates/{name}.tex.j2")
-        for name in TABLE_NAMES.values()
-    },
-}
-_FIGURE_MAKERS = {
-    **dict.fromkeys(FIGURE_STUDIES, "ablations.rendering.figures"),
-    **dict.fromkeys(SIMULATION_FIGURES, "ablations.rendering.simulation"),
-    CLAIMS_FIGURE: "ablations.rendering.claims",
-}
-# Some of them read these too.
+# Whatever may take part in rendering and judging. The ledger's rule depends on all of it, so that it is written anew
+# after every change; what a single table depends on is known to that table's rule.
+_RENDERING_FILES = (
+    "workflow/src/ablations/**/*.py",
+    "workflow/src/ablations/**/*.mplstyle",
+    "workflow/templates/**/*.j2",
+    "workflow/report/*.rst",
+    "config/*.yaml",
+    "envs/requirements.txt",
+)
 _DERIVED = (f"{SIMULATION_RESULT}.json", "claims.json")
 
 
@@ -71,16 +54,21 @@ def result_made_from(results_dir: Path, path: Path) -> str | None:
 
 
 def rendered_made_from(results_dir: Path, path: Path) -> str | None:
-    """Return the hash of what a table, a figure, a document or the verdicts are made from; None for other files.
+    """Return the hash of what a table, a figure, a page or the verdicts are made from: all results, and all that renders.
 
-    It covers all results, so that it may cover more than one file needs; the ledger is written anew after any of them.
+    None for the simulation, whose settings are known to the workflow alone.
     """
-    maker = _maker(path)
-    if maker is None:
+    if path.name == f"{SIMULATION_RESULT}.json":
         return None
     names = [*(result_name(study) for study in STUDIES), *_DERIVED]
     inputs = [results_dir / name for name in names if name != path.name and (results_dir / name).is_file()]
-    return _digest(*map(file_sha256, inputs), _rendering_code(*maker), *_versions(_RENDERING))
+    return _digest(*map(file_sha256, inputs), _rendering_code(), *_versions(_RENDERING))
+
+
+def rendering_files() -> list[Path]:
+    """Return the files of the repository that may take part in rendering and judging, sorted."""
+    root = repository_root()
+    return sorted({path for pattern in _RENDERING_FILES for path in root.glob(pattern) if path.is_file()})
 
 
 def made_from(results_dir: Path, path: Path) -> str | None:
@@ -100,23 +88,14 @@ def is_trial(path: Path) -> bool:
     return path.resolve().parents[2].name == "trials"
 
 
-def _maker(path: Path) -> tuple[str, str | None] | None:
-    if path.suffix in (".pdf", ".png"):
-        return (_FIGURE_MAKERS[path.stem], _STYLE) if path.stem in _FIGURE_MAKERS else None
-    return _MAKERS.get(path.name)
-
-
 @lru_cache(maxsize=16)
 def _aggregating_code(study: str) -> str:
     return sources_hash(module_sources("ablations.analysis.aggregate", f"ablations.analysis.{study}"))
 
 
-@lru_cache(maxsize=64)
-def _rendering_code(module: str, beside: str | None) -> str:
-    """Return the hash of the files that the workflow's rule for this maker has as inputs."""
-    path = repository_root() / beside if beside is not None else None
-    files = [path] if path is not None and path.is_file() else []
-    return _digest(sources_hash(module_sources(module)), *map(file_sha256, files))
+@lru_cache(maxsize=1)
+def _rendering_code() -> str:
+    return _digest(*((displayed(path), file_sha256(path)) for path in rendering_files()))
 
 
 def _versions(packages: Iterable[str]) -> list[str | None]:

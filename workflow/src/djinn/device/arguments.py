@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from djinn.device.structure import CONSTANTS, kind_of, make_empty, make_tuple
+from djinn.device.structure import CONSTANTS, has_attributes, kind_of, make_empty, make_tuple
 from djinn.device.tensor import RemoteTensor
 from djinn.device.transfer import upload
 from djinn.tracing import UnplannableError
@@ -47,10 +47,13 @@ class Arguments:
                     key.append(("tensor again", known))
                 else:
                     tensors.append(value)
-                    key.append(("grad", value.meta_number) if value.requires_grad else value.meta_number)
+                    is_special = value.records_gradient or value.is_watched  # perhaps a weight of this very module
+                    key.append(_describe(value) if is_special else value.meta_number)
             elif isinstance(value, torch.Tensor):
                 self._take_host_tensor(value)
             elif isinstance(value, CONSTANTS):
+                if has_attributes(value):
+                    raise UnplannableError(f"a value of type {type(value).__name__}, which has attributes")
                 # 0.0 and -0.0 are equal, as are 0 and False.
                 key.append((type(value), value) if value else (type(value), repr(value)))
             elif isinstance(value, tuple):
@@ -84,8 +87,12 @@ class Arguments:
             return
         self.containers.append(value)
         kind = kind_of(value)
-        self.key.append((type(value), kind.names(value)))
+        self.key.append((type(value), kind.key(value)))
         self.take(kind.children(value))
+
+
+def _describe(tensor: RemoteTensor) -> tuple[Any, ...]:
+    return "tensor", tensor.meta_number, tensor.requires_grad, tensor.is_watched
 
 
 def copy_containers(

@@ -1,7 +1,8 @@
 """Notices which modules are on the device and when they change.
 
 torch offers hooks for registered parameters, buffers and submodules; moving, copying and assigning offer none, so
-those four methods of nn.Module are wrapped. None of them runs in a forward call of an ordinary module.
+those four methods of nn.Module are wrapped, and the function that swaps two tensors. None of them runs in a forward call
+of an ordinary module.
 """
 
 from __future__ import annotations
@@ -15,11 +16,9 @@ from torch.nn.modules import module as torch_module
 
 from djinn.device.fingerprint import WATCHED
 from djinn.device.modules import PlannedCall
-from djinn.device.mutations import Mutations
-from djinn.device.planner import is_simulating
+from djinn.device.mutations import Mutations, is_simulating, refuse_in_simulation
 from djinn.device.tensor import RemoteTensor
 from djinn.device.transfer import placing_weights
-from djinn.tracing import UnplannableError
 
 _ATTRIBUTE = "_compiled_call_impl"
 
@@ -36,6 +35,16 @@ def install() -> None:
     _wrap("__setstate__", _setstate)
     _wrap("__setattr__", _setattr)
     _wrap("__delattr__", _delattr)
+    torch.utils.swap_tensors = _counting(torch.utils.swap_tensors)
+
+
+def _counting(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def counted(*args: Any) -> None:
+        original(*args)
+        Mutations.count += 1
+
+    return counted
 
 
 def is_attached(module: torch.nn.Module) -> bool:
@@ -99,10 +108,9 @@ def _setstate(original: Callable[..., Any], module: torch.nn.Module, state: dict
 
 def _setattr(original: Callable[..., Any], module: torch.nn.Module, name: str, value: Any) -> None:
     if is_watched(module):
-        if is_simulating():
-            if getattr(module, name, None) is value:
-                return  # as after an operation that wrote to the attribute's tensor and returned it
-            raise UnplannableError(f"forward assigns attribute {name!r}")
+        if is_simulating() and getattr(module, name, None) is value:
+            return  # as after an operation that wrote to the attribute's tensor and returned it
+        refuse_in_simulation(f"assigns attribute {name!r}")
         original(module, name, value)
         Mutations.count += 1
     else:
@@ -110,6 +118,8 @@ def _setattr(original: Callable[..., Any], module: torch.nn.Module, name: str, v
 
 
 def _delattr(original: Callable[..., Any], module: torch.nn.Module, name: str) -> None:
+    if is_watched(module):
+        refuse_in_simulation(f"deletes attribute {name!r}")
     original(module, name)
     if is_watched(module):
         Mutations.count += 1

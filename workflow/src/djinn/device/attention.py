@@ -5,9 +5,11 @@ torch lets fused attention be chosen for the devices it knows and decomposes it 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 aten = torch.ops.aten
 # torch.nn.attention.SDPBackend.FLASH_ATTENTION, as `_fused_sdp_choice` returns it.
@@ -26,17 +28,9 @@ def scaled_dot_product_attention(
     enable_gqa: bool = False,
 ) -> Any:
     """Run attention with the kernel that native PyTorch would choose on the CPU."""
-    choice = torch._fused_sdp_choice(
-        _stand_in(query),
-        _stand_in(key),
-        _stand_in(value),
-        attn_mask=None if attn_mask is None else _stand_in(attn_mask),
-        dropout_p=dropout_p,
-        is_causal=is_causal,
-        scale=scale,
-        enable_gqa=enable_gqa,
-    )
-    if choice != _FLASH:
+    described = tuple(map(_describe, (query, key, value, attn_mask)))
+    allowed = torch._C._get_flash_sdp_enabled(), torch._C._get_math_sdp_enabled(), torch.is_grad_enabled()
+    if _choose(described, dropout_p, is_causal, scale, enable_gqa, allowed) != _FLASH:
         return aten._scaled_dot_product_attention_math.default(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )[0]
@@ -49,7 +43,26 @@ def scaled_dot_product_attention(
     )[0]
 
 
-def _stand_in(tensor: torch.Tensor) -> torch.Tensor:
-    """Return an uninitialised host tensor that looks like a remote one."""
-    made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
-    return made.requires_grad_(tensor.requires_grad) if tensor.is_floating_point() else made
+def _describe(tensor: torch.Tensor | None) -> Any:
+    if tensor is None:
+        return None
+    return tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, tensor.requires_grad
+
+
+@lru_cache(maxsize=1024)
+def _choose(
+    described: tuple[Any, ...], dropout_p: float, is_causal: bool, scale: float | None, enable_gqa: bool, allowed: Any
+) -> int:
+    """Ask torch about tensors on the host that look like the operands; what is allowed is part of the key alone."""
+    with _disable_current_modes():
+        query, key, value, mask = map(_stand_in, described)
+        return torch._fused_sdp_choice(
+            query, key, value, mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )
+
+
+def _stand_in(described: Any) -> Any:
+    if described is None:
+        return None
+    shape, strides, dtype, requires_grad = described
+    return torch.empty_strided(shape, strides, dtype=dtype, requires_grad=requires_grad)

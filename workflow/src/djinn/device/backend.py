@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from djinn.client import runtime
 from djinn.core import TensorMeta
-from djinn.device import recurrent
+from djinn.device import gradients, recurrent
 from djinn.device.attention import scaled_dot_product_attention
 from djinn.device.dispatch import _copy_
 from djinn.device.tensor import DEVICE, DEVICE_NAME, RemoteTensor
@@ -18,6 +19,19 @@ from djinn.errors import UnsupportedOperatorError
 from djinn.protocol import messages as m
 
 _library: torch.library.Library | None = None
+
+
+class _NoDtypes(list[torch.dtype]):
+    """The dtypes that autocast converts to; torch looks one up where autocast shall be on, as it may not be.
+
+    Raises:
+        UnsupportedOperatorError: when it does.
+    """
+
+    def __contains__(self, dtype: object) -> bool:
+        raise UnsupportedOperatorError(
+            f"torch.autocast is not supported on {DEVICE}; convert the module and its inputs with .to(dtype)."
+        )
 
 
 class DeviceModule:
@@ -54,15 +68,18 @@ class DeviceModule:
     def synchronize(self, device: Any = None) -> None:
         """Every call has been executed when it returns, so there is nothing to wait for."""
 
-    def get_amp_supported_dtype(self) -> list[torch.dtype]:
-        """torch asks for this when autocast is entered for the device.
+    @property
+    def _initialized(self) -> bool:
+        """What checkpointing asks before it keeps the state of the random numbers for the second forward pass."""
+        return self.is_initialized()
 
-        Raises:
-            UnsupportedOperatorError: always.
-        """
-        raise UnsupportedOperatorError(
-            f"torch.autocast is not supported on {DEVICE}; convert the module and its inputs with .to(dtype)."
-        )
+    def device(self, index: Any) -> Any:
+        """Return a scope in which the device of this number is current; there is one."""
+        return nullcontext()
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        """torch asks for this when autocast is made for the device, on or off."""
+        return _NoDtypes()
 
     def manual_seed_all(self, seed: int) -> None:
         """Seed this process's random numbers on the server; `torch.manual_seed` calls it."""
@@ -75,7 +92,10 @@ def register() -> None:
     global _library
     if _library is not None:
         return
-    _setup_privateuseone_for_python_backend(DEVICE_NAME, backend_module=DeviceModule())
+    _setup_privateuseone_for_python_backend(
+        DEVICE_NAME, backend_module=DeviceModule(), device_guard=gradients.DeviceGuard()
+    )
+    gradients.install()
     _library = torch.library.Library("aten", "IMPL")
     _library.impl("empty.memory_format", _empty, "PrivateUse1")
     _library.impl("empty_strided", _empty_strided, "PrivateUse1")

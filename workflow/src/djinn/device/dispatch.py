@@ -10,26 +10,17 @@ import torch
 
 from djinn.client import runtime
 from djinn.core import DTYPE_CODES, DTYPES, CallTimestamps, TensorMeta
-from djinn.device.attention import scaled_dot_product_attention
+from djinn.device.composites import COMPOSITES
 from djinn.device.tensor import DEVICE, DEVICE_NAME, Handle, RemoteTensor
 from djinn.device.transfer import become, can_become, creations, download, note_created, upload
 from djinn.errors import DeviceMismatchError, UnsupportedOperatorError
 from djinn.protocol import messages as m
 from djinn.protocol.operands import OWN_DEVICE, TensorRef
+from djinn.tracing import facts_of
 
 aten = torch.ops.aten
 _HOST = torch.device("cpu")
 _thread = threading.local()
-
-# As on every accelerator, indices may come from the host.
-_HOST_INDEX_OPERATORS = frozenset({"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"})
-
-
-# Batch sizes of packed sequences lie on the host, whatever the device.
-_HOST_SIZES_OPERATORS = frozenset(
-    {aten._pack_padded_sequence.default, aten.lstm.data, aten.gru.data, aten.rnn_tanh.data, aten.rnn_relu.data}
-    | {aten._pack_padded_sequence_backward.default}
-)
 
 
 def last_call() -> CallTimestamps | None:
@@ -56,20 +47,18 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return special(*args, **kwargs)
     if func.namespace != "aten":
         raise UnsupportedOperatorError(f"Operator {func} is not run on {DEVICE}; move its operands to the CPU.")
-    if func._can_decompose():
-        return func.decompose(*args, **kwargs)
+    if facts_of(func).is_composite or func in COMPOSITES:
+        result = COMPOSITES.get(func, func.decompose)(*args, **kwargs)
+        if result is not NotImplemented:
+            return result
     device = kwargs.get("device")
     if device is not None and torch.device(device).type != DEVICE_NAME:
         return _run_on_host(func, args, kwargs)
     return _run(func, args, kwargs)
 
 
-def run_whole(func: Any, args: tuple[Any, ...]) -> Any:
-    """Run a composite operator as one operation, so that the server decomposes it as it would for its own tensors."""
-    return _run(func, args, {})
-
-
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    _refuse_writing_to_host(func, args, kwargs)
     operands = _Operands(func)
     wire_args = [operands.convert(value) for value in args]
     wire_kwargs = {name: operands.convert(value) for name, value in kwargs.items()}
@@ -93,6 +82,21 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not reply.is_sequence:
         return results[0]
     return results if len(func._schema.returns) == 1 else tuple(results)
+
+
+def _refuse_writing_to_host(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    for position, name in facts_of(func).written:
+        operand = args[position] if position < len(args) else kwargs.get(name)
+        for written in operand if isinstance(operand, list | tuple) else (operand,):
+            if isinstance(written, torch.Tensor) and not isinstance(written, RemoteTensor):
+                raise _mismatch(func, written)
+
+
+def _mismatch(func: Any, operand: torch.Tensor) -> DeviceMismatchError:
+    return DeviceMismatchError(
+        f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and {operand.device}, "
+        f"in {func}; move the operands with .to()."
+    )
 
 
 class _Operands:
@@ -123,13 +127,10 @@ class _Operands:
         return operand
 
     def _from_host(self, operand: torch.Tensor) -> RemoteTensor:
-        may_be_on_host = self._func._schema.name in _HOST_INDEX_OPERATORS or self._func in _HOST_SIZES_OPERATORS
-        if operand.dim() == 0 or may_be_on_host:
+        facts = facts_of(self._func)
+        if facts.takes_host_tensors or (facts.takes_host_scalars and operand.dim() == 0):
             return upload(operand)
-        raise DeviceMismatchError(
-            f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and {operand.device}, "
-            f"in {self._func}; move the operands with .to()."
-        )
+        raise _mismatch(self._func, operand)
 
 
 def _result(output: Any, tensor_id: int, client: Any, by_id: dict[int, RemoteTensor]) -> Any:
@@ -197,14 +198,6 @@ def _copy_(destination: torch.Tensor, source: torch.Tensor, non_blocking: bool =
     return result
 
 
-def _histc(source: torch.Tensor, bins: int = 100, min: float = 0, max: float = 0) -> torch.Tensor:
-    """Count integers too, as accelerators do and the CPU does not; doubles hold every count and every int32."""
-    if source.is_floating_point():
-        counts: torch.Tensor = _run(aten.histc.default, (source, bins, min, max), {})
-        return counts
-    return _histc(source.double(), bins, min, max).to(source.dtype)
-
-
 def _pack_padded_sequence(source: torch.Tensor, lengths: torch.Tensor, batch_first: bool) -> Any:
     data, _ = _run(aten._pack_padded_sequence.default, (source, lengths, batch_first), {})
     shape = source.shape[:2] if not batch_first else source.shape[:2][::-1]
@@ -223,8 +216,6 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     aten.alias.default: _alias,
     aten.lift_fresh.default: lambda source: source,
     aten.lift.default: lambda source: source,
-    aten.scaled_dot_product_attention.default: scaled_dot_product_attention,
     aten._pack_padded_sequence.default: _pack_padded_sequence,
-    aten.histc.default: _histc,
     aten.is_pinned.default: lambda source, device=None: False,
 }

@@ -10,19 +10,22 @@ import contextlib
 import itertools
 import threading
 from collections import Counter
+from collections.abc import Hashable
 from time import perf_counter_ns
 from typing import Any
 
 import torch
-from torch.nn.modules import module as torch_module
+from torch.backends import mha
+from torch.utils._device import DeviceContext
 
 from djinn.client import runtime
 from djinn.device.arguments import Arguments
 from djinn.device.dispatch import note_call
 from djinn.device.fingerprint import fingerprint, hook_tables
-from djinn.device.mutations import Mutations
-from djinn.device.planner import Call, ClientPlan, is_simulating, make_plan
+from djinn.device.mutations import Mutations, SideEffectError, is_simulating
+from djinn.device.planner import Call, ClientPlan, make_plan
 from djinn.device.recipes import Materials
+from djinn.device.snapshot import Snapshot
 from djinn.device.tensor import Handle, RemoteTensor
 from djinn.device.transfer import creations, note_created
 from djinn.errors import ConnectionFailedError, GuardError, UnknownPlanError
@@ -33,6 +36,8 @@ from djinn.units import GiB
 
 _MAX_REFUSALS = 1024
 _MAX_GUARD_FAILURES = 3
+# What forward changed is another module to plan for, at the price of a simulation each time.
+_MAX_SIDE_EFFECTS = 3
 
 
 def _drop_on_server(plan: ClientPlan) -> None:
@@ -49,21 +54,18 @@ _guard_failures: Counter[Any] = Counter()
 # A simulation puts phantoms in a module's place for as long as it runs, so nobody may look at modules meanwhile.
 _simulation_lock = threading.RLock()
 _call_numbers = itertools.count()
+# Asked at each call.
+_is_inference = torch.is_inference_mode_enabled
+_default_dtype = torch.get_default_dtype
+_is_math_attention = torch._C._get_math_sdp_enabled
+_is_flash_attention = torch._C._get_flash_sdp_enabled
+_is_autocast = torch._C._is_any_autocast_enabled
+_len_function_stack = torch._C._len_torch_function_stack
+_len_dispatch_stack = torch._C._len_torch_dispatch_stack
 
 
-# Equal descriptions of a module get equal small numbers, so that looking a plan up does not hash the whole module.
-_fingerprint_numbers: dict[Any, int] = {}
-_MAX_FINGERPRINTS = 4096
+_MAX_FINGERPRINTS = 64
 _unused_fingerprint_numbers = itertools.count()
-
-
-def _number_of(description: tuple[Any, ...]) -> int:
-    number = _fingerprint_numbers.get(description)
-    if number is None:
-        if len(_fingerprint_numbers) >= _MAX_FINGERPRINTS:
-            _fingerprint_numbers.clear()  # numbers are not used again, so this costs plans and never mixes them up
-        number = _fingerprint_numbers[description] = next(_unused_fingerprint_numbers)
-    return number
 
 
 class PlannedCall:
@@ -74,7 +76,12 @@ class PlannedCall:
         self._number = next(_call_numbers)
         self._seen_mutations = -1
         self._fingerprint_number = -1
+        # Equal descriptions get equal small numbers, so that looking a plan up does not hash the whole module.
+        self._fingerprint_numbers: dict[Hashable, int] = {}
+        self._snapshot = Snapshot()
         self._hook_tables: list[dict[int, Any]] = []
+        self._indescribable: str | None = None
+        self._num_side_effects = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Execute the call's plan, making it first if need be, or run the call operation by operation."""
@@ -87,29 +94,50 @@ class PlannedCall:
                 return self._call_planned((args, kwargs), start_ns)
             except UnplannableError as error:
                 reason = str(error)
+                if isinstance(error, SideEffectError):
+                    self._num_side_effects += 1
         fallbacks[reason] += 1
         return self._module._call_impl(*args, **kwargs)
 
     def _refusal(self) -> str | None:
+        if self._num_side_effects > _MAX_SIDE_EFFECTS:
+            return "forward keeps changing what the module keeps"
         if torch.is_grad_enabled():
             return "autograd is recording; call under torch.no_grad() for a plan"
-        if torch.is_autocast_enabled("cpu"):
+        if _is_autocast():
             return "autocast is on"
-        if Mutations.count != self._seen_mutations:
+        if _len_dispatch_stack():
+            return "a torch dispatch mode is active"
+        if Mutations.count != self._seen_mutations or not self._snapshot.is_unchanged():
             self._describe()
-        if any(self._hook_tables) or torch_module._has_any_global_hook():
+        if self._indescribable is not None:
+            return self._indescribable
+        if any(self._hook_tables):
             return "forward hooks are registered"
         return None
 
     def _describe(self) -> None:
         with _simulation_lock:
             count = Mutations.count
-            self._fingerprint_number = _number_of(fingerprint(self._module))
+            try:
+                description, self._snapshot = fingerprint(self._module)
+                self._fingerprint_number = self._number_of(description)
+                self._indescribable = None
+            except UnplannableError as error:
+                self._snapshot, self._indescribable = Snapshot(), str(error)
             self._hook_tables = hook_tables(self._module)
             self._seen_mutations = count
 
+    def _number_of(self, description: Hashable) -> int:
+        number = self._fingerprint_numbers.get(description)
+        if number is None:
+            if len(self._fingerprint_numbers) >= _MAX_FINGERPRINTS:
+                self._fingerprint_numbers.clear()  # numbers are not used again: this costs plans and mixes none up
+            number = self._fingerprint_numbers[description] = next(_unused_fingerprint_numbers)
+        return number
+
     def _call_planned(self, call: Call, start_ns: int) -> Any:
-        arguments = Arguments(self._number, self._fingerprint_number, torch.is_inference_mode_enabled())
+        arguments = Arguments(self._number, self._fingerprint_number, *_settings())
         args, kwargs = call
         arguments.key.extend((len(args), *kwargs))
         arguments.take(args)
@@ -140,12 +168,37 @@ class PlannedCall:
             if key in _refusals:
                 raise UnplannableError(_refusals[key])
             try:
-                plan = make_plan(runtime.current_client(), self._module, call, arguments)
+                plan = make_plan(runtime.current_client(), self._module, call, arguments, self._snapshot)
             except UnplannableError as error:
                 _refuse(key, str(error))
                 raise
             plan_cache.put(key, plan, plan.held_bytes)
+            self._num_side_effects = 0
             return plan
+
+
+def _settings() -> tuple[Any, ...]:
+    """Return what else decides which operations a call performs; raises as `_default_devices` does."""
+    return (
+        _is_inference(),
+        _default_dtype(),
+        _is_math_attention(),
+        _is_flash_attention(),
+        mha._is_fastpath_enabled,
+        _default_devices() if _len_function_stack() else None,
+    )
+
+
+def _default_devices() -> tuple[torch.device | None, ...]:
+    """Return the devices of the scopes that this thread is in.
+
+    Raises:
+        UnplannableError: it is in the scope of a torch function mode of another kind.
+    """
+    modes = torch.overrides._get_current_function_mode_stack()
+    if not all(isinstance(mode, DeviceContext) for mode in modes):
+        raise UnplannableError("a torch function mode is active")
+    return tuple(mode.device for mode in modes)
 
 
 def _refuse(key: tuple[Any, ...], reason: str) -> None:

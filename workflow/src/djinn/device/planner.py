@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
@@ -15,16 +12,18 @@ from djinn.client import runtime
 from djinn.client.client import Client
 from djinn.core import DTYPE_CODES, TensorMeta, Trace
 from djinn.device.arguments import Arguments, copy_containers
+from djinn.device.composites import COMPOSITES
+from djinn.device.mutations import simulating
 from djinn.device.prefetch import MAX_PREFETCHED_BYTES, Prefetcher
 from djinn.device.recipes import Describer, Effect, Recipe
+from djinn.device.side_effects import without_side_effects
+from djinn.device.snapshot import Snapshot
 from djinn.device.stand_ins import standing_in, weights_of
-from djinn.device.tensor import RemoteTensor
+from djinn.device.tensor import DEVICE, RemoteTensor
 from djinn.device.transfer import content_of, creations, note_created
 from djinn.errors import PlanError, UnsupportedOperatorError
 from djinn.protocol import messages as m
 from djinn.tracing import Input, UnplannableError, simulate
-
-_thread = threading.local()
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -50,7 +49,7 @@ class ClientPlan:
         held_bytes: what the server holds for it.
         writes_inputs: whether executing it changes any of its inputs.
         prefetcher: for the plan's result, if there is one that could come along.
-        constants: host tensors whose elements are part of the plan, and their versions; None is not counted.
+        host_reads: host tensors on whose elements the plan relies, and those.
     """
 
     plan_id: int
@@ -69,20 +68,17 @@ class ClientPlan:
     held_bytes: int
     writes_inputs: bool
     prefetcher: Prefetcher | None
-    constants: list[tuple[torch.Tensor, int | None]]
+    host_reads: list[tuple[torch.Tensor, bytes]]
 
     @property
     def is_stale(self) -> bool:
-        """Tell whether a host tensor was written to after its elements became part of the plan."""
-        return any(_version(tensor) != version for tensor, version in self.constants)
+        """Tell whether a host tensor was written to: by NumPy, say, so that its version does not tell."""
+        return any(content_of(tensor) != content for tensor, content in self.host_reads)
 
 
-def is_simulating() -> bool:
-    """Tell whether this thread is inside a simulation, where nested calls are part of the outer one."""
-    return getattr(_thread, "simulating", False)
-
-
-def make_plan(client: Client, module: torch.nn.Module, call: Call, arguments: Arguments) -> ClientPlan:
+def make_plan(
+    client: Client, module: torch.nn.Module, call: Call, arguments: Arguments, snapshot: Snapshot
+) -> ClientPlan:
     """Simulate `module(*args, **kwargs)` and have it planned.
 
     Args:
@@ -90,13 +86,15 @@ def make_plan(client: Client, module: torch.nn.Module, call: Call, arguments: Ar
         module: a module whose tensors are all on the device.
         call: args and kwargs.
         arguments: what they consist of.
+        snapshot: what the module keeps.
 
     Raises:
         UnplannableError: the call cannot become a plan, with the reason.
     """
     start_ns = perf_counter_ns()
     simulation = _Simulation(client, module, call, arguments)
-    trace = simulation.run()
+    with without_side_effects(snapshot):
+        trace = simulation.run()
     simulated_ns = perf_counter_ns()
     reply = _planned(client, trace, simulation.weights)
     planned_ns = perf_counter_ns()
@@ -119,12 +117,8 @@ def make_plan(client: Client, module: torch.nn.Module, call: Call, arguments: Ar
         held_bytes=reply.held_bytes,
         writes_inputs=reply.writes_inputs,
         prefetcher=Prefetcher() if owns_output and _could_come_along(output_metas) else None,
-        constants=[(tensor, _version(tensor)) for _, tensor in trace.constants],
+        host_reads=[(tensor, content_of(tensor)) for tensor in trace.host_reads],
     )
-
-
-def _version(tensor: torch.Tensor) -> int | None:
-    return None if tensor.is_inference() else tensor._version
 
 
 def _planned(client: Client, trace: Trace, weights: list[RemoteTensor]) -> m.Planned:
@@ -159,19 +153,32 @@ class _Simulation:
         self.weights = weights_of(module)
 
     def run(self) -> Trace:
-        """Simulate; raises UnplannableError."""
+        """Simulate.
+
+        Raises:
+            UnplannableError: the call cannot become a plan.
+        """
         arguments = self._arguments
+        if {id(weight) for weight in self.weights} & {id(tensor) for tensor in arguments.tensors}:
+            raise UnplannableError("a weight of the module is among the arguments")
         inputs = [Input(TensorMeta.of(weight), weight.requires_grad) for weight in self.weights]
         for number, tensor in enumerate(arguments.tensors):
             inputs.append(Input(TensorMeta.of(tensor), tensor.requires_grad, is_read_only=number in arguments.hosts))
-        return simulate(self._run_module, inputs, device_type=self._client.device_type, look=self._look)
+        return simulate(
+            self._run_module,
+            inputs,
+            device_type=self._client.device_type,
+            device=torch.device(DEVICE),
+            composites=COMPOSITES,
+            look=self._look,
+        )
 
     def _run_module(self, phantoms: list[torch.Tensor]) -> list[torch.Tensor]:
         remaining = iter(phantoms[len(self.weights) :])
         args, kwargs = self._call
         values, containers = copy_containers(self._arguments, [*args, *kwargs.values()], lambda _: next(remaining))
         describer = Describer(phantoms, containers)
-        with _simulating(), standing_in(self._module, self.weights, phantoms):
+        with simulating(), standing_in(self._module, self.weights, phantoms):
             result = self._module(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
         self.recipe = describer.describe(result)
         self.effects = describer.effects()
@@ -195,15 +202,6 @@ class _Simulation:
             return done.learned
         finally:
             self._client.request(m.DropPlans(plan_ids=[reply.plan_id]))
-
-
-@contextmanager
-def _simulating() -> Iterator[None]:
-    _thread.simulating = True
-    try:
-        yield
-    finally:
-        _thread.simulating = False
 
 
 def _request(trace: Trace, weights: list[RemoteTensor]) -> m.MakePlan:

@@ -37,6 +37,9 @@ def weights_of(module: torch.nn.Module) -> list[RemoteTensor]:
 def standing_in(module: torch.nn.Module, weights: list[RemoteTensor], phantoms: list[torch.Tensor]) -> Iterator[None]:
     """Within this scope every weight of the module tree is the phantom of the same position."""
     phantom_by_id = {id(weight): phantom for weight, phantom in zip(weights, phantoms, strict=False)}
+    for weight, phantom in zip(weights, phantoms, strict=False):
+        if isinstance(weight, torch.nn.Parameter):
+            phantom._is_param = True
     undo: list[tuple[Any, Any, Any]] = []
 
     def replace(holder: Any, place: Any, value: Any) -> None:
@@ -44,7 +47,7 @@ def standing_in(module: torch.nn.Module, weights: list[RemoteTensor], phantoms: 
         phantom = phantom_by_id.get(id(value() if is_reference else value))
         if phantom is not None:
             undo.append((holder, place, value))
-            holder[place] = weakref.ref(phantom) if is_reference else phantom
+            _put(holder, place, weakref.ref(phantom) if is_reference else phantom)
 
     try:
         for part in module.modules():
@@ -58,4 +61,12 @@ def standing_in(module: torch.nn.Module, weights: list[RemoteTensor], phantoms: 
         yield
     finally:
         for holder, place, value in reversed(undo):
-            holder[place] = value
+            _put(holder, place, value)
+
+
+def _put(holder: list[Any] | dict[str, Any], place: Any, value: Any) -> None:
+    """Write to a list or table by the built-in type's own method, which counts no mutation."""
+    if isinstance(holder, dict):
+        dict.__setitem__(holder, place, value)
+    else:
+        list.__setitem__(holder, place, value)

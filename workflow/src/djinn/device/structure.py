@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import fields, is_dataclass
+from types import MemberDescriptorType
 from typing import Any
 
 import torch
@@ -33,6 +33,11 @@ CONSTANTS = (
 )
 
 
+def has_attributes(constant: Any) -> bool:
+    """Tell whether a constant says more than its value: an instance of a subclass may have attributes."""
+    return not isinstance(constant, type | enum.Enum) and bool(getattr(constant, "__dict__", None))
+
+
 def make_tuple(kind: type, children: list[Any]) -> Any:
     """Make a tuple, named tuple, `torch.Size` or `torch.return_types` value; tuples are told apart by contents alone."""
     make = getattr(kind, "_make", kind)
@@ -45,6 +50,10 @@ class Kind:
     def names(self, value: Any) -> Hashable:
         """Describe everything about a value but its parts."""
         raise NotImplementedError
+
+    def key(self, value: Any) -> Hashable:
+        """Describe the same so that different values differ: 1, 1.0 and True are equal."""
+        return self.names(value)
 
     def children(self, value: Any) -> list[Any]:
         """List the parts, in the order that the names have."""
@@ -66,20 +75,6 @@ class _List(Kind):
         value[:] = children
 
 
-class _Object(Kind):
-    """Attributes in `__dict__`."""
-
-    def names(self, value: Any) -> Hashable:
-        return tuple(value.__dict__)
-
-    def children(self, value: Any) -> list[Any]:
-        return list(value.__dict__.values())
-
-    def fill(self, value: Any, names: Any, children: list[Any]) -> None:
-        value.__dict__.clear()
-        value.__dict__.update(zip(names, children, strict=True))
-
-
 class _Dict(Kind):
     """Items, and attributes beside them where a class adds some; the class's own methods are not asked."""
 
@@ -88,6 +83,9 @@ class _Dict(Kind):
 
     def names(self, value: Any) -> Hashable:
         return tuple(self._base.keys(value)), tuple(getattr(value, "__dict__", ()))
+
+    def key(self, value: Any) -> Hashable:
+        return self.names(value), tuple(map(type, self._base.keys(value)))
 
     def children(self, value: Any) -> list[Any]:
         return [*self._base.values(value), *getattr(value, "__dict__", {}).values()]
@@ -102,22 +100,34 @@ class _Dict(Kind):
             value.__dict__.update(zip(attributes, children[len(keys) :], strict=True))
 
 
-class _Slots(Kind):
-    """A dataclass without `__dict__`."""
+class _Object(Kind):
+    """Attributes, in `__dict__` and in slots."""
+
+    def __init__(self, slots: tuple[str, ...]) -> None:
+        self._slots = slots
 
     def names(self, value: Any) -> Hashable:
-        return tuple(field.name for field in fields(value))
+        attributes = tuple(getattr(value, "__dict__", ()))
+        return tuple([name for name in self._slots if hasattr(value, name)]), attributes
 
     def children(self, value: Any) -> list[Any]:
-        return [getattr(value, field.name) for field in fields(value)]
+        slots = [getattr(value, name) for name in self._slots if hasattr(value, name)]
+        return [*slots, *getattr(value, "__dict__", {}).values()]
 
     def fill(self, value: Any, names: Any, children: list[Any]) -> None:
-        for name, child in zip(names, children, strict=True):
-            object.__setattr__(value, name, child)
+        filled, attributes = names
+        for name in self._slots:
+            if name in filled:
+                object.__setattr__(value, name, children[filled.index(name)])
+            elif hasattr(value, name):
+                object.__delattr__(value, name)
+        if hasattr(value, "__dict__"):
+            value.__dict__.clear()
+            value.__dict__.update(zip(attributes, children[len(filled) :], strict=True))
 
 
 _kinds: dict[type, Kind] = {}
-_LIST, _OBJECT, _SLOTS = _List(), _Object(), _Slots()
+_LIST = _List()
 
 
 def kind_of(value: Any) -> Kind:
@@ -147,16 +157,31 @@ def _choose(cls: type) -> Kind:
     if issubclass(cls, OrderedDict):
         return _Dict(OrderedDict)
     if _is_plain(cls):
-        return _OBJECT if cls.__dictoffset__ else _SLOTS
+        return _Object(slot_names(cls))
     raise UnplannableError(f"a value of type {cls.__name__}")
 
 
 def _is_plain(cls: type) -> bool:
     """Tell whether a class is written in Python and keeps nothing but attributes."""
-    is_python = all(base is object or base.__flags__ & _HEAP_TYPE for base in cls.__mro__)
     is_opaque = issubclass(cls, torch.nn.Module | BaseException)
     copies_plainly = all(getattr(cls, name) is getattr(object, name) for name in ("__reduce__", "__reduce_ex__"))
-    return is_python and copies_plainly and not is_opaque and (cls.__dictoffset__ != 0 or is_dataclass(cls))
+    return is_python(cls) and copies_plainly and not is_opaque and (cls.__dictoffset__ != 0 or bool(slot_names(cls)))
+
+
+def is_python(cls: type) -> bool:
+    """Tell whether a class and all that it inherits from are written in Python, and so keep nothing but attributes."""
+    if not all(base is object or base.__flags__ & _HEAP_TYPE for base in cls.__mro__):
+        return False
+    # Some classes of Python's own library are made at run time too, but keep more than there are names for.
+    num_pointers = len(slot_names(cls)) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0)
+    return cls.__basicsize__ == object.__basicsize__ + num_pointers * tuple.__itemsize__
+
+
+def slot_names(cls: type) -> tuple[str, ...]:
+    """Return the names of attributes that instances of a class keep outside of `__dict__`."""
+    return tuple(
+        name for base in cls.__mro__ for name, value in vars(base).items() if isinstance(value, MemberDescriptorType)
+    )
 
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: the class was made by a class statement

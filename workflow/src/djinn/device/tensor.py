@@ -80,6 +80,10 @@ class RemoteTensor(torch.Tensor):
 
     handle: Handle
     meta_number: int
+    # Whether a module was described by this tensor, so that its changes are mutations.
+    is_watched = False
+    # `requires_grad` past the property below, which takes longer to read.
+    records_gradient: bool = torch.Tensor.requires_grad
 
     @staticmethod
     def __new__(cls, meta: TensorMeta, handle: Handle) -> RemoteTensor:
@@ -148,9 +152,18 @@ class RemoteTensor(torch.Tensor):
 
     def requires_grad_(self, requires_grad: bool = True) -> RemoteTensor:
         """Let autograd record operations on this tensor; torch multiplies matrices differently then."""
-        Mutations.count += 1
-        super().requires_grad_(requires_grad)
+        self.requires_grad = requires_grad
         return self
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether autograd records operations on this tensor."""
+        return self.records_gradient
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.records_gradient = value
+        self._note_change()
 
     def numpy(self, *, force: bool = False) -> Any:
         """Return the elements as a NumPy array if asked with `force`.
@@ -202,6 +215,11 @@ class RemoteTensor(torch.Tensor):
         torch.Tensor.data.__set__(self, source)  # type: ignore[attr-defined]
         self.handle = source.handle
         self.meta_number = source.meta_number
+        self._note_change()
+
+    def _note_change(self) -> None:
+        if self.is_watched:
+            Mutations.count += 1
 
 
 class _LazyDevice:

@@ -306,7 +306,7 @@ class Guard:
         value = self._call(*args, **kwargs)
         if self._expected is None:
             self.learned = value
-        elif value != self._expected[0]:
+        elif repr(value) != repr(self._expected[0]):  # 0.0 and -0.0 are equal, and NaN is not equal to itself
             raise GuardError(
                 f"A plan relied on {self._name} returning {self._expected[0]!r}, but it returned {value!r}; plan the call again."
             )

@@ -37,6 +37,7 @@ class Phantom(torch.Tensor):
     recorder: object
     ref: ValueRef
     storage_number: int
+    records_gradient: bool = torch.Tensor.requires_grad
 
     @staticmethod
     def __new__(cls, meta: TensorMeta, device: torch.device, *, requires_grad: bool = False) -> Phantom:
@@ -56,6 +57,38 @@ class Phantom(torch.Tensor):
 
     def __init__(self, meta: TensorMeta, device: torch.device, *, requires_grad: bool = False) -> None:
         """Nothing is left to do; torch calls this with the arguments of `__new__`."""
+
+    @property
+    def data(self) -> torch.Tensor:
+        """Return a phantom over the same elements, outside of autograd.
+
+        Raises:
+            UnplannableError: when it is assigned, which no operation expresses.
+        """
+        return self.detach()
+
+    @data.setter
+    def data(self, source: torch.Tensor) -> None:
+        raise UnplannableError("forward assigns the data of a tensor")
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether autograd would record operations on this tensor.
+
+        Raises:
+            UnplannableError: when it is changed, which no operation expresses.
+        """
+        return self.records_gradient
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value != self.requires_grad:
+            raise UnplannableError("forward changes whether a tensor requires a gradient")
+
+    def requires_grad_(self, requires_grad: bool = True) -> Phantom:
+        """Set `requires_grad`; raises as that does."""
+        self.requires_grad = requires_grad
+        return self
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 

@@ -79,13 +79,17 @@ def propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: tup
 
 def _propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device: str) -> Outcome:
     try:
-        return _observe(func, args, kwargs, _META)
+        outcome = _observe(func, args, kwargs, _META)
     except UnplannableError:
         raise
     except Exception:  # the rules are not always those of the kernels: some operators have none, some are stricter
         if device != "cpu":
             raise
-        return _observe(func, args, kwargs, torch.device("cpu"))
+    else:
+        # Rules return an empty tensor where the kernel returns none.
+        if device != "cpu" or not any(output and output.meta.shape == (0,) for output in outcome.outputs):
+            return outcome
+    return _observe(func, args, kwargs, torch.device("cpu"))
 
 
 def _observe(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> Outcome:

@@ -6,13 +6,14 @@ which is observed rather than read from operator schemas (`_unsafe_view` aliases
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from djinn.core import TensorMeta, Trace, TraceNode, TraceValue, ValueRef
+from djinn.tracing.host import HostSide
 from djinn.tracing.overloads import LITERALS, Facts, aten, depends_on_data, facts_of
 from djinn.tracing.phantom import Phantom, UnplannableError
 from djinn.tracing.propagation import Outcome, propagate
@@ -24,17 +25,37 @@ Look = Callable[[Trace], Any]
 class Recorder(TorchDispatchMode):
     """Records operations between `with Recorder(inputs)` and `finish(outputs)`."""
 
-    def __init__(self, inputs: list[Phantom], device: torch.device, look: Look | None, read_only: set[int]) -> None:
+    def __init__(
+        self,
+        inputs: list[Phantom],
+        device_type: str,
+        *,
+        look: Look | None,
+        read_only: set[int],
+        composites: Mapping[Any, Callable[..., Any]],
+    ) -> None:
+        """Take the inputs in.
+
+        Args:
+            inputs: what the operations start from; all on one device.
+            device_type: the server's.
+            look: finds out what an operation that depends on data returns now; None refuses such calls.
+            read_only: numbers of inputs that operations must not write to.
+            composites: operators that consist of others in another way on the phantoms' device than torch knows; they may
+                return NotImplemented.
+        """
         super().__init__()  # type: ignore[no-untyped-call]
-        self._device = device
+        self._device = inputs[0].device if inputs else torch.device(device_type)
+        self._device_type = device_type
+        self._composites = composites
         self._look = look
+        self._host = HostSide()
         # Whether running the recorded operations a second time would change anything.
         self._is_repeatable = True
         self._values: list[TraceValue] = []
         self._storage_bytes: list[int] = []
         self._nodes: list[TraceNode] = []
         self._constants: list[tuple[int, torch.Tensor]] = []
-        self._phantom_by_host_id: dict[int, Phantom] = {}
         for phantom in inputs:
             self._define(phantom, self._new_storage(phantom.meta.extent_bytes))
         self._num_inputs = len(inputs)
@@ -55,18 +76,23 @@ class Recorder(TorchDispatchMode):
         facts = facts_of(func)
         operands = _Operands(self)
         refs = operands.take(args), operands.take(kwargs)
-        if operands.hosts:
-            args, kwargs = self._adopt((args, kwargs), takes_any=facts.takes_host_tensors)
+        if self._is_on_host(kwargs, operands):
+            return self._host.run(func, facts, (args, kwargs), operands.others)
+        self._refuse_leaving(facts, kwargs)
+        if operands.others:
+            args, kwargs = self._adopt(func, facts, (args, kwargs))
             # A literal is a new tensor at each call, which the call may change.
             return self.__torch_dispatch__(aten.clone.default if func in LITERALS else func, types, args, kwargs)
-        if facts.is_composite:
+        if facts.is_composite or func in self._composites:
             # Under inference mode composite operators arrive whole; their parts are what a plan consists of.
             with self:
-                return func.decompose(*args, **kwargs)
+                result = self._composites.get(func, func.decompose)(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
         if depends_on_data(func, facts, operands.phantoms):
             return self._look_up(facts, refs)
         self._note_writes(facts, *refs)
-        outcome = propagate(func, args, kwargs, tuple(operands.key), self._device.type)
+        outcome = propagate(func, args, kwargs, tuple(operands.key), self._device_type)
         results = self._results(outcome, operands.phantoms)
         indices = tuple(None if result is None else result.ref.index for result in results)
         self._nodes.append(TraceNode(facts.name, *refs, indices))
@@ -83,7 +109,6 @@ class Recorder(TorchDispatchMode):
     def let_go(self) -> None:
         """Drop what leads back to the caller: phantoms know their recorder, and may outlive the simulation."""
         self._look = None
-        self._phantom_by_host_id.clear()
 
     def own(self, tensor: torch.Tensor) -> Phantom:
         """Return a tensor that this recorder knows.
@@ -103,6 +128,7 @@ class Recorder(TorchDispatchMode):
             outputs,
             self._num_inputs,
             tuple(self._constants),
+            self._host.reads,
         )
 
     def _look_up(self, facts: Facts, refs: tuple[Any, Any]) -> Any:
@@ -129,23 +155,40 @@ class Recorder(TorchDispatchMode):
         if storage < self._num_inputs:  # each input has a storage of its own, and they are the first
             self._is_repeatable = False
 
-    def _adopt(self, operand: Any, *, takes_any: bool) -> Any:
-        """Replace host tensors by phantoms of constants; as on every device, scalars and indices may come from the host."""
+    def _is_on_host(self, kwargs: dict[str, Any], operands: _Operands) -> bool:
+        """Tell whether an operation has nothing to do with the phantoms' device; there is no telling where that is the host."""
+        if operands.phantoms or self._device.type == "cpu":
+            return False
+        if any(operand.device == self._device for operand in operands.others):
+            return False
+        return kwargs.get("device") != self._device
+
+    def _refuse_leaving(self, facts: Facts, kwargs: dict[str, Any]) -> None:
+        device = kwargs.get("device")
+        if device is not None and device != self._device:
+            raise UnplannableError(f"{facts.name} moves a tensor to {device}")
+
+    def _adopt(self, func: Any, facts: Facts, operand: Any) -> Any:
+        """Replace tensors that are no phantoms by phantoms of constants, as far as the operation takes them."""
         if isinstance(operand, Phantom) or not isinstance(operand, torch.Tensor | tuple | list | dict):
             return operand
         if isinstance(operand, tuple | list):
-            return type(operand)([self._adopt(item, takes_any=takes_any) for item in operand])
+            return type(operand)([self._adopt(func, facts, item) for item in operand])
         if isinstance(operand, dict):
-            return {name: self._adopt(item, takes_any=takes_any) for name, item in operand.items()}
-        if operand.device.type != "cpu" or not (takes_any or operand.dim() == 0):
-            raise UnplannableError(f"a tensor on {operand.device} among the operands")
-        phantom = self._phantom_by_host_id.get(id(operand))
-        if phantom is None:
-            host = operand.detach().contiguous()
-            phantom = self._define(Phantom(TensorMeta.of(host), self._device), self._new_storage(host.nbytes))
-            self._phantom_by_host_id[id(operand)] = phantom
-            self._constants.append((phantom.ref.index, operand))
-            self._read_only_storages.add(phantom.storage_number)
+            return {name: self._adopt(func, facts, item) for name, item in operand.items()}
+        if func in LITERALS:  # nobody else has it yet, wherever it is
+            return self._constant(operand.cpu())
+        takes = facts.takes_host_tensors or (facts.takes_host_scalars and operand.dim() == 0)
+        if operand.device.type != "cpu" or not takes:
+            raise UnplannableError(f"{facts.name} got a tensor on {operand.device}")
+        self._host.note_read(operand)
+        return self._constant(operand)
+
+    def _constant(self, operand: torch.Tensor) -> Phantom:
+        host = operand.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+        phantom = self._define(Phantom(TensorMeta.of(host), self._device), self._new_storage(host.nbytes))
+        self._constants.append((phantom.ref.index, host))
+        self._read_only_storages.add(phantom.storage_number)
         return phantom
 
     def _results(self, outcome: Outcome, operands: list[Phantom]) -> list[Phantom | None]:
@@ -180,14 +223,14 @@ class Recorder(TorchDispatchMode):
 
 
 class _Operands:
-    """One walk over an operation's operands: references for the trace, a key for the memo, and the tensors."""
+    """One walk over an operation's operands: references for the trace, a key for the memo, phantoms and other tensors."""
 
-    __slots__ = ("_recorder", "hosts", "key", "phantoms")
+    __slots__ = ("_recorder", "key", "others", "phantoms")
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self.phantoms: list[Phantom] = []
-        self.hosts: list[torch.Tensor] = []
+        self.others: list[torch.Tensor] = []
         self.key: list[Any] = []
 
     def take(self, operand: Any) -> Any:
@@ -207,7 +250,7 @@ class _Operands:
             self.key.append(tuple(operand))
             return {name: self.take(item) for name, item in operand.items()}
         if isinstance(operand, torch.Tensor):
-            self.hosts.append(operand)
+            self.others.append(operand)
         if isinstance(operand, torch.Generator):
             raise UnplannableError("an explicit random generator")
         # 1, 1.0 and True are equal keys but different operands.

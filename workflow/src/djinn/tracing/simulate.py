@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -33,6 +34,8 @@ def simulate(
     inputs: list[Input],
     *,
     device_type: str,
+    device: torch.device | None = None,
+    composites: Mapping[Any, Callable[..., Any]] | None = None,
     look: Look | None = None,
 ) -> Trace:
     """Run `call` on phantoms of `inputs` and record it.
@@ -41,6 +44,9 @@ def simulate(
         call: runs the module; receives the phantoms in order of `inputs` and returns those that the trace shall output.
         inputs: every tensor that the call can reach: weights, buffers, arguments.
         device_type: the server's; operators are chosen for it.
+        device: where the phantoms seem to be; None is the server's.
+        composites: operators that consist of others in another way there than torch knows, as functions of their operands
+            that may return NotImplemented.
         look: finds out what an operation that depends on data returns now; None refuses such calls.
 
     Raises:
@@ -48,10 +54,11 @@ def simulate(
             fails; running it operation by operation shows whether it fails for phantoms alone.
         ConnectionFailedError: looking failed for want of a server.
     """
-    device = torch.device(device_type)
+    device = torch.device(device_type) if device is None else device
     phantoms = [Phantom(item.meta, device, requires_grad=item.requires_grad) for item in inputs]
     read_only = {number for number, item in enumerate(inputs) if item.is_read_only}
-    with Recorder(phantoms, device, look, read_only) as recorder:
+    recorder = Recorder(phantoms, device_type, look=look, read_only=read_only, composites=composites or {})
+    with recorder:
         try:
             outputs = call(list(phantoms))
         except (UnplannableError, ConnectionFailedError):
@@ -60,8 +67,7 @@ def simulate(
             raise UnplannableError(f"its simulation raised {type(error).__name__}: {error}") from error
         finally:
             recorder.let_go()
-    trace: Trace = recorder.finish(outputs)
-    return trace
+    return recorder.finish(outputs)
 
 
 def warm_up(device_type: str) -> None:

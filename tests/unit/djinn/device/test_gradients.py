@@ -1,0 +1,126 @@
+"""Backward passes run on their caller's thread, and whatever Python raises in them reaches the caller."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from conftest import Run
+from support import DEVICE
+
+pytestmark = pytest.mark.usefixtures("runtime")
+
+
+class _ExpectedError(Exception):
+    pass
+
+
+def _fail(*args: Any) -> Any:
+    raise _ExpectedError
+
+
+def _unpacked(x: torch.Tensor) -> torch.Tensor:
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, _fail):
+        return x.sin()
+
+
+def _hooked(register: Callable[[torch.Tensor, torch.Tensor], Any]) -> Callable[[torch.Tensor], torch.Tensor]:
+    def compute(x: torch.Tensor) -> torch.Tensor:
+        y = x.sin()
+        register(x, y)
+        return y
+
+    return compute
+
+
+FAILING: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "tensor": _hooked(lambda x, y: y.register_hook(_fail)),
+    "leaf": _hooked(lambda x, y: x.register_hook(_fail)),
+    "after accumulation": _hooked(lambda x, y: x.register_post_accumulate_grad_hook(_fail)),
+    "node": _hooked(lambda x, y: y.grad_fn.register_hook(_fail)),  # type: ignore[union-attr]
+    "before node": _hooked(lambda x, y: y.grad_fn.register_prehook(_fail)),  # type: ignore[union-attr]
+    "unpacking": _unpacked,
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_exceptions_of_hooks_reach_the_caller(name: str) -> None:
+    """The process lives on, and so does the graph of another pass."""
+    y = FAILING[name](torch.ones(3, device=DEVICE).requires_grad_())
+    with pytest.raises(_ExpectedError):
+        y.sum().backward()
+    x = torch.ones(3, device=DEVICE).requires_grad_()
+    (x * 2).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2, 2, 2]
+
+
+def test_errors_of_operations_reach_the_caller() -> None:
+    """What a hook's operation on the device raises, as the CPU raises it."""
+    x = torch.ones(3, device=DEVICE).requires_grad_()
+    y = x.sin()
+    y.register_hook(lambda gradient: gradient.view(7))
+    with pytest.raises(RuntimeError, match="invalid for input of size 3"):
+        y.sum().backward()
+
+
+def test_a_pass_inside_a_hook_fails_alone() -> None:
+    """A caught failure of an inner pass leaves the outer one intact."""
+    x = torch.ones(3, device=DEVICE).requires_grad_()
+
+    def hook(gradient: torch.Tensor) -> None:
+        with torch.enable_grad(), pytest.raises(_ExpectedError):
+            FAILING["tensor"](torch.ones(3, device=DEVICE).requires_grad_()).sum().backward()
+
+    y = x * 2
+    y.register_hook(hook)
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2, 2, 2]
+
+
+def test_hooks_run_on_the_calling_thread() -> None:
+    """So that they are in their caller's session."""
+    x = torch.ones(3, device=DEVICE).requires_grad_()
+    threads = []
+    y = x * 2
+    y.register_hook(lambda gradient: threads.append(threading.current_thread()))
+    y.sum().backward()
+    assert threads == [threading.current_thread()]
+
+
+def test_the_device_may_appear_after_the_first_backward_pass(run_cli: Run) -> None:
+    """torch counts devices once, in the first pass of the process."""
+    program = f"""
+import djinn, torch
+torch.ones(2, requires_grad=True).sum().backward()
+djinn.init()
+x = torch.ones(2, device="{DEVICE}").requires_grad_()
+(x * 3).sum().backward()
+print(x.grad.tolist())
+"""
+    result = run_cli("-c", program)
+    assert result.stdout.strip() == "[3.0, 3.0]", result.stderr
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_checkpointing_recomputes_what_was_computed(use_reentrant: bool) -> None:
+    """Dropout draws the same numbers again, and the gradients are the CPU's."""
+
+    def compute(device: str) -> list[torch.Tensor]:
+        torch.manual_seed(5)
+        layer = torch.nn.Linear(16, 16).to(device)
+        x = torch.ones(2, 16).to(device).requires_grad_()
+        torch.manual_seed(6)
+        y = checkpoint(lambda value: torch.nn.functional.dropout(layer(value), 0.5), x, use_reentrant=use_reentrant)
+        y.sum().backward()
+        assert x.grad is not None
+        return [y.detach().cpu(), x.grad.cpu()]
+
+    for want, got in zip(compute("cpu"), compute(DEVICE), strict=True):
+        assert torch.equal(want, got)

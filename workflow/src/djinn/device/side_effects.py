@@ -1,0 +1,58 @@
+"""Simulates forward without leaving traces: values that it changed and random numbers that it drew are put back.
+
+The simulation of a call that cannot become a plan is followed by the call itself, whose side effects shall be the only
+ones. What forward does to globals, files and the like is beyond this.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from djinn.device.mutations import SideEffectError
+from djinn.device.snapshot import Snapshot
+
+
+@contextmanager
+def without_side_effects(snapshot: Snapshot) -> Iterator[None]:
+    """Refuse a simulation that has side effects, and undo them.
+
+    Args:
+        snapshot: of the values that the module keeps.
+
+    Raises:
+        SideEffectError: there were side effects; after any other exception they are only undone.
+    """
+    generators = _random_states()
+    try:
+        yield
+    finally:
+        drew = _restore(generators)
+        changed = not snapshot.is_unchanged()
+        if changed:
+            snapshot.restore()
+    if drew:
+        raise SideEffectError("forward draws random numbers on the host")
+    if changed:
+        raise SideEffectError("forward changes values that the module keeps")
+
+
+def _random_states() -> tuple[Any, Any, torch.Tensor]:
+    return random.getstate(), np.random.get_state(legacy=True), torch.get_rng_state()
+
+
+def _restore(states: tuple[Any, Any, torch.Tensor]) -> bool:
+    """Restore the states of the host's global random generators, and tell whether any was another one."""
+    python, (_, *numpy), native = states
+    now_python, (_, *now_numpy), now_native = _random_states()
+    is_same = now_python == python and all(map(np.array_equal, now_numpy, numpy)) and torch.equal(now_native, native)
+    if not is_same:
+        random.setstate(python)
+        np.random.set_state(states[1])
+        torch.set_rng_state(native)
+    return not is_same
