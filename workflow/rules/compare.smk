@@ -8,15 +8,15 @@ rule compare:
         template="workflow/templates/compare_table.tex.j2",
         sources=sources_of("ablations.provenance.compare"),
     output:
-        f"{RESULTS}/compare.json",
-        f"{RESULTS}/compare_table.tex",
-        f"{RESULTS}/compare.txt",
+        result=f"{RESULTS}/compare.json",
+        table=f"{RESULTS}/compare_table.tex",
+        text=f"{RESULTS}/compare.txt",
     log:
         f"{LOGS}/compare.log",
     conda:
         "../../envs/environment.yaml"
     params:
-        results_dir=RESULTS,
+        results_dir=lambda wildcards, output: os.path.dirname(output.result),
     shell:
         "python -m ablations compare --results-dir {params.results_dir} --reference-dir results/reference"
-        " --output {output[0]} 2> >(tee {log} >&2)"
+        " --output {output.result} 2> >(tee {log} >&2)"
