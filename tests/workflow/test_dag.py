@@ -204,6 +204,9 @@ def test_a_damaged_trial_stops_its_aggregate_and_nothing_else(checkout: Path, sn
         result = snakemake("results/tiny/ablation_3.json")
         assert result.returncode != 0
         assert "trial_0.json is not complete JSON" in result.stderr + result.stdout
+        said = [line for line in result.stderr.splitlines() if line.strip()][-6:]
+        assert any(line.startswith("error: Result") and "delete it" in line for line in said)
+        assert any("run the same command again to go on" in line for line in said)
     finally:
         trial.write_text(whole)
         restored = snakemake("all")
