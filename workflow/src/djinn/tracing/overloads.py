@@ -15,10 +15,11 @@ LITERALS = frozenset({aten.lift_fresh.default, aten.lift.default})
 INDEXING = frozenset(
     {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
 )
-# They choose among kernels by device, so they are left to the server whole.
-RECURRENT = frozenset(
+# They choose among kernels by device or have one of their own on the CPU, so they are left to the server whole.
+_WHOLE = frozenset(
     {aten.lstm.input, aten.lstm.data, aten.gru.input, aten.gru.data}
     | {aten.rnn_tanh.input, aten.rnn_tanh.data, aten.rnn_relu.input, aten.rnn_relu.data}
+    | {aten.silu_backward.default, aten.mish_backward.default}
 )
 # Positions of operands with dimensions that may come from the host, whatever the device: indices, lengths, what is copied.
 _HOST_POSITIONS: dict[Any, frozenset[int]] = {
@@ -69,13 +70,16 @@ class Facts:
 def facts_of(overload: Any) -> Facts:
     """Return the facts about an overload."""
     schema, tags = overload._schema, overload.tags
+    returns_value = not any("Tensor" in str(returned.type) for returned in schema.returns)
     return Facts(
         name=str(overload),
-        is_composite=overload._can_decompose() and overload not in RECURRENT,
+        is_composite=overload._can_decompose() and overload not in _WHOLE,
         host_positions=_HOST_POSITIONS.get(overload, frozenset()),
         takes_host_scalars=overload in _SCALAR_TAKING | INDEXING or _is_elementwise(overload),
-        depends_on_data=torch.Tag.data_dependent_output in tags or torch.Tag.dynamic_output_shape in tags,
-        returns_value=not any("Tensor" in str(returned.type) for returned in schema.returns),
+        depends_on_data=returns_value
+        or torch.Tag.data_dependent_output in tags
+        or torch.Tag.dynamic_output_shape in tags,
+        returns_value=returns_value,
         draws_numbers=torch.Tag.nondeterministic_seeded in tags,
         written=tuple(
             (position, argument.name)
