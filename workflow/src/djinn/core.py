@@ -49,7 +49,9 @@ class TensorMeta:
 
     @property
     def is_row_major(self) -> bool:
-        """Whether the elements lie densely in order of their indices; sizes of one may have any stride."""
+        """Whether the elements lie densely in order of their indices; sizes of one may have any stride, as may no elements."""
+        if 0 in self.shape:
+            return True
         step = 1
         for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
             if size != 1 and stride != step:

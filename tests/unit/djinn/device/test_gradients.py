@@ -124,3 +124,20 @@ def test_checkpointing_recomputes_what_was_computed(use_reentrant: bool) -> None
 
     for want, got in zip(compute("cpu"), compute(DEVICE), strict=True):
         assert torch.equal(want, got)
+
+
+@pytest.mark.parametrize("name", ["silu", "mish", "gelu", "softplus", "hardswish", "logsigmoid", "prelu"])
+def test_gradients_of_activations_equal_native(name: str) -> None:
+    """Bit for bit, where the CPU has a kernel for what torch could take apart; and so are second derivatives."""
+
+    def gradients(device: str) -> list[torch.Tensor]:
+        x = torch.randn(64, generator=torch.Generator().manual_seed(0)).to(device).requires_grad_()
+        function = getattr(torch.nn.functional, name)
+        y = function(x, torch.full((1,), 0.25).to(device)) if name == "prelu" else function(x)
+        [first] = torch.autograd.grad((y * y).sum(), x, retain_graph=True)
+        [recorded] = torch.autograd.grad((y * y).sum(), x, create_graph=True)
+        [second] = torch.autograd.grad(recorded.sum(), x)
+        return [first.cpu(), second.cpu()]
+
+    for want, got in zip(gradients("cpu"), gradients(DEVICE), strict=True):
+        assert torch.equal(want, got)

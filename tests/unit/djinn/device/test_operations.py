@@ -242,6 +242,7 @@ def test_whatever_view_is_uploaded_its_elements_arrive(view: Any, size: int) -> 
         (lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8), r"aten\.quantize_per_tensor.*torch\.qint8"),
         (lambda x: torch.randn(3, device=x.device, generator=torch.Generator()), r"aten\.normal_.*torch\.manual_seed"),
         (torch.ops.prims.sin, r"prims\.sin.*move its operands to the CPU"),
+        (lambda x: x.set_(x.untyped_storage(), 1, (2,), (1,)), r"set it to a tensor"),
         (lambda x: torch.save(x, io.BytesIO()), r"not saved.*\.cpu\(\)"),
         (lambda x: torch.autocast(x.device.type).__enter__(), r"autocast is not supported.*\.to\(dtype\)"),
     ],
@@ -324,3 +325,156 @@ def test_training_equals_native(optimiser: Any) -> None:
 
     for want, got in zip(train("cpu"), train(DEVICE), strict=True):
         assert torch.equal(want, got)
+
+
+def _accumulated_on_host(remote: torch.Tensor) -> torch.Tensor:
+    total = torch.tensor(0.0)
+    total += remote.sum()
+    return total
+
+
+def _assigned_on_host(remote: torch.Tensor) -> torch.Tensor:
+    host = torch.zeros(3)
+    host[remote > 0] = 5
+    return host
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        _accumulated_on_host,
+        _assigned_on_host,
+        lambda x: torch.sum(x, 0, out=torch.tensor(0.0)),
+        lambda x: torch.ones(3)[x > 0],
+        lambda x: torch.stack([x[0], torch.tensor(1.0)]),
+        lambda x: functional.embedding(torch.tensor(1), x[:, None]),
+        lambda x: x.index_select(0, torch.tensor(0)),
+        lambda x: x + torch.ones(3, device="meta"),
+    ],
+)
+def test_host_tensors_are_neither_written_nor_taken_where_torch_takes_none(program: Any) -> None:
+    """Numbers in the form of tensors are for elementwise operators alone."""
+    with pytest.raises(djinn.DeviceMismatchError):
+        program(torch.ones(3, device=DEVICE))
+
+
+def test_numbers_in_the_form_of_tensors_are_taken_where_torch_takes_them() -> None:
+    """By elementwise operators, and as what is filled in."""
+    x, two = torch.arange(3.0).to(DEVICE), torch.tensor(2.0)
+    assert (two - x).tolist() == [2, 1, 0]
+    assert torch.where(x > 0, x, two).tolist() == [2, 1, 2]
+    assert x.masked_fill(x > 1, two + 5).tolist() == [0, 1, 7]
+    x[0] = two
+    assert torch.lerp(x, x + 2, two / 4).tolist() == [3, 2, 3]
+
+
+def test_there_is_one_device_and_meta_tensors_have_no_elements() -> None:
+    """Other numbers are errors, not the same device."""
+    for make in (lambda d: torch.ones(2, device=d), torch.ones(2).to, torch.ones(2, device=DEVICE).to):
+        with pytest.raises(RuntimeError, match="does not exist"):
+            make("remote_accelerator:1")
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+        torch.ones(3, device=DEVICE).copy_(torch.ones(3, device="meta"))
+
+
+def _shared(device: str) -> list[torch.Tensor]:
+    x = _values(device, 3)
+    return [copy.copy(x).add_(1), x]
+
+
+def _viewed(device: str) -> list[torch.Tensor]:
+    x = _values(device, 3)
+    copied, view = copy.deepcopy([x, x[1:]])
+    return [copied.add_(1), view, x]
+
+
+OTHER_PROGRAMS: dict[str, Program] = {
+    "empty uploads": lambda d: [torch.zeros(3, 0).to(d) + 1, torch.zeros(0, 3).to(d).sum(0), torch.zeros(0, 0).to(d)],
+    "triangles": lambda d: [torch.tril_indices(3, 4, device=d), torch.triu_indices(3, 4, 1, device=d)],
+    "scalars in a list": lambda d: torch.tensor([torch.tensor(1.5, device=d), 2.0], device=d),
+    "set": lambda d: _values(d, 2).set_(_values(d, 3, 4)),
+    "copies share": _shared,
+    "views of copies": _viewed,
+    "strides of copies": lambda d: copy.deepcopy(_values(d, 3, 4)[:, ::2]),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_PROGRAMS)
+def test_less_common_programs_equal_native(name: str) -> None:
+    """Elements, dtypes, shapes and strides are those of the CPU."""
+    for want, got in zip(
+        tensors_in(OTHER_PROGRAMS[name]("cpu")), tensors_in(OTHER_PROGRAMS[name](DEVICE)), strict=True
+    ):
+        assert got.device == torch.device(DEVICE)
+        assert (got.dtype, got.shape, got.stride()) == (want.dtype, want.shape, want.stride())
+        assert torch.equal(got.cpu(), want)
+
+
+def test_attributes_of_tensors_are_copied_as_torch_copies_them() -> None:
+    """Of plain tensors, not of parameters."""
+    plain, parameter = torch.ones(2, device=DEVICE), torch.nn.Parameter(torch.ones(2, device=DEVICE))
+    plain.note = parameter.note = ["kept"]  # type: ignore[attr-defined]
+    assert copy.deepcopy(plain).note == ["kept"]
+    assert copy.copy(plain).note is plain.note
+    assert not hasattr(copy.deepcopy(parameter), "note")
+    assert isinstance(copy.copy(parameter), torch.nn.Parameter)
+
+
+def test_loading_places_tensors_on_the_device() -> None:
+    """Named as text, as a device or for one location; tensors that shared elements do so again."""
+    base, buffer = torch.arange(6.0), io.BytesIO()
+    torch.save({"base": base, "view": base.view(2, 3).t(), "parameter": torch.nn.Parameter(base[1:3])}, buffer)
+    for place in (DEVICE, torch.device(DEVICE), {"cpu": DEVICE}):
+        buffer.seek(0)
+        loaded = torch.load(buffer, map_location=place, weights_only=True)
+        assert all(tensor.device == torch.device(DEVICE) for tensor in loaded.values())
+        assert torch.equal(loaded["view"].cpu(), base.view(2, 3).t())
+        assert isinstance(loaded["parameter"], torch.nn.Parameter)
+        loaded["base"].add_(1)
+        assert loaded["view"][0].tolist() == [1, 4]
+
+
+def test_text_is_that_of_native_with_the_device() -> None:
+    """Gradient functions, parameters, dtypes and sizes, in torch's order."""
+    x = torch.ones(2, device=DEVICE, requires_grad=True)
+    assert repr(x * 2) == f"tensor([2., 2.], device='{DEVICE}', grad_fn=<MulBackward0>)"
+    assert (
+        repr(torch.nn.Parameter(x)) == f"Parameter containing:\ntensor([1., 1.], device='{DEVICE}', requires_grad=True)"
+    )
+    assert repr(torch.zeros(0, 3, dtype=torch.int8).to(DEVICE)) == (
+        f"tensor([], device='{DEVICE}', size=(0, 3), dtype=torch.int8)"
+    )
+
+
+def test_failures_of_linear_algebra_keep_their_class() -> None:
+    """As torch's own callers expect to catch them."""
+    with pytest.raises(torch.linalg.LinAlgError):
+        torch.linalg.inv(torch.zeros(3, 3, device=DEVICE))
+
+
+def test_lengths_of_a_ctc_loss_may_lie_on_the_host() -> None:
+    """And the gradient is the CPU's."""
+
+    def losses(device: str) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        scores = torch.randn(10, 2, 5).log_softmax(2).to(device).requires_grad_()
+        targets = torch.tensor([[1, 2, 3], [1, 1, 2]]).to(device)
+        loss = functional.ctc_loss(scores, targets, torch.tensor([10, 10]), torch.tensor([3, 3]))
+        loss.backward()
+        assert scores.grad is not None
+        return [loss.detach().cpu(), scores.grad.cpu()]
+
+    for want, got in zip(losses("cpu"), losses(DEVICE), strict=True):
+        assert torch.equal(want, got)
+
+
+@pytest.mark.parametrize("name", ["spectral_norm", "orthogonal", "weight_norm"])
+def test_parametrizations_equal_native(name: str) -> None:
+    """Registered on the device, and moved there."""
+    torch.manual_seed(0)
+    native = getattr(torch.nn.utils.parametrizations, name)(torch.nn.Linear(4, 4))
+    remote, x = copy.deepcopy(native).to(DEVICE), torch.ones(1, 4)
+    getattr(torch.nn.utils.parametrizations, name)(torch.nn.Linear(4, 4).to(DEVICE))
+    with torch.no_grad():
+        for _ in range(3):
+            assert torch.equal(remote(x.to(DEVICE)).cpu(), native(x))

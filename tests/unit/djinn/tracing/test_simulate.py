@@ -58,6 +58,14 @@ def test_a_value_that_can_be_looked_up_becomes_a_guard() -> None:
     assert [len(looked.nodes) for looked in seen] == [3]
 
 
+def test_every_value_that_an_operation_returns_is_looked_up() -> None:
+    """Whether or not torch marks it as depending on data."""
+    aligned = torch.ops.aten._nested_tensor_from_mask_left_aligned.default
+    told: list[bool] = []
+    _simulate(lambda x: (told.append(aligned(x, x[:, :, 0] > 0)), x)[1], torch.ones(1, 2, 3), look=lambda trace: True)
+    assert told == [True]
+
+
 @pytest.mark.parametrize("before", [lambda x: x.add_(1), lambda x: x[1:].zero_(), torch.rand_like])
 def test_nothing_is_looked_up_after_what_cannot_be_repeated(before: Any) -> None:
     """Running a prefix again would write twice, or draw other numbers than the call."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 
+import torch
+
 from djinn import errors
 from djinn.protocol.messages import Failed
 
-_CLASSES: dict[str, type[Exception]] = {
+_OWN: dict[str, type[Exception]] = {
     name: value
     for name, value in vars(errors).items()
     if inspect.isclass(value) and issubclass(value, errors.DjinnError)
-} | {
+}
+_CLASSES: dict[str, type[Exception]] = _OWN | {
     error.__name__: error
     for error in (
         RuntimeError,
@@ -21,6 +24,7 @@ _CLASSES: dict[str, type[Exception]] = {
         NotImplementedError,
         OverflowError,
         ZeroDivisionError,
+        torch.linalg.LinAlgError,  # type: ignore[attr-defined]
     )
 }
 

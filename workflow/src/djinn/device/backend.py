@@ -10,10 +10,9 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from djinn.client import runtime
 from djinn.core import TensorMeta
-from djinn.device import gradients, recurrent
-from djinn.device.attention import scaled_dot_product_attention
-from djinn.device.dispatch import _copy_
-from djinn.device.tensor import DEVICE, DEVICE_NAME, RemoteTensor
+from djinn.device import aliasing, composites, gradients, recurrent
+from djinn.device.dispatch import copy_, dispatch
+from djinn.device.tensor import DEVICE, DEVICE_NAME, RemoteTensor, is_own_device
 from djinn.device.transfer import make_uninitialised
 from djinn.errors import UnsupportedOperatorError
 from djinn.protocol import messages as m
@@ -100,8 +99,13 @@ def register() -> None:
     _library.impl("empty.memory_format", _empty, "PrivateUse1")
     _library.impl("empty_strided", _empty_strided, "PrivateUse1")
     _library.impl("_copy_from", _copy_from, "PrivateUse1")
-    _library.impl("scaled_dot_product_attention", scaled_dot_product_attention, "AutogradPrivateUse1")
+    composites.register(_library)
+    # What torch does not bring to the tensors' own dispatch: factories, and what it asks of tensors in a list of numbers.
+    _library.impl("tril_indices", _tril_indices, "PrivateUse1")
+    _library.impl("triu_indices", _triu_indices, "PrivateUse1")
+    _library.impl("_local_scalar_dense", _local_scalar_dense, "PrivateUse1")
     recurrent.register(_library)
+    aliasing.register()
 
 
 def _empty(
@@ -113,6 +117,7 @@ def _empty(
     pin_memory: Any = None,
     memory_format: Any = None,
 ) -> RemoteTensor:
+    is_own_device(device or DEVICE)
     shaped = torch.empty(size, dtype=dtype, device="meta", memory_format=memory_format or torch.contiguous_format)
     return make_uninitialised(TensorMeta.of(shaped))
 
@@ -126,8 +131,21 @@ def _empty_strided(
     device: Any = None,
     pin_memory: Any = None,
 ) -> RemoteTensor:
+    is_own_device(device or DEVICE)
     return make_uninitialised(TensorMeta(tuple(size), tuple(stride), dtype or torch.get_default_dtype()))
 
 
+def _tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, **kwargs: Any) -> Any:
+    return torch.tril_indices(row, col, offset, dtype=dtype or torch.int64, device="cpu").to(device)
+
+
+def _triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, **kwargs: Any) -> Any:
+    return torch.triu_indices(row, col, offset, dtype=dtype or torch.int64, device="cpu").to(device)
+
+
+def _local_scalar_dense(tensor: torch.Tensor) -> Any:
+    return dispatch(torch.ops.aten._local_scalar_dense.default, (tensor,), {})
+
+
 def _copy_from(source: torch.Tensor, destination: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
-    return _copy_(destination, source, non_blocking)
+    return copy_(destination, source, non_blocking)

@@ -10,13 +10,14 @@ import torch
 
 from djinn.client import runtime
 from djinn.core import DTYPE_CODES, DTYPES, CallTimestamps, TensorMeta
+from djinn.device.aliasing import alias, set_to_storage, set_to_tensor
 from djinn.device.composites import COMPOSITES
-from djinn.device.tensor import DEVICE, DEVICE_NAME, Handle, RemoteTensor
+from djinn.device.tensor import DEVICE, Handle, RemoteTensor, is_own_device
 from djinn.device.transfer import become, can_become, creations, download, note_created, upload
 from djinn.errors import DeviceMismatchError, UnsupportedOperatorError
 from djinn.protocol import messages as m
 from djinn.protocol.operands import OWN_DEVICE, TensorRef
-from djinn.tracing import facts_of
+from djinn.tracing import facts_of, misplaced_operand
 
 aten = torch.ops.aten
 _HOST = torch.device("cpu")
@@ -52,13 +53,18 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if result is not NotImplemented:
             return result
     device = kwargs.get("device")
-    if device is not None and torch.device(device).type != DEVICE_NAME:
+    if device is not None and not is_own_device(device):
         return _run_on_host(func, args, kwargs)
     return _run(func, args, kwargs)
 
 
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    _refuse_writing_to_host(func, args, kwargs)
+    misplaced = misplaced_operand(facts_of(func), args, kwargs, torch.device(DEVICE))
+    if misplaced is not None:
+        raise DeviceMismatchError(
+            f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and "
+            f"{misplaced.device}, in {func}; move the operands with .to()."
+        )
     operands = _Operands(func)
     wire_args = [operands.convert(value) for value in args]
     wire_kwargs = {name: operands.convert(value) for name, value in kwargs.items()}
@@ -84,21 +90,6 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return results if len(func._schema.returns) == 1 else tuple(results)
 
 
-def _refuse_writing_to_host(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    for position, name in facts_of(func).written:
-        operand = args[position] if position < len(args) else kwargs.get(name)
-        for written in operand if isinstance(operand, list | tuple) else (operand,):
-            if isinstance(written, torch.Tensor) and not isinstance(written, RemoteTensor):
-                raise _mismatch(func, written)
-
-
-def _mismatch(func: Any, operand: torch.Tensor) -> DeviceMismatchError:
-    return DeviceMismatchError(
-        f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and {operand.device}, "
-        f"in {func}; move the operands with .to()."
-    )
-
-
 class _Operands:
     """Turns operands into what travels, and keeps the remote tensors among them."""
 
@@ -111,7 +102,7 @@ class _Operands:
             self.tensors.append(operand)
             return TensorRef(operand.handle.tensor_id)
         if isinstance(operand, torch.Tensor):
-            return self.convert(self._from_host(operand))
+            return self.convert(upload(operand))
         if isinstance(operand, list | tuple):
             return [self.convert(item) for item in operand]
         if isinstance(operand, torch.device):
@@ -125,12 +116,6 @@ class _Operands:
                 f"Operator {self._func} got an explicit torch.Generator, which {DEVICE} does not take; use torch.manual_seed."
             )
         return operand
-
-    def _from_host(self, operand: torch.Tensor) -> RemoteTensor:
-        facts = facts_of(self._func)
-        if facts.takes_host_tensors or (facts.takes_host_scalars and operand.dim() == 0):
-            return upload(operand)
-        raise _mismatch(self._func, operand)
 
 
 def _result(output: Any, tensor_id: int, client: Any, by_id: dict[int, RemoteTensor]) -> Any:
@@ -171,7 +156,7 @@ def _meta_tensor(tensor: torch.Tensor) -> torch.Tensor:
 
 def _to_copy(source: torch.Tensor, **kwargs: Any) -> torch.Tensor:
     device = kwargs.get("device")
-    if device is None or torch.device(device).type == DEVICE_NAME:
+    if device is None or is_own_device(device):
         result: torch.Tensor = _run(
             aten._to_copy.default, (source,), {k: v for k, v in kwargs.items() if k != "device"}
         )
@@ -185,10 +170,17 @@ def _to_copy(source: torch.Tensor, **kwargs: Any) -> torch.Tensor:
     return torch.empty_like(_meta_tensor(source), device=device, **layout_kwargs).copy_(host)
 
 
-def _copy_(destination: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+def copy_(destination: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+    """Copy elements between tensors of which at least one is on the device.
+
+    Raises:
+        UnsupportedOperatorError: the source has no elements.
+    """
     if not isinstance(destination, RemoteTensor):
         assert isinstance(source, RemoteTensor), "a copy between host tensors reached the device"
         return destination.copy_(download(source))
+    if source.device.type == "meta":
+        raise UnsupportedOperatorError("Cannot copy out of meta tensor; no data! Make its elements first.")
     if not isinstance(source, RemoteTensor):
         if can_become(destination, source):
             become(destination, source)
@@ -205,17 +197,15 @@ def _pack_padded_sequence(source: torch.Tensor, lengths: torch.Tensor, batch_fir
     return data, batch_sizes
 
 
-def _alias(source: RemoteTensor) -> RemoteTensor:
-    return RemoteTensor(TensorMeta.of(source), source.handle)
-
-
 _SPECIAL: dict[Any, Callable[..., Any]] = {
     aten._to_copy.default: _to_copy,
-    aten.copy_.default: _copy_,
-    aten.detach.default: _alias,
-    aten.alias.default: _alias,
+    aten.copy_.default: copy_,
+    aten.detach.default: alias,
+    aten.alias.default: alias,
     aten.lift_fresh.default: lambda source: source,
     aten.lift.default: lambda source: source,
+    aten.set_.source_Tensor: set_to_tensor,
+    aten.set_.source_Storage_storage_offset: set_to_storage,
     aten._pack_padded_sequence.default: _pack_padded_sequence,
     aten.is_pinned.default: lambda source, device=None: False,
 }

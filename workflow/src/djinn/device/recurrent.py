@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch._decomp import decompositions
 
+from djinn.device.composites import run_whole
 from djinn.errors import UnsupportedOperatorError
 
 aten = torch.ops.aten
@@ -39,8 +40,7 @@ def _kernel(overload: Any, decomposed: Callable[..., Any]) -> Callable[..., Any]
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in _tensors(args)):
             _refuse_dropout(overload, args)
             return decomposed(*args)
-        with torch._C._AutoDispatchBelowAutograd():
-            return overload(*args)
+        return run_whole(overload, *args)
 
     return run
 

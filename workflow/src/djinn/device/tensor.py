@@ -13,11 +13,13 @@ from djinn.client.client import Client
 from djinn.core import TensorMeta
 from djinn.device.mutations import Mutations
 from djinn.device.prefetch import Prefetched, Prefetcher
+from djinn.device.printing import text_of
 from djinn.errors import UnsupportedOperatorError
 
 DEVICE_NAME = "remote_accelerator"
 DEVICE = f"{DEVICE_NAME}:0"
 
+_OWN_ATTRIBUTES = frozenset({"handle", "meta_number", "is_watched"})
 # Equal metadata gets equal small numbers, so that looking a plan up hashes integers instead of shapes.
 _meta_numbers: dict[TensorMeta, int] = {}
 _unused_numbers = itertools.count()
@@ -117,12 +119,16 @@ class RemoteTensor(torch.Tensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         """Show the elements as torch does, with this device's name."""
-        text = repr(self.detach().cpu())
-        text = f"{text[:-1]}, device='{DEVICE}'"
-        return f"{text}, requires_grad=True)" if self.requires_grad else f"{text})"
+        return text_of(self, self.detach().cpu())
+
+    def __copy__(self) -> RemoteTensor:
+        """Return a tensor over the same elements, as torch does."""
+        copied = self.data.requires_grad_(self.requires_grad)
+        vars(copied).update(self._attributes())
+        return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RemoteTensor:
-        """Copy the elements on the server; parameters stay parameters.
+        """Copy the elements on the server; parameters stay parameters, and views stay views of what is copied with them.
 
         Raises:
             RuntimeError: the tensor is the result of a recorded operation, as torch refuses too.
@@ -132,15 +138,27 @@ class RemoteTensor(torch.Tensor):
             return known
         if not self.is_leaf:
             raise RuntimeError(f"A tensor on {DEVICE} that autograd recorded cannot be deep-copied; detach() it first.")
-        copied = self.detach().clone()
-        assert isinstance(copied, RemoteTensor), "cloning left the device"
-        copied.requires_grad_(self.requires_grad)
-        if getattr(self, "_is_param", False):
+        copied = memo[id(self)] = self._copy_with_base(memo).requires_grad_(self.requires_grad)
+        if isinstance(self, torch.nn.Parameter):  # torch copies no attributes of parameters
             copied._is_param = True
+        else:
+            vars(copied).update(copy.deepcopy(self._attributes(), memo))
         if self.grad is not None:
             copied.grad = copy.deepcopy(self.grad, memo)
-        memo[id(self)] = copied
         return copied
+
+    def _copy_with_base(self, memo: dict[int, Any]) -> RemoteTensor:
+        base = self._base
+        if base is None or not base.is_leaf or not TensorMeta.of(base).is_row_major or base.storage_offset():
+            copied = self.detach().clone()
+        else:
+            copied = copy.deepcopy(base, memo).detach().as_strided(self.shape, self.stride(), self.storage_offset())
+        assert isinstance(copied, RemoteTensor), "copying left the device"
+        return copied
+
+    def _attributes(self) -> dict[str, Any]:
+        """Return what users attached."""
+        return {name: value for name, value in vars(self).items() if name not in _OWN_ATTRIBUTES}
 
     def cpu(self, memory_format: torch.memory_format = torch.preserve_format) -> torch.Tensor:
         """Copy the elements to the host; what came along with the call is there already."""
@@ -235,6 +253,18 @@ class _LazyDevice:
 
 
 _TORCH_DEVICE = _LazyDevice()
+
+
+def is_own_device(device: Any) -> bool:
+    """Tell whether a device is this one.
+
+    Raises:
+        RuntimeError: it would be another one of this type.
+    """
+    device = torch.device(device)
+    if device.type == DEVICE_NAME and device.index not in (None, 0):
+        raise RuntimeError(f"Device {device} does not exist; there is one of this type, {DEVICE}.")
+    return bool(device.type == DEVICE_NAME)
 
 
 def number_of(meta: TensorMeta) -> int:

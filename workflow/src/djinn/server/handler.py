@@ -289,7 +289,9 @@ def _constant(values: tuple[TraceValue, ...], index: int, content: bytes) -> tor
     if not meta.is_row_major or meta.extent_bytes != len(content):
         raise PlanError(f"Constant {index} cannot be made from {len(content)} bytes; send them all, densely.")
     return (
-        torch.frombuffer(bytearray(content), dtype=meta.dtype).view(meta.shape) if content else torch.empty(meta.shape)
+        torch.frombuffer(bytearray(content), dtype=meta.dtype).view(meta.shape)
+        if content
+        else torch.empty(meta.shape, dtype=meta.dtype)
     )
 
 

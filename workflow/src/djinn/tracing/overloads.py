@@ -15,17 +15,24 @@ LITERALS = frozenset({aten.lift_fresh.default, aten.lift.default})
 INDEXING = frozenset(
     {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
 )
-# Batch sizes of packed sequences lie on the host, whatever the device.
-_PACKED = frozenset(
-    {aten._pack_padded_sequence.default, aten._pack_padded_sequence_backward.default}
-    | {aten.lstm.data, aten.gru.data, aten.rnn_tanh.data, aten.rnn_relu.data}
-)
-# They choose among kernels by device, so they are left to the server whole.
-RECURRENT = frozenset(
+# They choose among kernels by device or have one of their own on the CPU, so they are left to the server whole.
+_WHOLE = frozenset(
     {aten.lstm.input, aten.lstm.data, aten.gru.input, aten.gru.data}
     | {aten.rnn_tanh.input, aten.rnn_tanh.data, aten.rnn_relu.input, aten.rnn_relu.data}
+    | {aten.silu_backward.default, aten.mish_backward.default}
 )
-_COPYING = frozenset({aten.copy_.default, aten._to_copy.default})
+# Positions of operands with dimensions that may come from the host, whatever the device: indices, lengths, what is copied.
+_HOST_POSITIONS: dict[Any, frozenset[int]] = {
+    **dict.fromkeys(INDEXING, frozenset({1})),
+    aten._pack_padded_sequence.default: frozenset({1}),
+    aten._pack_padded_sequence_backward.default: frozenset({2}),
+    aten.lstm.data: frozenset({1}),
+    aten.gru.data: frozenset({1}),
+    aten.rnn_tanh.data: frozenset({1}),
+    aten.rnn_relu.data: frozenset({1}),
+    aten.copy_.default: frozenset({1}),
+    aten._to_copy.default: frozenset({0}),
+}
 # Beside elementwise operators, those that take a number as a tensor.
 _SCALAR_TAKING = frozenset(
     {aten.fill.Tensor, aten.fill_.Tensor, aten.masked_fill.Tensor, aten.masked_fill_.Tensor}
@@ -41,8 +48,8 @@ class Facts:
     Attributes:
         name: its full name.
         is_composite: whether it consists of other operators.
-        takes_host_tensors: whether tensors with dimensions may come from the host.
-        takes_host_scalars: whether tensors without may.
+        host_positions: of operands with dimensions that may come from the host.
+        takes_host_scalars: whether tensors without dimensions may.
         depends_on_data: whether its result is not decided by metadata.
         returns_value: whether it returns a Python value instead of tensors.
         draws_numbers: whether it draws from a random generator.
@@ -51,7 +58,7 @@ class Facts:
 
     name: str
     is_composite: bool
-    takes_host_tensors: bool
+    host_positions: frozenset[int]
     takes_host_scalars: bool
     depends_on_data: bool
     returns_value: bool
@@ -63,14 +70,16 @@ class Facts:
 def facts_of(overload: Any) -> Facts:
     """Return the facts about an overload."""
     schema, tags = overload._schema, overload.tags
-    takes_host_tensors = overload in INDEXING | _PACKED | _COPYING
+    returns_value = not any("Tensor" in str(returned.type) for returned in schema.returns)
     return Facts(
         name=str(overload),
-        is_composite=overload._can_decompose() and overload not in RECURRENT,
-        takes_host_tensors=takes_host_tensors,
-        takes_host_scalars=takes_host_tensors or overload in _SCALAR_TAKING or _is_elementwise(overload),
-        depends_on_data=torch.Tag.data_dependent_output in tags or torch.Tag.dynamic_output_shape in tags,
-        returns_value=not any("Tensor" in str(returned.type) for returned in schema.returns),
+        is_composite=overload._can_decompose() and overload not in _WHOLE,
+        host_positions=_HOST_POSITIONS.get(overload, frozenset()),
+        takes_host_scalars=overload in _SCALAR_TAKING | INDEXING or _is_elementwise(overload),
+        depends_on_data=returns_value
+        or torch.Tag.data_dependent_output in tags
+        or torch.Tag.dynamic_output_shape in tags,
+        returns_value=returns_value,
         draws_numbers=torch.Tag.nondeterministic_seeded in tags,
         written=tuple(
             (position, argument.name)
@@ -78,6 +87,21 @@ def facts_of(overload: Any) -> Facts:
             if argument.alias_info is not None and argument.alias_info.is_write
         ),
     )
+
+
+def misplaced_operand(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> Any:
+    """Return an operand that would have to lie on `device` and does not, or None."""
+    written_positions = {position for position, _ in facts.written}
+    written_names = {name for _, name in facts.written}
+    for place, operand in (*enumerate(args), *kwargs.items()):
+        may_be_scalar = facts.takes_host_scalars and place not in written_positions and place not in written_names
+        for tensor in operand if isinstance(operand, tuple | list) else (operand,):
+            if not isinstance(tensor, torch.Tensor) or tensor.device == device:
+                continue
+            may_lie_there = place in facts.host_positions or (may_be_scalar and tensor.dim() == 0)
+            if tensor.device.type != "cpu" or not may_lie_there:
+                return tensor
+    return None
 
 
 def _is_elementwise(overload: Any) -> bool:

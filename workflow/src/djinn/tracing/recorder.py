@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from djinn.core import TensorMeta, Trace, TraceNode, TraceValue, ValueRef
 from djinn.tracing.host import HostSide
-from djinn.tracing.overloads import LITERALS, Facts, aten, depends_on_data, facts_of
+from djinn.tracing.overloads import LITERALS, Facts, aten, depends_on_data, facts_of, misplaced_operand
 from djinn.tracing.phantom import Phantom, UnplannableError
 from djinn.tracing.propagation import Outcome, propagate
 
@@ -80,7 +80,10 @@ class Recorder(TorchDispatchMode):
             return self._host.run(func, facts, (args, kwargs), operands.others)
         self._refuse_leaving(facts, kwargs)
         if operands.others:
-            args, kwargs = self._adopt(func, facts, (args, kwargs))
+            misplaced = None if func in LITERALS else misplaced_operand(facts, args, kwargs, self._device)
+            if misplaced is not None:
+                raise UnplannableError(f"{facts.name} got a tensor on {misplaced.device}")
+            args, kwargs = self._adopt(func, args), self._adopt(func, kwargs)
             # A literal is a new tensor at each call, which the call may change.
             return self.__torch_dispatch__(aten.clone.default if func in LITERALS else func, types, args, kwargs)
         if facts.is_composite or func in self._composites:
@@ -168,19 +171,18 @@ class Recorder(TorchDispatchMode):
         if device is not None and device != self._device:
             raise UnplannableError(f"{facts.name} moves a tensor to {device}")
 
-    def _adopt(self, func: Any, facts: Facts, operand: Any) -> Any:
-        """Replace tensors that are no phantoms by phantoms of constants, as far as the operation takes them."""
+    def _adopt(self, func: Any, operand: Any) -> Any:
+        """Replace tensors that are no phantoms by phantoms of constants."""
         if isinstance(operand, Phantom) or not isinstance(operand, torch.Tensor | tuple | list | dict):
             return operand
         if isinstance(operand, tuple | list):
-            return type(operand)([self._adopt(func, facts, item) for item in operand])
+            return type(operand)([self._adopt(func, item) for item in operand])
         if isinstance(operand, dict):
-            return {name: self._adopt(func, facts, item) for name, item in operand.items()}
+            return {name: self._adopt(func, item) for name, item in operand.items()}
         if func in LITERALS:  # nobody else has it yet, wherever it is
             return self._constant(operand.cpu())
-        takes = facts.takes_host_tensors or (facts.takes_host_scalars and operand.dim() == 0)
-        if operand.device.type != "cpu" or not takes:
-            raise UnplannableError(f"{facts.name} got a tensor on {operand.device}")
+        if operand.device.type != "cpu":
+            raise UnplannableError("a tensor that the call's arguments and operations do not explain")
         self._host.note_read(operand)
         return self._constant(operand)
 
