@@ -7,11 +7,14 @@ whoever started the trial removes the file once it knows that the record is ther
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from ablations.errors import RecordError
 
 
 def journal_path(record: Path) -> Path:
@@ -46,6 +49,9 @@ class Journal:
         """Return the next step's result: the known one if it has this name, else what `measure` returns.
 
         Results are plain JSON data. Where the known steps take another course, they are not used any further.
+
+        Raises:
+            RecordError: the file cannot be written to.
         """
         if self._position < len(self._known):
             known_name, result = self._known[self._position]
@@ -81,9 +87,25 @@ class Journal:
         if self._path is None:
             return
         added = [(name, result)] if self._is_exact else self._known
-        with self._path.open("a" if self._is_exact else "w") as file:
-            for step, outcome in added:
-                file.write(json.dumps({"key": self._key, "step": step, "result": outcome}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        lines = [json.dumps({"key": self._key, "step": step, "result": outcome}) + "\n" for step, outcome in added]
+        num_kept_bytes = self._path.stat().st_size if self._is_exact and self._path.exists() else 0
+        try:
+            with self._path.open("a" if self._is_exact else "w") as file:
+                file.writelines(lines)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self._cut_back(num_kept_bytes)
+            raise RecordError(
+                f"Journal {self._path} cannot be written ({error.strerror}); choose a writable output directory."
+            ) from error
         self._is_exact = True
+
+    def _cut_back(self, num_bytes: int) -> None:
+        """Leave nothing half-written; a file that held nothing before goes."""
+        assert self._path is not None, "there is no file to cut back"
+        with contextlib.suppress(OSError):
+            if num_bytes:
+                os.truncate(self._path, num_bytes)
+            else:
+                self._path.unlink(missing_ok=True)
