@@ -14,6 +14,8 @@ from torch import nn
 import djinn
 from ablations.models import TransformerLayer, make_cache, make_model
 from ablations.settings import ModelShape
+from djinn.device import modules
+from djinn.device.planner import make_plan
 from djinn.protocol.messages import DropPlans
 from support import DEVICE
 
@@ -312,6 +314,33 @@ def test_threads_may_plan_at_the_same_time() -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_threads_that_miss_at_the_same_time_share_one_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for another's simulation takes its plan; a second one would drop what the first executes."""
+    native, remote = _pair(nn.Linear(4, 4))
+    x, made, results = torch.randn(2, 4), [], []
+    monkeypatch.setattr(modules, "make_plan", lambda *args: (made.append(1), make_plan(*args))[1])
+
+    def call() -> None:
+        with torch.no_grad():
+            results.append(remote(x.to(DEVICE)).cpu())
+
+    with torch.no_grad():
+        remote(x[:1].to(DEVICE))
+        expected = native(x)
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    misses = djinn.plan_cache.misses
+    with modules._simulation_lock:
+        for thread in threads:
+            thread.start()
+        while djinn.plan_cache.misses < misses + 4:
+            threading.Event().wait(0.001)
+    for thread in threads:
+        thread.join()
+    assert len(made) == 2
+    assert len(results) == 4
+    assert all(torch.equal(result, expected) for result in results)
 
 
 def test_freed_tensors_are_freed_on_the_server() -> None:

@@ -241,6 +241,10 @@ def test_what_cannot_be_watched_is_not_planned() -> None:
     module = Calling(lambda module, x: x * next(module.kept) * module.weight, kept=iter([1.0, 2.0, 3.0])).to(DEVICE)
     with torch.no_grad():
         assert [module(torch.ones(1, device=DEVICE))[0].item() for _ in range(3)] == [1.0, 2.0, 3.0]
+    rest = iter([1.0, 2.0, 3.0])
+    module = Calling(lambda module, x: x * next(rest) * module.weight).to(DEVICE)
+    with torch.no_grad():
+        assert [module(torch.ones(1, device=DEVICE))[0].item() for _ in range(3)] == [1.0, 2.0, 3.0]
     assert any("list_iterator would not be noticed" in reason for reason in djinn.stats()["fallbacks"])
 
 

@@ -71,5 +71,7 @@ def test_bytes_are_bounded_too() -> None:
     cache.put("d", "D", 500)
     assert dropped == ["A", "B", "C"]
     assert cache.get("d") == "D"
-    cache.discard("d")
+    cache.discard("d", "another")
+    assert cache.peek("d") is not None
+    cache.discard("d", cache.peek("d"))
     assert cache.counters()["held_bytes"] == 0

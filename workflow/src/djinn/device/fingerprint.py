@@ -100,7 +100,6 @@ class _Walk:
     def __init__(self) -> None:
         self.snapshot = Snapshot()
         self._met: dict[int, tuple[int, Any]] = {}
-        self._refuses = True
 
     def describe(self, value: Any) -> Hashable:
         """Describe a value.
@@ -120,6 +119,8 @@ class _Walk:
             return cls, tuple([self.describe(item) for item in value])
         if isinstance(value, np.generic):
             return cls, value.tobytes()
+        if isinstance(value, slice):
+            return cls, self.describe((value.start, value.stop, value.step))
         if id(value) in self._met:
             return "again", self._met[id(value)][0]
         self._met[id(value)] = (len(self._met), value)
@@ -134,9 +135,7 @@ class _Walk:
             return _Identity(value)
         if is_python(type(value)):
             return self._describe_object(value)
-        if self._refuses:
-            raise UnplannableError(f"changes to a value of type {type(value).__name__} would not be noticed")
-        return _Identity(value)
+        raise UnplannableError(f"changes to a value of type {type(value).__name__} would not be noticed")
 
     def _describe_module(self, module: torch.nn.Module) -> Hashable:
         module.__dict__[WATCHED] = True
@@ -191,13 +190,9 @@ class _Walk:
         return self.describe(slots), self._describe_attributes(value)
 
     def _describe_function(self, value: types.FunctionType) -> Hashable:
-        """Describe a function and what its body sees of the scope that made it, where that can be described."""
-        refuses, self._refuses = self._refuses, False
-        try:
-            defaults = self.describe(value.__defaults__), self.describe(value.__kwdefaults__)
-            return _Identity(value), defaults, tuple(map(self._describe_cell, value.__closure__ or ()))
-        finally:
-            self._refuses = refuses
+        """Describe a function and what its body sees of the scope that made it."""
+        defaults = self.describe(value.__defaults__), self.describe(value.__kwdefaults__)
+        return _Identity(value), defaults, tuple(map(self._describe_cell, value.__closure__ or ()))
 
     def _describe_cell(self, cell: types.CellType) -> Hashable:
         try:

@@ -145,7 +145,7 @@ class PlannedCall:
         key = tuple(arguments.key)
         plan = plan_cache.get(key)
         if plan is not None and plan.is_stale:
-            plan_cache.discard(key)
+            plan_cache.discard(key, plan)
             plan = None
         lookup_us = (perf_counter_ns() - start_ns) / 1e3
         hit = plan is not None
@@ -154,7 +154,7 @@ class PlannedCall:
         try:
             return _execute(plan, arguments, hit=hit, lookup_us=lookup_us)
         except (UnknownPlanError, GuardError) as error:
-            plan_cache.discard(key)
+            plan_cache.discard(key, plan)
             if isinstance(error, GuardError):
                 _note_guard_failure(key)
             plan = self._plan(key, call, arguments)
@@ -167,6 +167,9 @@ class PlannedCall:
         with _simulation_lock:
             if key in _refusals:
                 raise UnplannableError(_refusals[key])
+            made = plan_cache.peek(key)  # by another thread, while this one waited
+            if made is not None and not made.is_stale:
+                return made
             try:
                 plan = make_plan(runtime.current_client(), self._module, call, arguments, self._snapshot)
             except UnplannableError as error:

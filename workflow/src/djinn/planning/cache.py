@@ -52,6 +52,12 @@ class PlanCache(Generic[Entry]):
             self.hits += 1
             return found[0]
 
+    def peek(self, key: Hashable) -> Entry | None:
+        """Look a plan up without counting that."""
+        with self._lock:
+            found = self._entries.get(key)
+            return None if found is None else found[0]
+
     def put(self, key: Hashable, entry: Entry, num_bytes: int) -> None:
         """Keep a plan that holds so many bytes; nothing is kept while off.
 
@@ -76,10 +82,11 @@ class PlanCache(Generic[Entry]):
         self._max_bytes = max_bytes
         self.enabled = enabled
 
-    def discard(self, key: Hashable) -> None:
-        """Forget one plan, because it turned out to be stale."""
+    def discard(self, key: Hashable, entry: Entry) -> None:
+        """Forget one plan, because it turned out to be stale; one that has taken its place since then stays."""
         with self._lock:
-            dropped = [self._take(key)] if key in self._entries else []
+            found = self._entries.get(key)
+            dropped = [self._take(key)] if found is not None and found[0] is entry else []
         self._tell(dropped)
 
     def clear(self) -> None:
