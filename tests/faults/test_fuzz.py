@@ -127,7 +127,8 @@ def test_the_handler_answers_whatever_decodes(soaks: bool) -> None:
     """With a result or a typed error; its memory stays sound, and an honest client is served as before."""
     num_inputs = 300_000 if soaks else 8_000
     core = ServerCore(
-        Config(data_capacity_mb=64, stack_mb=16, text_mb=16, host_pool_mb=16, num_threads=1, admission_timeout_s=0.01)
+        # No num_threads: this core is in the tests' own process.
+        Config(data_capacity_mb=64, stack_mb=16, text_mb=16, host_pool_mb=16, admission_timeout_s=0.01)
     )
     try:
         honest = core.attach(None)

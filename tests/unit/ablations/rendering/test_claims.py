@@ -29,7 +29,8 @@ def verdicts(root: Path, tiny_results: Path, tmp_path_factory: pytest.TempPathFa
 def test_the_table_has_every_claim_its_words_and_its_grade(verdicts: Path, tmp_path: Path) -> None:
     """In order of the document's ablations."""
     render_claims_table(verdicts, tmp_path / "t.tex")
-    rows = [line for line in (tmp_path / "t.tex").read_text().splitlines() if "``" in line]
+    lines = (tmp_path / "t.tex").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("    \\texttt{")]
     judged = read_verdicts(verdicts)["verdicts"]
     assert len(rows) == len(judged)
     for row, verdict in zip(rows, judged, strict=True):
