@@ -190,6 +190,18 @@ def test_using_the_device_before_init_says_so() -> None:
         torch.ones(1, device=DEVICE)
 
 
+def test_the_hosts_random_numbers_need_no_server() -> None:
+    """torch asks every device that exists when it forks its generators, also after a shutdown."""
+    djinn.init()
+    djinn.shutdown()
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    with torch.random.fork_rng():
+        torch.rand(5)
+    assert torch.equal(torch.rand(2), expected)
+
+
 def test_initialising_twice_is_refused() -> None:
     """The first runtime stays."""
     djinn.init()

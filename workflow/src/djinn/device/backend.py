@@ -56,13 +56,19 @@ class DeviceModule:
         return False
 
     def get_rng_state(self, device: Any = None) -> torch.Tensor:
-        """Return the state of this process's random numbers on the server, a uint8 host tensor."""
+        """Return the state of this process's random numbers on the server, a uint8 host tensor.
+
+        Without a server there is none, and the tensor is empty: `torch.random.fork_rng` asks every device that exists.
+        """
+        if not runtime.is_running():
+            return torch.empty(0, dtype=torch.uint8)
         _, payload = runtime.current_client().request(m.RandomState())
         return torch.frombuffer(bytearray(payload), dtype=torch.uint8)
 
     def set_rng_state(self, new_state: torch.Tensor, device: Any = None) -> None:
-        """Restore a state that `get_rng_state` returned."""
-        runtime.current_client().request(m.RandomState(), new_state.numpy().data)
+        """Restore a state that `get_rng_state` returned; an empty one says that there was none."""
+        if new_state.numel():
+            runtime.current_client().request(m.RandomState(), new_state.numpy().data)
 
     def synchronize(self, device: Any = None) -> None:
         """Every call has been executed when it returns, so there is nothing to wait for."""
