@@ -129,7 +129,9 @@ def test_an_edit_to_the_engine_simulates_again_and_measures_nothing(checkout: Pa
     path = checkout / "workflow/src/ablations/simulation/engine.py"
     simulated = {"simulate", "simulation_table", "figure_ablation_signals_sweeps", "figure_ablation_signals_validation"}
     with _edited(path, "from __future__", "# edited\nfrom __future__"):
-        assert _planned(snakemake) == simulated
+        planned = _planned(snakemake)
+    assert simulated <= planned
+    assert not [name for name in planned if name == "trial" or name.startswith(("aggregate", "judge"))]
 
 
 def test_an_edit_to_the_statistics_aggregates_again_and_measures_nothing(checkout: Path, snakemake: Snakemake) -> None:
