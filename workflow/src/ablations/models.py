@@ -6,6 +6,9 @@ that every token of a sequence is the same operation on the same shapes: one pla
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -89,19 +92,42 @@ class DecoderModel(nn.Module):
         return functional.linear(self.norm(hidden[:, -1]), self.tokens.weight)
 
 
-def make_model(shape: ModelShape, *, seed: int) -> DecoderModel:
-    """Return a model with random weights that depend on `seed` alone, in evaluation mode."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+def make_model(shape: ModelShape, *, seed: int, device: str = "cpu") -> DecoderModel:
+    """Return a model on `device` with random weights that depend on seed and device alone, in evaluation mode."""
+    with drawing_weights(shape.dtype, seed=seed, device=device):
         return DecoderModel(shape).eval().requires_grad_(False)
+
+
+@contextmanager
+def drawing_weights(dtype: str, *, seed: int, device: str) -> Iterator[None]:
+    """Within this scope, modules are made with weights of `dtype`, drawn on `device` from `seed`."""
+    default = torch.get_default_dtype()
+    devices = [torch.cuda.current_device()] if device == "cuda" else []
+    with torch.random.fork_rng(devices), torch.device(device):
+        torch.manual_seed(seed)
+        torch.set_default_dtype(dtype_of(dtype))
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default)
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """Return torch's dtype of this name."""
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
 
 
 def make_cache(shape: ModelShape, *, device: str) -> KVCache:
     """Return an empty cache of batch 1: zeros of (1, heads, context, d_head) for keys and values of each layer."""
     size = (1, shape.num_heads, shape.context, shape.d_model // shape.num_heads)
-    return [(torch.zeros(size, device=device), torch.zeros(size, device=device)) for _ in range(shape.num_layers)]
+    dtype = dtype_of(shape.dtype)
+    return [
+        (torch.zeros(size, device=device, dtype=dtype), torch.zeros(size, device=device, dtype=dtype))
+        for _ in range(shape.num_layers)
+    ]
 
 
 def cache_bytes(shape: ModelShape) -> int:
-    """Return the bytes of a float32 cache of batch 1."""
-    return 2 * shape.num_layers * shape.context * shape.d_model * 4
+    """Return the bytes of a cache of batch 1."""
+    return 2 * shape.num_layers * shape.context * shape.d_model * dtype_of(shape.dtype).itemsize

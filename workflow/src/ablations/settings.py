@@ -30,6 +30,7 @@ Count = Annotated[int, Meta(ge=1)]
 TrialCount = Annotated[int, Meta(ge=1, le=1000)]
 Megabytes = Annotated[int, Meta(ge=1, le=1_048_576)]
 PositiveNumber = Annotated[float, Meta(gt=0)]
+Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,22 +47,24 @@ class StudySettings(Settings, frozen=True):
     variants: ClassVar[tuple[str, ...]] = ()
 
 
-class ModelShape(Settings, frozen=True):
-    """A decoder-only transformer."""
+class ModelShape(Settings, frozen=True, omit_defaults=True):
+    """A decoder-only transformer; `dtype` is that of its weights and its cache."""
 
     num_layers: Count
     d_model: Count
     num_heads: Count
     vocabulary: Count
     context: Count
+    dtype: Dtype = "float32"
 
 
-class LayerShape(Settings, frozen=True):
-    """One transformer layer and its input."""
+class LayerShape(Settings, frozen=True, omit_defaults=True):
+    """One transformer layer and its input, both of `dtype`."""
 
     d_model: Count
     num_heads: Count
     num_tokens: Count
+    dtype: Dtype = "float32"
 
 
 class ForwardShape(Settings, frozen=True):

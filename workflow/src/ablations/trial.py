@@ -15,7 +15,7 @@ import torch
 
 from ablations.errors import MeasurementError, SettingsError
 from ablations.measurement.contamination import ContaminationMonitor
-from ablations.measurement.environment import capture_environment
+from ablations.measurement.environment import capture_environment, capture_gpu
 from ablations.measurement.journal import Journal, journal_path
 from ablations.measurement.progress import Progress
 from ablations.measurement.sources import sources_hash, study_sources, undeclared_modules
@@ -76,11 +76,13 @@ def _measure(
     """Measure one trial and describe it."""
     seed = trial_seed(typed.seed, study, trial)
     module = import_module(f"ablations.studies.{study}")
+    gpu_before = capture_gpu()
     monitor = ContaminationMonitor()
     started = datetime.now(UTC)
     start_s = time.monotonic()
     measured = module.run_trial(typed, variant, seed, progress, journal)
     duration_s = time.monotonic() - start_s
+    gpu_after = capture_gpu()
     contamination = monitor.report()
     _audit_sources(study, sources)
     return TrialRecord(
@@ -93,7 +95,11 @@ def _measure(
         settings=settings,
         settings_sha256=settings_hash(settings),
         sources_sha256=sources_hash(sources),
-        environment=capture_environment(num_threads=torch.get_num_threads()),
+        environment={
+            **capture_environment(num_threads=torch.get_num_threads()),
+            "gpu_before": gpu_before,
+            "gpu_after": gpu_after,
+        },
         started_at=started.isoformat(timespec="seconds"),
         duration_s=duration_s,
         samples=measured.samples,

@@ -41,7 +41,7 @@ def init(address: str | None = None, *, config: Config | None = None) -> None:
     """
     global _installed
     config = Config.from_environment() if config is None else config
-    with _warming_up():
+    with _warming_up(config.device_type):
         client = runtime.start(address, config)
     if not _installed:
         backend.register()
@@ -53,9 +53,9 @@ def init(address: str | None = None, *, config: Config | None = None) -> None:
 
 
 @contextmanager
-def _warming_up() -> Iterator[None]:
+def _warming_up(device_type: str) -> Iterator[None]:
     """Import and exercise what simulations need while the server starts: seconds of work that need not wait for it."""
-    thread = threading.Thread(target=warm_up, args=("cpu",), name="djinn-warm-up")
+    thread = threading.Thread(target=warm_up, args=(device_type,), name="djinn-warm-up")
     thread.start()
     try:
         yield

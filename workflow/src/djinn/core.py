@@ -21,6 +21,7 @@ DTYPES: tuple[torch.dtype, ...] = (
     torch.bool,
     torch.complex64,
     torch.complex128,
+    torch.uint64,  # fused attention on CUDA returns its random state so
 )
 DTYPE_CODES: dict[torch.dtype, int] = {dtype: code for code, dtype in enumerate(DTYPES)}
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from djinn.core import TensorMeta
 from djinn.errors import GuardError, PlanError
-from djinn.memory.region import Region
+from djinn.memory.host_region import HostRegion
 from djinn.planning.plan import make_plan
 from djinn.server.binding import Binding
 from djinn.server.table import Entry
@@ -26,7 +26,7 @@ def _bind(function: Any, *inputs: torch.Tensor, look: Any = None) -> Binding:
             device_type="cpu",
             look=look,
         )
-    return Binding(make_plan(trace), Region("Stack", MiB), torch.device("cpu"))
+    return Binding(make_plan(trace), HostRegion("Stack", MiB), torch.device("cpu"))
 
 
 def _replay(binding: Binding, *inputs: torch.Tensor) -> torch.Tensor:

@@ -42,6 +42,10 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
             arms["native_again"], arms["native"], blocks=blocks
         )
         quantities[f"{variant}.warm_difference"] = estimate_difference(arms["djinn_warm"], arms["native"], "us")
+        if all("native_graph_us" in one for one in samples):
+            graph = [one["native_graph_us"] for one in samples]
+            quantities[f"{variant}.native_graph"] = estimate(graph, "us")
+            quantities[f"{variant}.warm_overhead_over_graph"] = estimate_overhead_pct(arms["djinn_warm"], graph)
         for kind in ("warm", "cold"):
             for part in samples[0][f"{kind}_breakdown_us"]:
                 parts = [one[f"{kind}_breakdown_us"][part] for one in samples]

@@ -30,6 +30,11 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
     quantities["warm_overhead"] = estimate_overhead_pct(tokens["warm"], tokens["native"])
     quantities["remote_floor"] = estimate(_of_arm(frames, "floor", "token_us"), "us")
     quantities["noise_floor"] = estimate_overhead_pct(tokens["native_again"], tokens["native"])
+    graph = _of_arm(frames, "native_graph", "token_us")
+    if all(graph):
+        quantities["token.native_graph"] = estimate(graph, "us")
+        quantities["warm_overhead_over_graph"] = estimate_overhead_pct(tokens["warm"], graph)
+        quantities["speedup_over_native"] = estimate_ratio(tokens["native"], tokens["warm"])
     return quantities, {"token_us": {arm: [value for one in tokens[arm] for value in one] for arm in ARMS}}
 
 

@@ -11,6 +11,17 @@ import torch
 from ablations.measurement.machine import machine_facts, machine_id
 from ablations.settings import repository_root
 
+# What nvidia-smi is asked for: the first two stay the same on one machine.
+_GPU_FACTS = {
+    "name": "name",
+    "driver": "driver_version",
+    "sm_clock_mhz": "clocks.sm",
+    "memory_clock_mhz": "clocks.mem",
+    "max_sm_clock_mhz": "clocks.max.sm",
+    "power_w": "power.draw",
+    "temperature_c": "temperature.gpu",
+}
+
 
 def capture_environment(*, num_threads: int) -> dict[str, Any]:
     """Return the environment of this process; `num_threads` are torch's in client and server."""
@@ -26,6 +37,18 @@ def capture_environment(*, num_threads: int) -> dict[str, Any]:
         "git_clean": is_clean,
     }
     return {**facts, "machine_id": machine_id(facts)}
+
+
+def capture_gpu() -> dict[str, str] | None:
+    """Return name, driver, clocks, power and temperature of the first CUDA device now; None without one or without its tool."""
+    if not torch.cuda.is_available():
+        return None
+    query = ["nvidia-smi", f"--query-gpu={','.join(_GPU_FACTS.values())}", "--format=csv,noheader,nounits", "--id=0"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return dict(zip(_GPU_FACTS, (item.strip() for item in answer.stdout.split(",")), strict=False))
 
 
 def _git_state() -> tuple[str | None, bool | None]:

@@ -10,22 +10,25 @@ import torch
 
 from ablations.models import DecoderModel, KVCache, make_cache, make_model
 from ablations.settings import SemanticSignals
-from ablations.studies.on_device import DEVICE, require_equal
+from ablations.studies.on_device import DEVICE, make_remote_model, require_equal
 from ablations.traces import NUM_PROMPTS
 
 
 class Workload:
     """The model on the device, the prompts, and what native PyTorch computes for every phase of every prompt."""
 
-    def __init__(self, study: SemanticSignals, seed: int) -> None:
+    def __init__(self, study: SemanticSignals, seed: int, device: str) -> None:
         self.study = study
-        self._remote = make_model(study.model, seed=seed).to(DEVICE)
+        self._device = device
+        self._remote = make_remote_model(study.model, seed=seed, device=device)
         generator = torch.Generator().manual_seed(seed)
         size = (NUM_PROMPTS, 1, study.model.context)
         tokens = torch.randint(study.model.vocabulary, size, generator=generator)
         self._steps = [_slices(study, prompt) for prompt in tokens]
         self._remote_steps = [[(t.to(DEVICE), p.to(DEVICE)) for t, p in steps] for steps in self._steps]
-        self._expected = self._compute_natively(make_model(study.model, seed=seed))
+        self._expected = self._compute_natively(make_model(study.model, seed=seed, device=device))
+        if device == "cuda":
+            torch.cuda.empty_cache()  # what native PyTorch computed with is the server's to use now
 
     @property
     def num_phases(self) -> int:
@@ -66,8 +69,8 @@ class Workload:
     def _compute_natively(self, model: DecoderModel) -> list[list[torch.Tensor]]:
         expected = []
         for steps in self._steps:
-            cache = make_cache(self.study.model, device="cpu")
-            logits = [model(tokens, positions, cache) for tokens, positions in steps]
+            cache = make_cache(self.study.model, device=self._device)
+            logits = [model(t.to(self._device), p.to(self._device), cache).cpu() for t, p in steps]
             expected.append([logits[end - 1] for end in self._phase_ends()])
         return expected
 

@@ -1,4 +1,4 @@
-"""What the studies that run on the device share: a running server, and equality with native PyTorch."""
+"""What the studies that run on the device share: a running server, native PyTorch beside it, and equality with that."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 import djinn
-from ablations.settings import TrialSettings
+from ablations.models import DecoderModel, make_model
+from ablations.settings import ModelShape, TrialSettings
 from ablations.studies.results import require
 
 DEVICE = "remote_accelerator:0"
@@ -24,6 +25,11 @@ def running_runtime(settings: TrialSettings, **overrides: Any) -> Iterator[None]
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    # The server has these defaults too; they decide how matrix products round.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    # With cuDNN's attention native PyTorch differs from itself: some tokens of a decode loop do, from run to run.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     config = djinn.Config(device_type=settings.device, num_threads=torch.get_num_threads(), **overrides)
     djinn.init(config=config)
     try:
@@ -32,8 +38,24 @@ def running_runtime(settings: TrialSettings, **overrides: Any) -> Iterator[None]
         djinn.shutdown()
 
 
+def await_device(device: str) -> None:
+    """Return when what native PyTorch was asked for is done; on the host it is already."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def make_remote_model(shape: ModelShape, *, seed: int, device: str) -> DecoderModel:
+    """Return the model on the server that `make_model` makes natively on `device`.
+
+    A server on CUDA draws the weights itself, from the same numbers: it takes a minute to upload a model of 7B.
+    """
+    if device == "cuda":
+        return make_model(shape, seed=seed, device=DEVICE)
+    return make_model(shape, seed=seed).to(DEVICE)
+
+
 def require_equal(actual: torch.Tensor, expected: torch.Tensor, what: str) -> None:
-    """Fail the trial loudly unless two host tensors are bit for bit equal.
+    """Fail the trial loudly unless two tensors are bit for bit equal; those of a device are fetched.
 
     Bytes are compared without torch, whose comparison would wake worker threads; those go on polling for a while and
     would take a core from what is measured next.
@@ -41,9 +63,17 @@ def require_equal(actual: torch.Tensor, expected: torch.Tensor, what: str) -> No
     Raises:
         MeasurementError: they are not.
     """
+    actual, expected = actual.cpu(), expected.cpu()
     is_alike = actual.dtype == expected.dtype and actual.shape == expected.shape
-    is_equal = is_alike and actual.numpy().tobytes() == expected.numpy().tobytes()
+    is_equal = is_alike and _bytes_of(actual) == _bytes_of(expected)
     require(is_equal, f"{what} differs from native PyTorch by {'' if is_equal else _distance(actual, expected)}")
+
+
+def _bytes_of(tensor: torch.Tensor) -> bytes:
+    if tensor.dtype is torch.bfloat16:  # which NumPy does not know
+        tensor = tensor.view(torch.int16)
+    content: bytes = tensor.numpy().tobytes()
+    return content
 
 
 def _distance(actual: torch.Tensor, expected: torch.Tensor) -> str:

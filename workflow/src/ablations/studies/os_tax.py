@@ -4,6 +4,10 @@ A sample is one module call whose weights and operands already lie where they ar
 result to host memory: `module(x)` natively, `module(x_remote).cpu()` through Djinn. Fetching is what makes the remote
 call synchronous, and it is charged to Djinn alone.
 
+On CUDA neither result is fetched, since the copy would take longer than a layer does: a sample ends when the result is
+complete on the device, natively after a synchronisation, through Djinn with the reply. A second native baseline there is
+the same module as a CUDA graph over static operands.
+
 An empty remote call of the same length shows the floor: what the machine asks of any runtime in another process.
 Every block begins with a call that is no sample, because both processes slept in the pause before it.
 
@@ -24,11 +28,14 @@ import djinn
 from ablations.measurement.interleaving import Arm, alternate, timer_floor_us
 from ablations.measurement.journal import Journal
 from ablations.measurement.progress import Progress
-from ablations.models import TransformerLayer, make_model
+from ablations.models import TransformerLayer, drawing_weights, dtype_of, make_model
 from ablations.settings import OsTax, Sampling, TrialSettings
-from ablations.studies.on_device import DEVICE, require_equal, running_runtime
+from ablations.studies.native_graph import NativeGraph
+from ablations.studies.on_device import DEVICE, await_device, make_remote_model, require_equal, running_runtime
 from ablations.studies.results import Measured, require
 
+# Nothing is swapped here, and a host pool beside a GPU is locked in memory at the start.
+_HOST_POOL_MB = 64
 PARTS = ("serialize", "dispatch", "compute", "result")
 
 
@@ -49,12 +56,14 @@ class Add(nn.Module):
 class Subject:
     """A module and its operands, natively and on the device, with the expected result."""
 
-    def __init__(self, study: OsTax, variant: str, seed: int) -> None:
-        self.native, operands = make_module(study, variant, seed)
+    def __init__(self, study: OsTax, variant: str, seed: int, device: str) -> None:
+        self.device = device
+        self.remote = _make_remote(study, variant, seed, device)
+        self.native, operands = make_module(study, variant, seed, device)
         self.operands = operands
-        self.remote = make_module(study, variant, seed)[0].to(DEVICE)
-        self.remote_operands = tuple(operand.to(DEVICE) for operand in operands)
-        self.expected = self.native(*operands)
+        self.remote_operands = tuple(operand.cpu().to(DEVICE) for operand in operands)
+        self.graph = NativeGraph(self.native, operands) if device == "cuda" else None
+        self.expected = self.native(*operands).cpu()
         self.native_us = 0.0
         self.parts: dict[str, dict[str, list[float]]] = {
             "warm": {part: [] for part in PARTS},
@@ -65,8 +74,19 @@ class Subject:
         """Return the nanoseconds of one native call."""
         start_ns = perf_counter_ns()
         result = self.native(*self.operands)
+        await_device(self.device)
         end_ns = perf_counter_ns()
         require_equal(result, self.expected, "a native result")
+        return end_ns - start_ns
+
+    def call_graph(self) -> int:
+        """Return the nanoseconds of one replay of the native CUDA graph."""
+        assert self.graph is not None, "only CUDA has graphs"
+        start_ns = perf_counter_ns()
+        result = self.graph(*self.operands)
+        await_device(self.device)
+        end_ns = perf_counter_ns()
+        require_equal(result, self.expected, "a native graph's result")
         return end_ns - start_ns
 
     def call_warm(self) -> int:
@@ -91,18 +111,22 @@ class Subject:
     def lead_in_remote(self) -> int:
         """Return the nanoseconds of a warm call that belongs to no arm."""
         start_ns = perf_counter_ns()
-        self.remote(*self.remote_operands).cpu()
+        result = self.remote(*self.remote_operands)
+        if self.device == "cpu":
+            result.cpu()
         return perf_counter_ns() - start_ns
 
     def _call_remote(self, kind: str) -> tuple[int, djinn.CallTimestamps]:
         start_ns = perf_counter_ns()
         result = self.remote(*self.remote_operands)
         timestamps = djinn.last_call()
-        result = result.cpu()
+        if self.device == "cpu":
+            result = result.cpu()
         end_ns = perf_counter_ns()
         assert timestamps is not None, "a call left no timestamps"
         require(timestamps.planned, "a module call ran without a plan")
-        require_equal(result, self.expected, f"a {kind} result")
+        # A copy is fetched on CUDA: fetching the result itself would make the next one come along with its call.
+        require_equal(result if self.device == "cpu" else result.clone(), self.expected, f"a {kind} result")
         passed = (start_ns, timestamps.sent_ns, timestamps.started_ns, timestamps.finished_ns, end_ns)
         parts = self.parts[kind]
         for part, begin, end in zip(PARTS, passed, passed[1:], strict=False):
@@ -120,8 +144,8 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     study = settings.study
     assert isinstance(study, OsTax), "the settings are another study's"
     sampling: Sampling = getattr(study, variant)
-    with running_runtime(settings), torch.no_grad():
-        subject = Subject(study, variant, seed)
+    with running_runtime(settings, host_pool_mb=_HOST_POOL_MB), torch.no_grad():
+        subject = Subject(study, variant, seed, settings.device)
         warmup_us = _warm_up(subject, study.warmup)
         before = djinn.stats()["plan_cache"]
         arms = {
@@ -133,6 +157,8 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
             ),
             "floor": Arm("floor", subject.call_floor, sampling.block, lead_in=subject.lead_in_remote),
         }
+        if subject.graph is not None:
+            arms["native_graph"] = Arm("native_graph", subject.call_graph, sampling.block, lead_in=subject.call_graph)
         order = alternate(
             list(arms.values()),
             rounds=sampling.rounds,
@@ -149,29 +175,34 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     _check_sums(samples["djinn_warm_us"], subject.parts["warm"])
     checks = {"bit_exact": True, "warm_hit": True, "cold_missed": True, "breakdown_adds_up": True}
     return Measured(
-        samples=samples, counters={"plan_cache": stats["plan_cache"], "memory": stats["memory"]}, checks=checks
+        samples=samples, counters={name: stats[name] for name in ("plan_cache", "memory", "server")}, checks=checks
     )
 
 
-def make_module(study: OsTax, variant: str, seed: int) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
-    """Return the module of one scale and its operands, the same for the same seed."""
+def make_module(
+    study: OsTax, variant: str, seed: int, device: str = "cpu"
+) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """Return the module of one scale and its operands on `device`, the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     if variant == "micro_add":
-        return Add(), (torch.rand(1, 1, generator=generator),)
+        return Add().to(device), (torch.rand(1, 1, generator=generator).to(device),)
     if variant in ("layer_one_token", "transformer_layer"):
         shape = study.layer
         num_tokens = 1 if variant == "layer_one_token" else shape.num_tokens
         hidden = torch.randn(1, num_tokens, shape.d_model, generator=generator)
-        return _make_layer(shape.d_model, shape.num_heads, seed), (hidden,)
+        with drawing_weights(shape.dtype, seed=seed, device=device):
+            layer = TransformerLayer(shape.d_model, shape.num_heads).eval().requires_grad_(False)
+        return layer, (hidden.to(device, dtype_of(shape.dtype)),)
     forward = study.forward
     tokens = torch.randint(forward.model.vocabulary, (1, forward.num_tokens), generator=generator)
-    return make_model(forward.model, seed=seed), (tokens, torch.arange(forward.num_tokens))
+    operands = tokens.to(device), torch.arange(forward.num_tokens, device=device)
+    return make_model(forward.model, seed=seed, device=device), operands
 
 
-def _make_layer(d_model: int, num_heads: int, seed: int) -> TransformerLayer:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return TransformerLayer(d_model, num_heads).eval().requires_grad_(False)
+def _make_remote(study: OsTax, variant: str, seed: int, device: str) -> nn.Module:
+    if variant == "full_forward":
+        return make_remote_model(study.forward.model, seed=seed, device=device)
+    return make_module(study, variant, seed, device)[0].cpu().to(DEVICE)
 
 
 def _warm_up(subject: Subject, num_calls: int) -> dict[str, list[float]]:

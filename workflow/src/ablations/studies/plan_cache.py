@@ -5,6 +5,7 @@ is cold, the others are warm), with the cache turned off (every token is simulat
 empty remote calls of a native token's length show the floor of any runtime in another process.
 A token's time runs from the token id in host memory to its logits in host memory. Dispatch is the part of it that
 decides what to send: simulation and planning when cold, a look-up when warm.
+On CUDA the sequence is decoded by a native CUDA graph of one token's step too, the second native baseline.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ from ablations.measurement.journal import Journal
 from ablations.measurement.progress import Progress
 from ablations.models import KVCache, cache_bytes, make_cache, make_model
 from ablations.settings import PlanCache, TrialSettings
-from ablations.studies.on_device import DEVICE, require_equal, running_runtime
+from ablations.studies.native_graph import NativeGraph
+from ablations.studies.on_device import DEVICE, make_remote_model, require_equal, running_runtime
 from ablations.studies.results import Measured, require
 
 _MIB = 1024**2
+# Nothing is swapped here, and a host pool beside a GPU is locked in memory at the start.
+_HOST_POOL_MB = 64
 
 Token = dict[str, Any]
 
@@ -36,25 +40,49 @@ Token = dict[str, Any]
 class DecodeLoop:
     """Decodes one fixed sequence again and again and compares every token's logits."""
 
-    def __init__(self, study: PlanCache, seed: int) -> None:
+    def __init__(self, study: PlanCache, seed: int, device: str) -> None:
         self._shape = study.model
+        self._device = device
         generator = torch.Generator().manual_seed(seed)
         self.tokens = torch.randint(study.model.vocabulary, (study.tokens, 1, 1), generator=generator)
-        self._native = make_model(study.model, seed=seed)
-        self._remote = make_model(study.model, seed=seed).to(DEVICE)
+        self._remote = make_remote_model(study.model, seed=seed, device=device)
+        self._native = make_model(study.model, seed=seed, device=device)
         self.native_us = 0.0
-        self._positions = [torch.tensor([number]) for number in range(study.tokens)]
-        self._remote_positions = [position.to(DEVICE) for position in self._positions]
+        positions = [torch.tensor([number]) for number in range(study.tokens)]
+        self._positions = [position.to(device) for position in positions]
+        self._remote_positions = [position.to(DEVICE) for position in positions]
         self._arena_mb = -(-cache_bytes(study.model) // _MIB) + 1
-        cache = make_cache(self._shape, device="cpu")
-        self._expected = [self._native(t, p, cache) for t, p in zip(self.tokens, self._positions, strict=True)]
+        cache = make_cache(self._shape, device=device)
+        tokens = zip(self.tokens, self._positions, strict=True)
+        self._expected = [self._native(token.to(device), place, cache).cpu() for token, place in tokens]
+        self._graph_cache = make_cache(self._shape, device=device)
+        self._graph: NativeGraph | None = None
+        if device == "cuda":
+            operands = self.tokens[0].to(device), self._positions[0]
+            self._graph = NativeGraph(lambda token, place: self._native(token, place, self._graph_cache), operands)
 
     def decode_natively(self, arm: str) -> list[Token]:
         """Decode without the runtime."""
-        cache = make_cache(self._shape, device="cpu")
-        tokens = [self._native_token(number, cache, arm) for number in range(len(self.tokens))]
+        cache = make_cache(self._shape, device=self._device)
+        tokens = [
+            self._native_token(number, arm, lambda token, place: self._native(token, place, cache))
+            for number in range(len(self.tokens))
+        ]
         self.native_us = statistics.median(token["token_us"] for token in tokens)
         return tokens
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether the device has a second native baseline."""
+        return self._graph is not None
+
+    def decode_by_graph(self) -> list[Token]:
+        """Decode natively by one CUDA graph over a cache of its own."""
+        assert self._graph is not None, "only CUDA has graphs"
+        for keys, values in self._graph_cache:
+            keys.zero_()
+            values.zero_()
+        return [self._native_token(number, "native_graph", self._graph) for number in range(len(self.tokens))]
 
     def decode_cached(self) -> list[Token]:
         """Decode with a plan cache that is empty at the start."""
@@ -77,9 +105,9 @@ class DecodeLoop:
             cache = make_cache(self._shape, device=DEVICE)
             return [self._remote_token(number, cache, "cache_off") for number in range(num_tokens)]
 
-    def _native_token(self, number: int, cache: KVCache, arm: str) -> Token:
+    def _native_token(self, number: int, arm: str, step: Callable[..., torch.Tensor]) -> Token:
         start_ns = perf_counter_ns()
-        logits = self._native(self.tokens[number], self._positions[number], cache)
+        logits = step(self.tokens[number].to(self._device), self._positions[number]).cpu()
         end_ns = perf_counter_ns()
         require_equal(logits, self._expected[number], f"token {number}, decoded natively,")
         return _token(number, arm, (end_ns - start_ns) / 1e3)
@@ -112,8 +140,8 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     study = settings.study
     assert isinstance(study, PlanCache), "the settings are another study's"
     generator = random.Random(seed)
-    with running_runtime(settings), torch.no_grad():
-        loop = DecodeLoop(study, seed)
+    with running_runtime(settings, host_pool_mb=_HOST_POOL_MB), torch.no_grad():
+        loop = DecodeLoop(study, seed, settings.device)
         loop.decode_cached()
         loop.decode_natively("native")
         before = djinn.stats()["plan_cache"]
@@ -127,7 +155,7 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     after = stats["plan_cache"]
     _check_counters({name: after[name] - before[name] for name in after}, tokens)
     checks = {"bit_exact": True, "cold_missed": True, "warm_hit": True, "counters_agree": True}
-    counters = {"plan_cache": after, "memory": stats["memory"], "fallbacks": stats["fallbacks"]}
+    counters = {"plan_cache": after, **{name: stats[name] for name in ("memory", "server", "fallbacks")}}
     return Measured(samples={"tokens": tokens, "timer_floor_us": timer_floor_us()}, counters=counters, checks=checks)
 
 
@@ -139,6 +167,8 @@ def _arms(loop: DecodeLoop, study: PlanCache, generator: random.Random) -> list[
         lambda: loop.decode_natively("native"),
         lambda: loop.decode_natively("native_again"),
     ]
+    if loop.has_graph:
+        arms.append(loop.decode_by_graph)
     generator.shuffle(arms)
     return arms
 

@@ -40,7 +40,7 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     study = settings.study
     assert isinstance(study, SemanticSignals), "the settings are another study's"
     with running_runtime(settings, **_server_settings(study, variant)):
-        workload = Workload(study, seed)
+        workload = Workload(study, seed, settings.device)
         prober = Prober(workload, sends_signals=variant in _SIGNALLING, seed=seed)
         # The first crowd also pays for threads, connections and pages, and verifies what waits: it decides nothing.
         warmup = journal.step("warmup", lambda: _warm_up(prober, study, variant))

@@ -39,7 +39,7 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     assert isinstance(study, SessionArena), "the settings are another study's"
     generator = random.Random(seed)
     capacity_mb = _SPARE_FACTOR * study.sessions * sum(study.arena_sizes_mb)
-    vmu = djinn.VirtualMemoryUnit(djinn.Config(data_capacity_mb=capacity_mb))
+    vmu = _make_unit(settings.device, capacity_mb)
     _warm_up(vmu, study.arena_sizes_mb)
     sessions = [
         (f"{size_mb}-{number}", size_mb) for size_mb in study.arena_sizes_mb for number in range(study.sessions)
@@ -50,12 +50,13 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     require(vmu.num_sessions == len(sessions), f"{vmu.num_sessions} of {len(sessions)} sessions are live")
     vmu.check_integrity()
     commit = _commit_some(vmu, study, generator)
+    committed_bytes = vmu.stats()["data"]["committed_bytes"]
     progress.update(2, 3, "committed")
     release = _release_all(vmu, sessions, {entry["session_id"] for entry in commit}, generator)
     vmu.check_integrity()
     require(vmu.reserved_bytes == 0, f"{vmu.reserved_bytes} bytes stay reserved after every session ended")
-    density = [_fill_budget(size_mb, study.budget_mb) for size_mb in study.arena_sizes_mb]
-    growth = _reserve_many(study)
+    density = [_fill_budget(settings.device, size_mb, study.budget_mb) for size_mb in study.arena_sizes_mb]
+    growth = _reserve_many(settings.device, study)
     progress.update(3, 3, "released")
     samples: dict[str, Any] = {
         "reserve": reserve,
@@ -66,7 +67,15 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
         "timer_floor_us": timer_floor_us(),
     }
     checks = {"all_sessions_live": True, "integrity": True, "pages_read_zero_again": True, "nothing_left": True}
-    return Measured(samples=samples, counters={"num_sessions": len(sessions)}, checks=checks)
+    return Measured(
+        samples=samples,
+        counters={"num_sessions": len(sessions), "committed_bytes_at_most": committed_bytes},
+        checks=checks,
+    )
+
+
+def _make_unit(device: str, capacity_mb: int) -> djinn.VirtualMemoryUnit:
+    return djinn.VirtualMemoryUnit(djinn.Config(device_type=device, data_capacity_mb=capacity_mb))
 
 
 def _timed_us(call: Callable[[], Any]) -> float:
@@ -128,10 +137,10 @@ def _release_all(
     return entries
 
 
-def _reserve_many(study: SessionArena) -> list[dict[str, float]]:
+def _reserve_many(device: str, study: SessionArena) -> list[dict[str, float]]:
     """Reserve `many_sessions` arenas of the smallest size, all live at once; return what each 1 % of them took."""
     size_mb = min(study.arena_sizes_mb)
-    vmu = djinn.VirtualMemoryUnit(djinn.Config(data_capacity_mb=size_mb * study.many_sessions))
+    vmu = _make_unit(device, size_mb * study.many_sessions)
     entries = []
     per_step = max(1, study.many_sessions // 100)
     for first in range(0, study.many_sessions, per_step):
@@ -146,9 +155,9 @@ def _reserve_many(study: SessionArena) -> list[dict[str, float]]:
     return entries
 
 
-def _fill_budget(size_mb: int, budget_mb: int) -> dict[str, int]:
+def _fill_budget(device: str, size_mb: int, budget_mb: int) -> dict[str, int]:
     """Open sessions of one size until the budget refuses one."""
-    vmu = djinn.VirtualMemoryUnit(djinn.Config(data_capacity_mb=budget_mb))
+    vmu = _make_unit(device, budget_mb)
     num_sessions = 0
     try:
         while True:

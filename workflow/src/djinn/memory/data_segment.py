@@ -8,15 +8,16 @@ from djinn.core import TensorMeta
 from djinn.errors import OutOfMemoryError, SessionClosedError
 from djinn.memory.arena import Arena
 from djinn.memory.free_list import FreeList
-from djinn.memory.region import Region
-from djinn.units import PAGE_BYTES, align_up
+from djinn.memory.host_region import HostRegion
+from djinn.memory.variants import MakeRegion
+from djinn.units import align_up
 
 
 class DataSegment:
     """Reserves, commits and releases arenas; reserving touches no page."""
 
-    def __init__(self, capacity_bytes: int) -> None:
-        self.region = Region("Data", capacity_bytes)
+    def __init__(self, capacity_bytes: int, make_region: MakeRegion = HostRegion) -> None:
+        self.region = make_region("Data", capacity_bytes)
         self._free_list = FreeList(self.region.capacity_bytes)
         self._arenas: dict[str, Arena] = {}
 
@@ -52,7 +53,7 @@ class DataSegment:
             raise ValueError(
                 f"Session {session_id!r} asked for an arena of {arena_bytes} bytes; ask for at least one byte."
             )
-        arena_bytes = align_up(arena_bytes, PAGE_BYTES)
+        arena_bytes = align_up(arena_bytes, self.region.page_bytes)
         offset = self._free_list.allocate(arena_bytes)
         if offset is None:
             raise OutOfMemoryError(

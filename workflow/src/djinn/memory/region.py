@@ -1,58 +1,55 @@
-"""One range of virtual address space: reserved at once, committed by first touch, returned by the page."""
+"""What the segments ask of memory: one range of addresses that is reserved at once and committed when it is used."""
 
 from __future__ import annotations
 
-import mmap
+from abc import ABC, abstractmethod
 
 import torch
 
 from djinn.core import TensorMeta
-from djinn.errors import OutOfMemoryError
-from djinn.units import PAGE_BYTES, align_up
-
-# From <asm-generic/mman-common.h>; Python 3.11's mmap module does not name it.
-_MAP_NORESERVE = 0x4000
 
 
-class Region:
-    """Anonymous private memory that reads zero until written and again after `discard`."""
+class Region(ABC):
+    """Memory that reads zero until written, and again after `discard`.
 
-    def __init__(self, name: str, capacity_bytes: int) -> None:
-        self.name = name
-        self.capacity_bytes = align_up(capacity_bytes, PAGE_BYTES)
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-        try:
-            self._map = mmap.mmap(-1, self.capacity_bytes, flags=flags)
-        except OSError as error:
-            raise OutOfMemoryError(
-                f"The {name} segment cannot reserve {self.capacity_bytes} bytes of address space ({error.strerror}); "
-                "set a smaller capacity or raise the limit of virtual memory."
-            ) from error
-        self._bytes = torch.frombuffer(self._map, dtype=torch.uint8)
+    Attributes:
+        name: of the segment, for messages.
+        capacity_bytes: its length.
+        page_bytes: what is committed and returned at least.
+    """
 
+    name: str
+    capacity_bytes: int
+    page_bytes: int
+
+    @abstractmethod
     def tensor(self, offset_bytes: int, meta: TensorMeta) -> torch.Tensor:
         """Return a tensor of `meta` over a storage of its own that begins at `offset_bytes`.
 
         A storage that ended with the region would show through in the tensor's storage offset, and with it in plan keys.
         """
+
+    @abstractmethod
+    def bytes_view(self, offset_bytes: int, num_bytes: int) -> torch.Tensor:
+        """Return `num_bytes` from `offset_bytes` as a uint8 tensor of shape (num_bytes,), ready to be used."""
+
+    @abstractmethod
+    def commit(self, offset_bytes: int, num_bytes: int) -> None:
+        """Make every page of the range resident without changing what it reads."""
+
+    @abstractmethod
+    def discard(self, offset_bytes: int, num_bytes: int) -> None:
+        """Return the whole pages of a page-aligned range to the system; they read zero afterwards."""
+
+    @property
+    @abstractmethod
+    def committed_bytes(self) -> int | None:
+        """Bytes that are resident; None where only the system knows."""
+
+    def _check_range(self, offset_bytes: int, meta: TensorMeta) -> None:
         assert offset_bytes + meta.extent_bytes <= self.capacity_bytes, (
             f"{meta} at {offset_bytes} leaves the {self.name} segment"
         )
-        num_bytes = max(meta.extent_bytes, 1)
-        own = torch.frombuffer(self._map, dtype=torch.uint8, count=num_bytes, offset=offset_bytes)
-        tensor = torch.empty(0, dtype=meta.dtype)
-        tensor.set_(own.untyped_storage(), meta.storage_offset, meta.shape, meta.strides)
-        return tensor
 
-    def bytes_view(self, offset_bytes: int, num_bytes: int) -> torch.Tensor:
-        """Return `num_bytes` from `offset_bytes` as a uint8 tensor of shape (num_bytes,)."""
-        return self._bytes[offset_bytes : offset_bytes + num_bytes]
-
-    def commit(self, offset_bytes: int, num_bytes: int) -> None:
-        """Make every page of the range resident without changing what it reads."""
-        self.bytes_view(offset_bytes, num_bytes)[::PAGE_BYTES].add_(0)
-
-    def discard(self, offset_bytes: int, num_bytes: int) -> None:
-        """Return the whole pages of a page-aligned range to the system; they read zero afterwards."""
-        assert offset_bytes % PAGE_BYTES == 0, f"discard at {offset_bytes} is not page-aligned"
-        self._map.madvise(mmap.MADV_DONTNEED, offset_bytes, align_up(num_bytes, PAGE_BYTES))
+    def _check_page(self, offset_bytes: int) -> None:
+        assert offset_bytes % self.page_bytes == 0, f"discard at {offset_bytes} is not page-aligned"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from djinn.errors import OutOfMemoryError
-from djinn.memory.region import Region
+from djinn.memory.host_region import HostRegion
+from djinn.memory.variants import MakeRegion
 from djinn.units import TENSOR_ALIGNMENT_BYTES, align_up
 
 
 class StackSegment:
     """A bump allocator: a call pushes its plan's bytes and pops them by resetting the watermark."""
 
-    def __init__(self, capacity_bytes: int) -> None:
-        self.region = Region("Stack", capacity_bytes)
+    def __init__(self, capacity_bytes: int, make_region: MakeRegion = HostRegion) -> None:
+        self.region = make_region("Stack", capacity_bytes)
         self.watermark_bytes = 0
         self.peak_bytes = 0
 

@@ -11,7 +11,8 @@ from djinn.core import TensorMeta
 from djinn.errors import OutOfMemoryError
 from djinn.memory.arena import tensor_bytes
 from djinn.memory.free_list import FreeList
-from djinn.memory.region import Region
+from djinn.memory.host_region import HostRegion
+from djinn.memory.variants import MakeRegion
 
 
 @dataclass(slots=True)
@@ -27,8 +28,8 @@ class TextEntry:
 class TextSegment:
     """Weights by content: equal bytes of equal shape and dtype share one copy until somebody writes to it."""
 
-    def __init__(self, capacity_bytes: int) -> None:
-        self.region = Region("Text", capacity_bytes)
+    def __init__(self, capacity_bytes: int, make_region: MakeRegion = HostRegion) -> None:
+        self.region = make_region("Text", capacity_bytes)
         self._free_list = FreeList(self.region.capacity_bytes)
         self._by_digest: dict[bytes, TextEntry] = {}
         self._num_entries = 0

@@ -12,6 +12,7 @@ from djinn.memory.arena import Arena
 from djinn.memory.data_segment import DataSegment
 from djinn.memory.stack_segment import StackSegment
 from djinn.memory.text_segment import TextSegment
+from djinn.memory.variants import region_maker
 from djinn.units import MiB
 
 
@@ -19,16 +20,17 @@ class VirtualMemoryUnit:
     """Owns the server's memory; sessions, weights and plans get theirs here."""
 
     def __init__(self, config: Config | None = None) -> None:
-        """Reserve address space for the three segments.
+        """Reserve address space for the three segments on the configured device.
 
         Raises:
             OutOfMemoryError: the system grants no such address space.
         """
         config = Config.from_environment() if config is None else config
         self.default_arena_bytes = config.session_arena_mb * MiB
-        self.text = TextSegment(config.text_mb * MiB)
-        self.data = DataSegment(config.data_capacity_mb * MiB)
-        self.stack = StackSegment(config.stack_mb * MiB)
+        make_region = region_maker(config.device_type)
+        self.text = TextSegment(config.text_mb * MiB, make_region)
+        self.data = DataSegment(config.data_capacity_mb * MiB, make_region)
+        self.stack = StackSegment(config.stack_mb * MiB, make_region)
         self.lock = threading.RLock()
 
     def reserve_session_arena(self, session_id: str, arena_bytes: int | None = None) -> Arena:
@@ -68,7 +70,7 @@ class VirtualMemoryUnit:
     def read_session_arena(self, session_id: str, offset_bytes: int, num_bytes: int) -> bytes:
         """Return a copy of bytes of a session's arena; raises as `write_session_arena` does."""
         with self.lock:
-            return bytes(self._arena_view(session_id, offset_bytes, num_bytes).numpy())
+            return bytes(self._arena_view(session_id, offset_bytes, num_bytes).cpu().numpy())
 
     def release_session_arena(self, session_id: str) -> None:
         """Return a session's arena; its pages go back to the system and read zero for the next owner.
@@ -106,16 +108,19 @@ class VirtualMemoryUnit:
                     "used_bytes": self.text.used_bytes,
                     "num_entries": self.text.num_entries,
                     "capacity_bytes": self.text.region.capacity_bytes,
+                    "committed_bytes": self.text.region.committed_bytes,
                 },
                 "data": {
                     "used_bytes": self.data.used_bytes,
                     "reserved_bytes": self.data.reserved_bytes,
                     "num_sessions": self.data.num_sessions,
                     "capacity_bytes": self.data.region.capacity_bytes,
+                    "committed_bytes": self.data.region.committed_bytes,
                 },
                 "stack": {
                     "peak_bytes": self.stack.peak_bytes,
                     "capacity_bytes": self.stack.region.capacity_bytes,
+                    "committed_bytes": self.stack.region.committed_bytes,
                 },
             }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from collections.abc import Callable
 import torch
 
 from djinn.memory.arena import Arena
+from djinn.memory.host_pool import HostPool
 from djinn.memory.region import Region
 from djinn.units import TENSOR_ALIGNMENT_BYTES
 
@@ -45,30 +45,45 @@ class Link:
 class SwapPool:
     """Holds copies of arenas up to their high-water marks; how many may be held is for the residency to say."""
 
-    def __init__(self, region: Region, bandwidth_gb_per_s: float | None = None) -> None:
+    def __init__(self, region: Region, bandwidth_gb_per_s: float | None = None, host: HostPool | None = None) -> None:
+        """Make an empty pool.
+
+        Args:
+            region: where the arenas lie.
+            bandwidth_gb_per_s: of each link, see `Link`.
+            host: the memory for copies; None is pageable memory.
+        """
         self.outward = Link(bandwidth_gb_per_s)
         self.inward = Link(bandwidth_gb_per_s)
         self._region = region
+        self._host = HostPool() if host is None else host
         self._copies: dict[str, torch.Tensor] = {}
 
     def copy_out(self, arena: Arena) -> None:
         """Bring the host's copy of an arena up to date: whole at first, later only what has changed."""
         source = self._region.bytes_view(arena.offset_bytes, arena.high_water_bytes)
         copy = self._copies.get(arena.session_id)
-        if copy is None or copy.nbytes != source.nbytes:
-            copy = self._copies[arena.session_id] = torch.empty(source.nbytes, dtype=torch.uint8)
-            self.outward.move(lambda: _copy_whole(copy, source))
+        is_fresh = copy is None or copy.nbytes != source.nbytes
+        if copy is None or is_fresh:
+            self.forget(arena.session_id)
+            copy = self._copies[arena.session_id] = self._host.allocate(source.nbytes)
+        if is_fresh or not self._host.can_compare:
+            self.outward.move(lambda: _moved(self._host.copy_out, copy, source))
         else:
             self.outward.move(lambda: _copy_changes(copy, source))
 
     def copy_in(self, arena: Arena) -> None:
         """Copy an arena's bytes back to where they were."""
         copy = self._copies[arena.session_id]
-        self.inward.move(lambda: _copy_whole(self._region.bytes_view(arena.offset_bytes, copy.nbytes), copy))
+        self.inward.move(
+            lambda: _moved(self._host.copy_in, self._region.bytes_view(arena.offset_bytes, copy.nbytes), copy)
+        )
 
     def forget(self, session_id: str) -> None:
         """Drop a session's copy, if there is one."""
-        self._copies.pop(session_id, None)
+        copy = self._copies.pop(session_id, None)
+        if copy is not None:
+            self._host.release(copy)
 
     def checksum(self, arena: Arena, *, is_resident: bool) -> str:
         """Return the digest of an arena's used bytes, where the session's memory is."""
@@ -76,11 +91,11 @@ class SwapPool:
             data = self._region.bytes_view(arena.offset_bytes, arena.high_water_bytes)
         else:
             data = self._copies[arena.session_id]
-        return hashlib.blake2b(data.numpy().data, digest_size=16).hexdigest()
+        return self._host.digest(data)
 
 
-def _copy_whole(destination: torch.Tensor, source: torch.Tensor) -> int:
-    destination.copy_(source)
+def _moved(copy: Callable[[torch.Tensor, torch.Tensor], None], destination: torch.Tensor, source: torch.Tensor) -> int:
+    copy(destination, source)
     return source.nbytes
 
 

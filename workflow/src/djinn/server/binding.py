@@ -9,86 +9,25 @@ without copying any bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from djinn.core import TensorMeta, TraceNode, ValueRef
-from djinn.errors import GuardError, OutOfMemoryError, PlanError
+from djinn.errors import OutOfMemoryError
 from djinn.memory.region import Region
-from djinn.planning.lifetimes import value_refs
+from djinn.planning.lifetimes import activation_lifetimes, value_refs
 from djinn.planning.plan import MemoryPlan
 from djinn.protocol.operands import OwnDevice
 from djinn.server.operators import Operator, OutForm, out_form, resolve
+from djinn.server.slots import ExchangeableStorage, Inputs, InputSlot, OutputSlot
+from djinn.server.steps import AdoptResults, CopyResults, Guard, LetGo
 from djinn.server.table import Entry
 
 # A bound tensor with its share of operands and calls, measured as growth of resident memory over 200 plans.
 _TENSOR_BYTES = 2_048
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-
-
-@dataclass(slots=True)
-class ExchangeableStorage:
-    """The bound tensors over a storage that differs between calls, with their metadata."""
-
-    tensors: list[tuple[torch.Tensor, TensorMeta]] = field(default_factory=list)
-
-    def point_at(self, storage: torch.UntypedStorage, base_offset: int) -> None:
-        """Move every bound tensor to `storage`, whose first planned element lies at `base_offset`."""
-        for tensor, meta in self.tensors:
-            tensor.set_(storage, base_offset + meta.storage_offset, meta.shape, meta.strides)
-
-
-@dataclass(slots=True)
-class InputSlot(ExchangeableStorage):
-    """An argument or weight: bound to whatever tensor the call names."""
-
-    source: torch.Tensor | None = None
-    shape: tuple[int, ...] = ()
-    strides: tuple[int, ...] = ()
-    dtype: torch.dtype = torch.float32
-
-    def expect(self, meta: TensorMeta) -> None:
-        """Note the metadata that is planned for."""
-        self.shape, self.strides, self.dtype = meta.shape, meta.strides, meta.dtype
-
-    def bind(self, source: torch.Tensor) -> None:
-        """Use `source`.
-
-        Raises:
-            PlanError: it has other metadata than was planned for.
-        """
-        if self.source is not source:
-            if source.shape != self.shape or source.stride() != self.strides or source.dtype != self.dtype:
-                raise PlanError(
-                    f"A plan for {self.dtype} {self.shape} was given {source.dtype} {tuple(source.shape)}; plan the call again."
-                )
-            self.point_at(source.untyped_storage(), int(source.storage_offset()))
-            self.source = source
-
-
-@dataclass(slots=True)
-class OutputSlot(ExchangeableStorage):
-    """A result: its storage is replaced before the next call if the caller still holds it."""
-
-    storage: torch.UntypedStorage = field(default_factory=lambda: torch.UntypedStorage(0))
-    num_own_references: int = 0
-
-    def renew(self, num_bytes: int, device: torch.device) -> None:
-        """Take a fresh storage and note how many references the binding itself holds."""
-        self.storage = torch.UntypedStorage(num_bytes, device=device)
-        self.point_at(self.storage, 0)
-        self.num_own_references = self._num_references()
-
-    def renew_if_held(self, device: torch.device) -> None:
-        """Take a fresh storage if a tensor outside the binding still views this one."""
-        if self._num_references() > self.num_own_references:
-            self.renew(self.storage.nbytes(), device)
-
-    def _num_references(self) -> int:
-        return int(torch._C._storage_Use_Count(self.storage._cdata))
 
 
 class Binding:
@@ -101,10 +40,17 @@ class Binding:
         written_inputs: numbers of inputs that the plan writes to.
         uses_random_numbers: whether any operation draws from a generator.
         guard: the last operation that returns a Python value, if there is one.
+        replayer: what a device keeps to replay the plan by other means than call by call.
     """
 
-    def __init__(self, plan: MemoryPlan, stack: Region, device: torch.device) -> None:
+    def __init__(self, plan: MemoryPlan, stack: Region, device: torch.device, *, adopts_results: bool = False) -> None:
         """Resolve every operator and make every operand.
+
+        Args:
+            plan: the plan.
+            stack: where its activations lie.
+            device: where its results are made.
+            adopts_results: whether results of operators without `out=` form stay where the operators allocate them.
 
         Raises:
             UnsupportedOperatorError: an operator that the server does not run.
@@ -122,9 +68,14 @@ class Binding:
         for index, input_slot in self.inputs.items():
             input_slot.expect(self._trace.values[index].meta)
         self._weights_bound_at = -1
+        self.replayer: object | None = None
+        adopted = self._storages_without_out_form() if adopts_results else set[int]()
         output_storages = {self._trace.values[index].storage for index in self._trace.outputs}
         self.outputs = {
             storage: OutputSlot() for storage in output_storages - set(self._input_by_storage) - set(self._constants)
+        }
+        self._adopted: dict[int, ExchangeableStorage] = {
+            storage: self.outputs.get(storage) or ExchangeableStorage() for storage in adopted
         }
         self._tensors = [self._make_tensor(index) for index in range(len(self._trace.values))]
         for storage, slot in self.outputs.items():
@@ -134,7 +85,8 @@ class Binding:
                     f"A plan returns a tensor of {num_bytes} bytes, more than the Stack segment's {stack.capacity_bytes}; "
                     "use a smaller input or raise GENIE_STACK_MB."
                 )
-            slot.renew(num_bytes, device)
+            if storage not in self._adopted:
+                slot.renew(num_bytes, device)
         self.calls: list[Call] = []
         self.written_inputs: set[int] = set()
         self.uses_random_numbers = False
@@ -159,8 +111,41 @@ class Binding:
             argument = self.inputs.get(number)
             if argument is not None:
                 argument.bind(entry.tensor)
-        for output in self.outputs.values():
-            output.renew_if_held(self._device)
+        for storage, output in self.outputs.items():
+            if storage not in self._adopted:
+                output.renew_if_held(self._device)
+
+    def run(self) -> None:
+        """Call every operation in order."""
+        for call, args, kwargs in self.calls:
+            call(*args, **kwargs)
+
+    def check(self, inputs: Inputs) -> None:
+        """Refuse arguments of other metadata than was planned for.
+
+        Raises:
+            PlanError: there is one.
+        """
+        for number, slot in self.inputs.items():
+            if number >= inputs.num_weights:
+                slot.check(inputs.tensor(number))
+
+    def point_inputs_at(self, buffers: dict[int, torch.Tensor]) -> None:
+        """Let inputs, by number, be read from other tensors until `forget_sources`."""
+        for number, buffer in buffers.items():
+            self.inputs[number].point_at(buffer.untyped_storage(), int(buffer.storage_offset()))
+
+    def forget_sources(self) -> None:
+        """Bind every input again at the next call, even if it is the same tensor."""
+        self._weights_bound_at = -1
+        for slot in self.inputs.values():
+            slot.source = None
+
+    def renew_outputs(self) -> None:
+        """Let the next results be written to memory that nothing else uses."""
+        for storage, output in self.outputs.items():
+            if storage not in self._adopted:
+                output.renew(self._trace.storage_bytes[storage], self._device)
 
     @property
     def held_bytes(self) -> int:
@@ -173,9 +158,16 @@ class Binding:
         return len(self._trace.outputs)
 
     @property
-    def may_return_inputs(self) -> bool:
-        """Whether an output views an input, whose memory it then keeps."""
-        return any(self._trace.values[index].storage in self._input_by_storage for index in self._trace.outputs)
+    def output_storages(self) -> list[int | None]:
+        """The storage of each result, where it is one of the results' own; None where it is an input's or a constant's."""
+        storages = (self._trace.values[index].storage for index in self._trace.outputs)
+        return [storage if storage in self.outputs else None for storage in storages]
+
+    @property
+    def returned_inputs(self) -> set[int]:
+        """Numbers of inputs that results view, whose memory they then keep."""
+        storages = (self._trace.values[index].storage for index in self._trace.outputs)
+        return {self._input_by_storage[storage] for storage in storages if storage in self._input_by_storage}
 
     def take_outputs(self) -> list[torch.Tensor]:
         """Return new tensors over the current storages of the outputs."""
@@ -183,7 +175,7 @@ class Binding:
 
     def _make_tensor(self, index: int) -> torch.Tensor:
         value = self._trace.values[index]
-        slot: ExchangeableStorage | None = self.outputs.get(value.storage)
+        slot = self._adopted.get(value.storage) or self.outputs.get(value.storage)
         base_offset = 0
         if value.storage in self._input_by_storage:
             number = self._input_by_storage[value.storage]
@@ -200,12 +192,28 @@ class Binding:
         slot.tensors.append((tensor, relative))
         return tensor
 
+    def _storages_without_out_form(self) -> set[int]:
+        """Return the storages that operators allocate because they cannot write into planned ones."""
+        known = {*self._input_by_storage, *self._constants}
+        found: set[int] = set()
+        for node in self._trace.nodes:
+            storages = [None if i is None else self._trace.values[i].storage for i in node.outputs]
+            fresh = {s for s in storages if s is not None and s not in known}
+            fills_planned = node.operator == "aten.clone.default" or (
+                _out_form_of(node) is not None and len(fresh) == len(storages)
+            )
+            if not fills_planned:
+                found |= fresh
+            known |= fresh
+        return found
+
     def _bind_nodes(self) -> None:
         defined = {*self._input_by_storage, *self._constants}
         read = {self._trace.values[index].storage for index in self._trace.outputs}
         for node in self._trace.nodes:
             read.update(self._trace.values[i].storage for i in value_refs((node.args, node.kwargs)))
-        for node in self._trace.nodes:
+        dying = self._adopted_by_last_use()
+        for position, node in enumerate(self._trace.nodes):
             storages = [None if i is None else self._trace.values[i].storage for i in node.outputs]
             operator = resolve(node.operator)
             self.uses_random_numbers |= operator.uses_random_numbers and not _drops_nothing(operator, node)
@@ -219,6 +227,15 @@ class Binding:
                 self.calls.append((operator.call._op, *self._operands(node, frozenset())))
             # Otherwise the node only makes views, and those exist already.
             defined.update(s for s in storages if s is not None)
+            if position in dying:
+                self.calls.append((LetGo(dying[position]), (), {}))
+
+    def _adopted_by_last_use(self) -> dict[int, list[ExchangeableStorage]]:
+        dying: dict[int, list[ExchangeableStorage]] = {}
+        for lifetime in activation_lifetimes(self._trace) if self._adopted else []:
+            if lifetime.storage in self._adopted:
+                dying.setdefault(lifetime.last, []).append(self._adopted[lifetime.storage])
+        return dying
 
     def _bind_guard(self, node: TraceNode, operator: Operator) -> None:
         self.guard = Guard(operator.call._op, node)
@@ -228,17 +245,26 @@ class Binding:
         if node.operator == "aten.clone.default":
             self._bind_copy(node)
             return
-        form = None if operator.written else out_form(node.operator)
+        form = _out_form_of(node)
         if form is not None and all(fresh):
             self.calls.append(self._call_into(node, form))
             return
         args, kwargs = self._operands(node, frozenset())
         wanted = [
-            (position, self._tensors[index])
+            (position, index)
             for position, index in enumerate(node.outputs)
             if index is not None and fresh[position] and read[position]
         ]
-        self.calls.append((_CopyResults(operator.call._op, wanted, is_single=len(node.outputs) == 1), args, kwargs))
+        step = self._adopt if self._adopted else self._copy
+        self.calls.append((step(operator.call._op, wanted, is_single=len(node.outputs) == 1), args, kwargs))
+
+    def _copy(self, call: Callable[..., Any], wanted: list[tuple[int, int]], *, is_single: bool) -> CopyResults:
+        return CopyResults(call, [(position, self._tensors[i]) for position, i in wanted], is_single=is_single)
+
+    def _adopt(self, call: Callable[..., Any], wanted: list[tuple[int, int]], *, is_single: bool) -> AdoptResults:
+        values = self._trace.values
+        slots = [(position, self._adopted[values[i].storage], values[i].meta) for position, i in wanted]
+        return AdoptResults(call, slots, is_single=is_single)
 
     def _bind_copy(self, node: TraceNode) -> None:
         """Copy straight into the planned buffer, which has the layout that a clone would choose."""
@@ -272,6 +298,10 @@ class Binding:
                     self.written_inputs.add(self._input_by_storage[storage])
 
 
+def _out_form_of(node: TraceNode) -> OutForm | None:
+    return None if resolve(node.operator).written else out_form(node.operator)
+
+
 def _drops_nothing(operator: Operator, node: TraceNode) -> bool:
     """Tell whether an operator draws random numbers for dropout only, and none is asked for."""
     for position, argument in enumerate(operator.call._schema.arguments):
@@ -280,51 +310,3 @@ def _drops_nothing(operator: Operator, node: TraceNode) -> bool:
                 (node.args[position] if position < len(node.args) else node.kwargs.get("dropout_p", 0.0)) == 0.0
             )
     return False
-
-
-class Guard:
-    """Runs an operator that returns a Python value, and refuses to go on if it is not the one that was planned with.
-
-    Attributes:
-        learned: what the operator returned, if nothing was expected: such a plan is run to learn it.
-    """
-
-    __slots__ = ("_call", "_expected", "_name", "learned")
-
-    def __init__(self, call: Callable[..., Any], node: TraceNode) -> None:
-        self._call = call
-        self._name = node.operator
-        self._expected = node.guard
-        self.learned: Any = None
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Compare.
-
-        Raises:
-            GuardError: the value is another one.
-        """
-        value = self._call(*args, **kwargs)
-        if self._expected is None:
-            self.learned = value
-        elif repr(value) != repr(self._expected[0]):  # 0.0 and -0.0 are equal, and NaN is not equal to itself
-            raise GuardError(
-                f"A plan relied on {self._name} returning {self._expected[0]!r}, but it returned {value!r}; plan the call again."
-            )
-
-
-class _CopyResults:
-    """Runs an operator that has no `out=` form and copies what is read later into the planned buffers."""
-
-    __slots__ = ("_call", "_is_single", "_wanted")
-
-    def __init__(self, call: Callable[..., Any], wanted: list[tuple[int, torch.Tensor]], *, is_single: bool) -> None:
-        self._call = call
-        self._wanted = wanted
-        self._is_single = is_single
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        results = self._call(*args, **kwargs)
-        if self._is_single:
-            results = (results,)
-        for position, buffer in self._wanted:
-            buffer.copy_(results[position])

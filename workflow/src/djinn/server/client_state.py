@@ -19,10 +19,10 @@ class ClientState:
     """
 
     token: str
+    generator: torch.Generator
     table: TensorTable = field(default_factory=TensorTable)
     plans: PlanStore = field(default_factory=PlanStore)
     sessions: set[str] = field(default_factory=set)
-    generator: torch.Generator = field(default_factory=torch.Generator)
     num_connections: int = 0
     settling: threading.Lock = field(default_factory=threading.Lock)
 

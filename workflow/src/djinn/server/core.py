@@ -11,12 +11,14 @@ import psutil
 import torch
 
 from djinn.config import Config
-from djinn.errors import ConfigurationError, ProtocolError
+from djinn.errors import ProtocolError
+from djinn.memory.variants import make_host_pool
 from djinn.memory.vmu import VirtualMemoryUnit
 from djinn.scheduling.policies import make_policy
 from djinn.scheduling.scheduler import Scheduler
 from djinn.scheduling.swap_pool import SwapPool
 from djinn.server.client_state import ClientState
+from djinn.server.compute import make_compute
 from djinn.server.executor import Executor
 from djinn.server.store import TensorStore
 from djinn.units import MiB
@@ -32,13 +34,18 @@ class ServerCore:
             ConfigurationError: a device type that this machine or build does not have.
         """
         self.config = config
-        self.device = _device(config.device_type)
+        self.compute = make_compute(config)
+        self.device = self.compute.device
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)
         self.vmu = VirtualMemoryUnit(config)
-        self.store = TensorStore(self.vmu)
-        self.executor = Executor(self.vmu, self.store, self.device)
-        pool = SwapPool(self.vmu.data.region, config.swap_bandwidth_gb_per_s)
+        self.store = TensorStore(self.vmu, self.device)
+        self.executor = Executor(self.vmu, self.store, self.compute)
+        pool = SwapPool(
+            self.vmu.data.region,
+            config.swap_bandwidth_gb_per_s,
+            make_host_pool(config.device_type, config.host_pool_mb * MiB),
+        )
         budget_mb = config.data_budget_mb or config.data_capacity_mb
         self.scheduler = Scheduler(
             self.vmu,
@@ -59,7 +66,7 @@ class ServerCore:
         """
         with self._lock:
             if token is None:
-                client = ClientState(secrets.token_hex(16))
+                client = ClientState(secrets.token_hex(16), self.compute.new_generator())
                 self._clients[client.token] = client
             else:
                 known = self._clients.get(token)
@@ -102,18 +109,9 @@ class ServerCore:
             "server": {
                 "pid": os.getpid(),
                 "device_type": self.device.type,
+                "device": self.compute.stats(),
                 "num_threads": torch.get_num_threads(),
                 "num_clients": len(self._clients),
                 "rss_bytes": psutil.Process().memory_info().rss,
             },
         }
-
-
-def _device(device_type: str) -> torch.device:
-    if device_type == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError("Setting device_type is 'cuda', but torch finds no CUDA device here; set it to 'cpu'.")
-    if device_type == "cuda":
-        raise ConfigurationError(
-            "Setting device_type is 'cuda', but the server's memory segments are host memory; set it to 'cpu'."
-        )
-    return torch.device(device_type)

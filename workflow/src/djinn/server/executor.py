@@ -18,8 +18,10 @@ from djinn.planning.plan import MemoryPlan
 from djinn.protocol.messages import MAX_OUTPUTS
 from djinn.protocol.operands import OwnDevice, TensorRef
 from djinn.server.binding import Binding
+from djinn.server.compute import Compute
 from djinn.server.operators import Operator, resolve
 from djinn.server.plan_store import StoredPlan
+from djinn.server.slots import Inputs
 from djinn.server.store import TensorStore
 from djinn.server.table import Entry, TensorTable
 
@@ -36,11 +38,12 @@ class Executed:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """When a replay began and ended, what it returned, and the entries of its arguments."""
+    """When a replay began and ended, what it returned, its first result on the host, and the entries of its arguments."""
 
     started_ns: int
     finished_ns: int
     outputs: list[torch.Tensor]
+    fetched: torch.Tensor | None
     arguments: list[Entry]
 
 
@@ -50,10 +53,11 @@ _NOTHING = nullcontext()
 class Executor:
     """Computes; one request at a time, because the Stack segment and the cores are shared."""
 
-    def __init__(self, vmu: VirtualMemoryUnit, store: TensorStore, device: torch.device) -> None:
+    def __init__(self, vmu: VirtualMemoryUnit, store: TensorStore, compute: Compute) -> None:
         self._vmu = vmu
         self._store = store
-        self._device = device
+        self._compute = compute
+        self._device = compute.device
         self._lock = threading.Lock()
 
     def run_operator(
@@ -86,9 +90,10 @@ class Executor:
                 [lookup(value) for value in operands[0]],
                 {k: lookup(v) for k, v in operands[1].items()},
             )
-            with _random_state(generator) if operator.uses_random_numbers else _NOTHING:
+            with self._random_state(generator) if operator.uses_random_numbers else _NOTHING:
                 started_ns = perf_counter_ns()
                 result = operator.call(*args, **kwargs)
+                self._compute.wait()
                 finished_ns = perf_counter_ns()
         is_sequence = isinstance(result, tuple | list)
         results = list(result) if is_sequence else [result]
@@ -107,12 +112,27 @@ class Executor:
     def bind(self, plan: MemoryPlan) -> Binding:
         """Bind a plan to this executor's memory; raises as `Binding` does, or OutOfMemoryError if it can never fit."""
         self._vmu.stack.check_fits(plan.placement.peak_bytes)
-        return Binding(plan, self._vmu.stack.region, self._device)
+        return Binding(plan, self._vmu.stack.region, self._device, adopts_results=self._compute.adopts_results)
 
     def execute(
-        self, table: TensorTable, generator: torch.Generator, stored: StoredPlan, input_ids: list[int], base_id: int
+        self,
+        table: TensorTable,
+        generator: torch.Generator,
+        stored: StoredPlan,
+        input_ids: list[int],
+        base_id: int,
+        *,
+        fetches_result: bool = False,
     ) -> Replayed:
         """Replay a plan; its outputs have to be registered next.
+
+        Args:
+            table: the client's tensors.
+            generator: the client's random numbers.
+            stored: the plan.
+            input_ids: its arguments.
+            base_id: identifier that its first output will have.
+            fetches_result: whether to bring the first result to the host.
 
         Raises:
             PlanError: unknown tensors, or identifiers of outputs that are in use.
@@ -129,22 +149,22 @@ class Executor:
             for number in binding.written_inputs:
                 is_weight = number < len(weights)
                 self._store.make_writable(table, weights[number] if is_weight else arguments[number - len(weights)])
-            binding.prepare(weights, arguments, self._store.num_moves)
             base = self._vmu.stack.push(stored.plan.placement.peak_bytes)
             assert base == 0, f"the Stack begins at {base}, but plans are bound to its start"
             try:
-                with _random_state(generator) if binding.uses_random_numbers else _NOTHING:
+                with self._random_state(generator) if binding.uses_random_numbers else _NOTHING:
                     started_ns = perf_counter_ns()
-                    for call, args, kwargs in binding.calls:
-                        call(*args, **kwargs)
+                    outputs = self._compute.replay(binding, Inputs(weights, arguments, self._store.num_moves))
+                    fetched = self._compute.begin_fetch(outputs[0]) if fetches_result and outputs else None
+                    self._compute.wait()
                     finished_ns = perf_counter_ns()
             finally:
                 self._vmu.stack.pop(base)
-            return Replayed(started_ns, finished_ns, binding.take_outputs(), arguments)
+            return Replayed(started_ns, finished_ns, outputs, fetched, arguments)
 
     def register_outputs(self, table: TensorTable, stored: StoredPlan, base_id: int, replayed: Replayed) -> None:
         """Register what a replay returned, from `base_id`."""
-        operands = [*stored.weights, *replayed.arguments] if stored.binding.may_return_inputs else []
+        operands = [*stored.weights, *replayed.arguments] if stored.binding.returned_inputs else []
         for position, output in enumerate(replayed.outputs):
             self._store.register(table, base_id + position, output, operands)
 
@@ -153,6 +173,18 @@ class Executor:
         """Keep every computation out, for a transfer that must not interleave with one."""
         with self._lock:
             yield
+
+    @contextmanager
+    def _random_state(self, generator: torch.Generator) -> Iterator[None]:
+        """Let operators without a generator argument draw from a client's own sequence."""
+        default = self._compute.default_generator()
+        saved = default.get_state()
+        default.set_state(generator.get_state())
+        try:
+            yield
+        finally:
+            generator.set_state(default.get_state())
+            default.set_state(saved)
 
     def _lookup(self, table: TensorTable, operand: Any, refs: dict[int, int], entries: list[Entry]) -> Any:
         if isinstance(operand, TensorRef):
@@ -191,16 +223,3 @@ def _describe(value: Any, refs: dict[int, int]) -> Any:
         return ("value", value)
     meta = (tuple(value.shape), tuple(value.stride()), DTYPE_CODES[value.dtype], value.storage_offset())
     return ("same", refs[id(value)], *meta) if id(value) in refs else ("new", *meta)
-
-
-@contextmanager
-def _random_state(generator: torch.Generator) -> Iterator[None]:
-    """Let operators without a generator argument draw from a client's own sequence."""
-    default = torch.default_generator
-    saved = default.get_state()
-    default.set_state(generator.get_state())
-    try:
-        yield
-    finally:
-        generator.set_state(default.get_state())
-        default.set_state(saved)

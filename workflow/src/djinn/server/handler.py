@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from djinn.core import DTYPE_CODES, DTYPES, TensorMeta, Trace, TraceNode, TraceValue
+from djinn.core import DTYPE_CODES, TensorMeta, Trace, TraceNode, TraceValue
 from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError
 from djinn.planning.plan import make_plan
 from djinn.planning.validation import check_trace
@@ -20,14 +19,13 @@ from djinn.protocol import messages as m
 from djinn.protocol.operands import TensorRef
 from djinn.server.client_state import ClientState
 from djinn.server.core import ServerCore
+from djinn.server.elements import as_bytes, check_content, dense_strides, dtype, from_bytes, host_constant
 from djinn.server.executor import Replayed
 from djinn.server.folding import fold_constants
 from djinn.server.plan_store import StoredPlan
 
 _NOTHING = nullcontext(0.0)
 MAX_PING_US = 1e6
-# Up to this size copying costs less than the torch calls that would avoid it.
-_MAX_COPIED_BYTES = 65_536
 
 Answer = tuple[m.Reply, memoryview | bytes]
 
@@ -103,10 +101,11 @@ class Handler:
             return
         session_id = self._session(creation.session_id)
         with self._server.scheduler.running([session_id]) if session_id else _NOTHING:
-            meta = TensorMeta(creation.shape, creation.strides, _dtype(creation.dtype_code))
+            meta = TensorMeta(creation.shape, creation.strides, dtype(creation.dtype_code))
             made = self._server.store.create(self._client.table, creation.tensor_id, meta, session_id)
             if creation.content is not None:
-                _fill(made, meta, creation.content)
+                check_content(meta, creation.content)
+                self._server.compute.fill(made, creation.content)
 
     def _session(self, session_id: str | None) -> str | None:
         if session_id is None:
@@ -131,13 +130,12 @@ class Handler:
         return self._server.scheduler.running(needed) if needed else _NOTHING
 
     def _upload(self, request: m.Upload, payload: memoryview) -> m.Reply:
-        dtype = _dtype(request.dtype_code)
-        meta = TensorMeta(request.shape, _dense_strides(request.shape), dtype)
+        meta = TensorMeta(request.shape, dense_strides(request.shape), dtype(request.dtype_code))
         if meta.extent_bytes != len(payload):
             raise PlanError(
                 f"An upload of shape {request.shape} needs {meta.extent_bytes} bytes, but {len(payload)} came; send them all."
             )
-        source = _from_bytes(payload, meta)
+        source = from_bytes(payload, meta)
         if request.is_weight:
             self._server.store.store_weight(self._client.table, request.base_id, source)
             return m.Done()
@@ -149,9 +147,10 @@ class Handler:
     def _download(self, request: m.Download, payload: memoryview) -> Answer:
         table = self._client.table
         with self._running(request, [request.tensor_id]):
-            tensor = table.tensor(request.tensor_id).contiguous()
+            tensor = self._server.compute.begin_fetch(table.tensor(request.tensor_id))
+            self._server.compute.wait()
             reply = m.Bytes(shape=tuple(tensor.shape), dtype_code=DTYPE_CODES[tensor.dtype])
-            return reply, _as_bytes(tensor)
+            return reply, as_bytes(tensor)
 
     def _run_operator(self, request: m.RunOperator, payload: memoryview) -> m.Reply:
         operands = (request.args, request.kwargs)
@@ -167,9 +166,9 @@ class Handler:
         )
 
     def _make_plan(self, request: m.MakePlan, payload: memoryview) -> m.Reply:
-        values = tuple(TraceValue(TensorMeta(v[0], v[1], _dtype(v[2]), v[3]), v[4]) for v in request.values)
+        values = tuple(TraceValue(TensorMeta(v[0], v[1], dtype(v[2]), v[3]), v[4]) for v in request.values)
         nodes = tuple(TraceNode(n[0], tuple(n[1]), n[2], tuple(n[3]), n[4]) for n in request.nodes)
-        constants = tuple((index, _constant(values, index, content)) for index, content in request.constants)
+        constants = tuple((index, host_constant(values, index, content)) for index, content in request.constants)
         trace = Trace(
             values, tuple(request.storage_bytes), nodes, tuple(request.outputs), request.num_inputs, constants
         )
@@ -193,8 +192,15 @@ class Handler:
         client, executor = self._client, self._server.executor
         stored = client.plans.get(request.plan_id)
         with self._running(request, request.input_ids) as restore_us:
-            done = executor.execute(client.table, client.generator, stored, request.input_ids, request.base_id)
-            result = _as_bytes(done.outputs[0].contiguous()) if request.wants_result and done.outputs else b""
+            done = executor.execute(
+                client.table,
+                client.generator,
+                stored,
+                request.input_ids,
+                request.base_id,
+                fetches_result=request.wants_result,
+            )
+            result = b"" if done.fetched is None else as_bytes(done.fetched)
             _keep_pace(done.started_ns, self._server.config.plan_pace_s)
         client.settling.acquire()
         self._unsettled = partial(self._settle_after, request, stored, done)
@@ -241,7 +247,7 @@ class Handler:
         state = self._client.generator.get_state()
         if payload:
             self._client.generator.set_state(torch.frombuffer(payload, dtype=torch.uint8).clone())
-        return m.Bytes(shape=tuple(state.shape), dtype_code=DTYPE_CODES[state.dtype]), _as_bytes(state)
+        return m.Bytes(shape=tuple(state.shape), dtype_code=DTYPE_CODES[state.dtype]), as_bytes(state)
 
     def _audit(self, request: m.Audit, payload: memoryview) -> m.Reply:
         self._server.check_integrity()
@@ -265,54 +271,6 @@ def _ping(request: m.Ping, payload: memoryview) -> m.Reply:
     while (now_ns := perf_counter_ns()) < deadline_ns:
         pass
     return m.Done(started_ns=started_ns, finished_ns=now_ns)
-
-
-def _dtype(code: int) -> torch.dtype:
-    if not 0 <= code < len(DTYPES):
-        raise PlanError(f"Dtype code {code} is unknown; the codes are 0 to {len(DTYPES) - 1}.")
-    return DTYPES[code]
-
-
-def _fill(tensor: torch.Tensor, meta: TensorMeta, content: bytes) -> None:
-    if not meta.is_row_major or meta.extent_bytes != len(content):
-        raise PlanError(
-            f"A tensor of shape {meta.shape} cannot be made from {len(content)} bytes; send them all, densely."
-        )
-    # Three torch calls would do the same for ten times the price of a small tensor's whole creation.
-    ctypes.memmove(tensor.data_ptr(), content, len(content))
-
-
-def _constant(values: tuple[TraceValue, ...], index: int, content: bytes) -> torch.Tensor:
-    if not 0 <= index < len(values):
-        raise PlanError(f"Constant {index} is none of the trace's {len(values)} values; trace the call again.")
-    meta = values[index].meta
-    if not meta.is_row_major or meta.extent_bytes != len(content):
-        raise PlanError(f"Constant {index} cannot be made from {len(content)} bytes; send them all, densely.")
-    return (
-        torch.frombuffer(bytearray(content), dtype=meta.dtype).view(meta.shape)
-        if content
-        else torch.empty(meta.shape, dtype=meta.dtype)
-    )
-
-
-def _dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(strides))
-
-
-def _from_bytes(payload: memoryview, meta: TensorMeta) -> torch.Tensor:
-    if not payload:
-        return torch.empty(meta.shape, dtype=meta.dtype)
-    return torch.frombuffer(payload, dtype=meta.dtype).view(meta.shape)
-
-
-def _as_bytes(tensor: torch.Tensor) -> memoryview | bytes:
-    if tensor.nbytes <= _MAX_COPIED_BYTES:
-        return ctypes.string_at(tensor.data_ptr(), tensor.nbytes) if tensor.numel() else b""
-    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _tensor_ids(operand: Any) -> list[int]:

@@ -18,8 +18,9 @@ class TensorStore:
         num_moves: how often tensors got other memory than they had.
     """
 
-    def __init__(self, vmu: VirtualMemoryUnit) -> None:
+    def __init__(self, vmu: VirtualMemoryUnit, device: torch.device) -> None:
         self._vmu = vmu
+        self._device = device
         self.num_moves = 0
 
     def create(self, table: TensorTable, tensor_id: int, meta: TensorMeta, session_id: str | None) -> torch.Tensor:
@@ -32,7 +33,7 @@ class TensorStore:
             SessionClosedError: the session has no arena.
         """
         if session_id is None or meta.num_elements == 0:
-            table.put(tensor_id, torch.empty_strided(meta.shape, meta.strides, dtype=meta.dtype))
+            table.put(tensor_id, torch.empty_strided(meta.shape, meta.strides, dtype=meta.dtype, device=self._device))
             return table.tensor(tensor_id)
         with self._vmu.lock:
             arena = self._vmu.data.arena(session_id)
@@ -84,14 +85,17 @@ class TensorStore:
         sharing = table.sharing(block)
         assert sharing, "a block without tensors is being written to"
         base = sharing[0].tensor
-        storage = torch.UntypedStorage(block.num_bytes)
         start = block.start - base.untyped_storage().data_ptr()
-        storage.copy_(base.untyped_storage()[start : start + block.num_bytes])
+        content = torch.empty(0, dtype=torch.uint8, device=self._device)
+        content.set_(base.untyped_storage(), start, (block.num_bytes,), (1,))
+        storage = content.clone().untyped_storage()
         for entry in sharing:
             # New tensor objects, so that bindings which compare identities notice the move.
             old = entry.tensor
             offset = (old.data_ptr() - block.start) // old.itemsize
-            entry.tensor = torch.empty(0, dtype=old.dtype).set_(storage, offset, old.shape, old.stride())
+            entry.tensor = torch.empty(0, dtype=old.dtype, device=self._device).set_(
+                storage, offset, old.shape, old.stride()
+            )
             entry.block = None
         block.num_references = 0
         block.release()

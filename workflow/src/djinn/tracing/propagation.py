@@ -40,9 +40,12 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an operation returns: outputs (None: not a tensor), in a container of this type or bare."""
+    """What an operation returns: outputs or, where metadata alone decide them, plain values; in a container or bare.
 
-    outputs: tuple[Output | None, ...]
+    Fused attention on accelerators returns lengths and tensors that do not exist beside its result.
+    """
+
+    outputs: tuple[Output | int | None, ...]
     container: type | None
 
 
@@ -87,7 +90,9 @@ def _propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device:
             raise
     else:
         # Rules return an empty tensor where the kernel returns none.
-        if device != "cpu" or not any(output and output.meta.shape == (0,) for output in outcome.outputs):
+        if device != "cpu" or not any(
+            isinstance(output, Output) and output.meta.shape == (0,) for output in outcome.outputs
+        ):
             return outcome
     return _observe(func, args, kwargs, torch.device("cpu"))
 
@@ -115,16 +120,16 @@ def _observe(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device: t
     return Outcome(_describe(results, stand_ins), container)
 
 
-def _describe(results: list[Any], stand_ins: list[torch.Tensor]) -> tuple[Output | None, ...]:
+def _describe(results: list[Any], stand_ins: list[torch.Tensor]) -> tuple[Output | int | None, ...]:
     operand_by_storage: dict[int, int] = {}
     for number, tensor in enumerate(stand_ins):
         operand_by_storage.setdefault(tensor.untyped_storage()._cdata, number)
     identities = {id(tensor): number for number, tensor in enumerate(stand_ins)}
     made: dict[int, int] = {}
-    outputs: list[Output | None] = []
+    outputs: list[Output | int | None] = []
     for result in results:
         if not isinstance(result, torch.Tensor):
-            outputs.append(None)
+            outputs.append(result if isinstance(result, int) else None)
             continue
         if result.layout is not torch.strided or result.dtype not in DTYPE_CODES:
             raise UnplannableError(f"a tensor of layout {result.layout} and dtype {result.dtype}")

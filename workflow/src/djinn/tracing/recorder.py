@@ -16,7 +16,7 @@ from djinn.core import TensorMeta, Trace, TraceNode, TraceValue, ValueRef
 from djinn.tracing.host import HostSide
 from djinn.tracing.overloads import LITERALS, Facts, aten, depends_on_data, facts_of, misplaced_operand
 from djinn.tracing.phantom import Phantom, UnplannableError
-from djinn.tracing.propagation import Outcome, propagate
+from djinn.tracing.propagation import Outcome, Output, propagate
 
 # Finds out what the last node of a trace returns now, given real inputs.
 Look = Callable[[Trace], Any]
@@ -97,7 +97,7 @@ class Recorder(TorchDispatchMode):
         self._note_writes(facts, *refs)
         outcome = propagate(func, args, kwargs, tuple(operands.key), self._device_type)
         results = self._results(outcome, operands.phantoms)
-        indices = tuple(None if result is None else result.ref.index for result in results)
+        indices = tuple(result.ref.index if isinstance(result, Phantom) else None for result in results)
         self._nodes.append(TraceNode(facts.name, *refs, indices))
         return results[0] if outcome.container is None else outcome.container(results)
 
@@ -193,12 +193,12 @@ class Recorder(TorchDispatchMode):
         self._read_only_storages.add(phantom.storage_number)
         return phantom
 
-    def _results(self, outcome: Outcome, operands: list[Phantom]) -> list[Phantom | None]:
+    def _results(self, outcome: Outcome, operands: list[Phantom]) -> list[Phantom | int | None]:
         made: dict[int, int] = {}
-        results: list[Phantom | None] = []
+        results: list[Phantom | int | None] = []
         for output in outcome.outputs:
-            if output is None:
-                results.append(None)
+            if not isinstance(output, Output):
+                results.append(output)
             elif output.is_operand:
                 assert output.operand is not None, "an output is an operand without a number"
                 results.append(operands[output.operand])

@@ -1,0 +1,89 @@
+"""What graphs are keyed by and how results are adopted: logic that needs no GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from djinn.core import TensorMeta
+from djinn.errors import PlanError
+from djinn.memory.host_region import HostRegion
+from djinn.planning.plan import make_plan
+from djinn.server.binding import Binding
+from djinn.server.graphs import MAX_COPIED_BYTES, Graphs
+from djinn.server.slots import Inputs
+from djinn.server.table import Entry
+from djinn.tracing import Input, simulate
+from djinn.units import MiB
+
+
+def _bind(function: Any, *inputs: torch.Tensor, adopts: bool = True) -> Binding:
+    with torch.no_grad():
+        trace = simulate(
+            lambda phantoms: [function(*phantoms)], [Input(TensorMeta.of(t)) for t in inputs], device_type="cpu"
+        )
+    return Binding(make_plan(trace), HostRegion("Stack", MiB), torch.device("cpu"), adopts_results=adopts)
+
+
+def _inputs(*tensors: torch.Tensor) -> Inputs:
+    return Inputs([], [Entry(tensor) for tensor in tensors], 0)
+
+
+def _normed(value: torch.Tensor, cache: torch.Tensor) -> torch.Tensor:
+    cache.add_(1)
+    normed = torch.nn.functional.layer_norm(value, (8,))
+    return torch.nn.functional.layer_norm(normed.t().contiguous().t() + cache.sum(), (8,))
+
+
+def test_adopted_results_are_those_of_planned_buffers() -> None:
+    """Also when the plan is replayed again, and the first result is still held."""
+    value, cache = torch.randn(4, 8), torch.zeros(4)
+    binding = _bind(_normed, value, cache)
+    results = []
+    for _ in range(3):
+        binding.prepare(_inputs(value, cache).weights, _inputs(value, cache).arguments, 0)
+        with torch.inference_mode():
+            binding.run()
+            results.append(binding.take_outputs()[0])
+    own = torch.zeros(4)
+    for result in results:
+        assert torch.equal(result, _normed(value, own))
+
+
+def test_graphs_are_keyed_by_what_is_written_or_large() -> None:
+    """Small arguments that are only read are copied, wherever they lie."""
+    value, cache = torch.randn(4, 8), torch.zeros(4)
+    graphs = Graphs(_bind(_normed, value, cache))
+    key = graphs.key(_inputs(value, cache))
+    assert key == (0, cache.data_ptr())
+    assert graphs.key(_inputs(value.clone(), cache)) == key
+    assert graphs.key(_inputs(value, cache.clone())) != key
+    large = torch.zeros(MAX_COPIED_BYTES // 4 + 1)
+    binding = _bind(lambda tensor: tensor[:1] + 1, large)
+    assert Graphs(binding).key(_inputs(large)) == (0, large.data_ptr())
+
+
+def test_a_plan_is_captured_at_the_second_meeting() -> None:
+    """The first call with these addresses may be the only one."""
+    value, cache = torch.randn(4, 8), torch.zeros(4)
+    graphs = Graphs(_bind(_normed, value, cache))
+    key = graphs.key(_inputs(value, cache))
+    assert graphs.find(key) is None
+    assert [graphs.is_due(key), graphs.is_due(key)] == [False, True]
+
+
+def test_other_metadata_are_refused() -> None:
+    """A graph reads as many bytes as were planned for."""
+    value, cache = torch.randn(4, 8), torch.zeros(4)
+    graphs = Graphs(_bind(_normed, value, cache))
+    with pytest.raises(PlanError, match="plan the call again"):
+        graphs.key(_inputs(torch.randn(2, 8), cache))
+
+
+def test_random_numbers_are_never_captured() -> None:
+    """A graph would draw the same ones at each replay, or others than a client's own sequence."""
+    value = torch.randn(4, 8)
+    graphs = Graphs(_bind(lambda tensor: torch.rand_like(tensor) + tensor, value))
+    assert graphs.refusal == "draws random numbers"

@@ -1,0 +1,71 @@
+"""What the server asks of the device that it computes on, and the variant for the host itself."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+
+from djinn.config import Config
+from djinn.memory.variants import require_device
+from djinn.server.binding import Binding
+from djinn.server.slots import Inputs
+
+
+class Compute:
+    """The host: what is called has been done when the call returns.
+
+    Attributes:
+        device: where tensors are made.
+        adopts_results: whether bound plans take over what an operator without `out=` form allocated, instead of copying it.
+    """
+
+    adopts_results = False
+
+    def __init__(self) -> None:
+        self.device = torch.device("cpu")
+
+    def default_generator(self) -> torch.Generator:
+        """Return what operators without a generator argument draw from."""
+        return torch.default_generator
+
+    def new_generator(self) -> torch.Generator:
+        """Return a generator of a client's own."""
+        return torch.Generator(self.device)
+
+    def fill(self, tensor: torch.Tensor, content: bytes) -> None:
+        """Write a dense tensor's elements."""
+        # Three torch calls would do the same for ten times the price of a small tensor's whole creation.
+        ctypes.memmove(tensor.data_ptr(), content, len(content))
+
+    def replay(self, binding: Binding, inputs: Inputs) -> list[torch.Tensor]:
+        """Run a plan on its inputs and return its results, which later replays leave alone."""
+        binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)
+        binding.run()
+        return binding.take_outputs()
+
+    def begin_fetch(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a dense host tensor, which has the elements after `wait`."""
+        return tensor.contiguous()
+
+    def wait(self) -> None:
+        """Return when everything that was called in this thread is done."""
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the device says of its memory and of how plans are replayed."""
+        return {}
+
+
+def make_compute(config: Config) -> Compute:
+    """Return the configured device.
+
+    Raises:
+        ConfigurationError: a device type that this machine or build does not have.
+    """
+    require_device(config.device_type)
+    if config.device_type == "cpu":
+        return Compute()
+    from djinn.server.cuda_compute import CudaCompute
+
+    return CudaCompute()

@@ -1,0 +1,110 @@
+"""A CUDA device: work is queued on streams, bound plans become CUDA graphs, results come back through pinned memory.
+
+Handlers queue on the default stream. Plans that are replayed call by call, and those that are captured, run on a stream
+of their own, because nothing else may be queued on a stream that is being captured.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import torch
+
+from djinn.server.binding import Binding
+from djinn.server.compute import Compute
+from djinn.server.graphs import Graphs
+from djinn.server.slots import Inputs
+
+
+class CudaCompute(Compute):
+    """The current CUDA device."""
+
+    adopts_results = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.cuda.init()
+        self.device = torch.device("cuda", torch.cuda.current_device())
+        # Whoever compares with native PyTorch has these defaults too; they decide how matrix products round.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = False
+        self._stream = torch.cuda.Stream(self.device)
+        self._pool = torch.cuda.graph_pool_handle()
+        self._keeper = self._capture_nothing()
+        self._num_captures = 0
+        self._num_graph_replays = 0
+        self._plain_replays: Counter[str] = Counter()
+
+    def default_generator(self) -> torch.Generator:
+        """Return the device's."""
+        generator: torch.Generator = torch.cuda.default_generators[self.device.index]
+        return generator
+
+    def fill(self, tensor: torch.Tensor, content: bytes) -> None:
+        """Queue a copy; the driver takes the bytes before it returns."""
+        source = torch.frombuffer(bytearray(content), dtype=tensor.dtype).view(tensor.shape)
+        tensor.copy_(source, non_blocking=True)
+
+    def replay(self, binding: Binding, inputs: Inputs) -> list[torch.Tensor]:
+        """Replay a graph of the plan, capture one, or run the plan call by call."""
+        graphs = binding.replayer
+        if graphs is None:
+            graphs = binding.replayer = Graphs(binding)
+        assert isinstance(graphs, Graphs), "a plan is replayed by another device's means"
+        if graphs.refusal is None:
+            key = graphs.key(inputs)
+            graph = graphs.find(key)
+            if graph is None and graphs.is_due(key):
+                graph = graphs.capture(key, inputs, self._stream, self._pool)
+                self._num_captures += graph is not None
+            if graph is not None:
+                self._num_graph_replays += 1
+                return graph.replay(inputs)
+        self._plain_replays[graphs.refusal or "first call with these addresses"] += 1
+        return self._replay_calls(binding, inputs)
+
+    def begin_fetch(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Queue a copy to pinned memory."""
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        return host.copy_(tensor, non_blocking=True)
+
+    def wait(self) -> None:
+        """Return when the default stream is empty."""
+        torch.cuda.current_stream(self.device).synchronize()
+
+    def stats(self) -> dict[str, Any]:
+        """Return the device's memory, and how often plans were replayed by which means."""
+        free_bytes, total_bytes = torch.cuda.mem_get_info(self.device)
+        return {
+            "name": torch.cuda.get_device_name(self.device),
+            "total_bytes": total_bytes,
+            "occupied_bytes": total_bytes - free_bytes,
+            "allocator_peak_bytes": torch.cuda.max_memory_allocated(self.device),
+            "graph_captures": self._num_captures,
+            "graph_replays": self._num_graph_replays,
+            "plain_replays": dict(self._plain_replays),
+        }
+
+    def _capture_nothing(self) -> Any:
+        """Return a graph that lives as long as the server: torch closes a pool with the last graph that uses it."""
+        graph = torch.cuda.CUDAGraph()
+        value = torch.zeros(1, device=self.device)
+        torch.cuda.synchronize(self.device)
+        with torch.cuda.stream(self._stream):
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            value.add_(1)
+            graph.capture_end()
+        return graph
+
+    def _replay_calls(self, binding: Binding, inputs: Inputs) -> list[torch.Tensor]:
+        binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)
+        outside = torch.cuda.current_stream(self.device)
+        self._stream.wait_stream(outside)
+        try:
+            with torch.cuda.stream(self._stream):
+                binding.run()
+        finally:
+            outside.wait_stream(self._stream)
+        return binding.take_outputs()

@@ -1,0 +1,77 @@
+"""Elements of tensors as they travel: bytes to host tensors and back."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+
+from djinn.core import DTYPES, TensorMeta, TraceValue
+from djinn.errors import PlanError
+
+# Up to this size copying costs less than the torch calls that would avoid it.
+_MAX_COPIED_BYTES = 65_536
+
+
+def dtype(code: int) -> torch.dtype:
+    """Return the dtype of a code.
+
+    Raises:
+        PlanError: there is none.
+    """
+    if not 0 <= code < len(DTYPES):
+        raise PlanError(f"Dtype code {code} is unknown; the codes are 0 to {len(DTYPES) - 1}.")
+    return DTYPES[code]
+
+
+def check_content(meta: TensorMeta, content: bytes) -> None:
+    """Refuse content that is not exactly the elements of a row-major tensor.
+
+    Raises:
+        PlanError: it is not.
+    """
+    if not meta.is_row_major or meta.extent_bytes != len(content):
+        raise PlanError(
+            f"A tensor of shape {meta.shape} cannot be made from {len(content)} bytes; send them all, densely."
+        )
+
+
+def host_constant(values: tuple[TraceValue, ...], index: int, content: bytes) -> torch.Tensor:
+    """Return the host tensor of a trace's constant.
+
+    Raises:
+        PlanError: an unknown value, or content that is not exactly its elements.
+    """
+    if not 0 <= index < len(values):
+        raise PlanError(f"Constant {index} is none of the trace's {len(values)} values; trace the call again.")
+    meta = values[index].meta
+    if not meta.is_row_major or meta.extent_bytes != len(content):
+        raise PlanError(f"Constant {index} cannot be made from {len(content)} bytes; send them all, densely.")
+    return (
+        torch.frombuffer(bytearray(content), dtype=meta.dtype).view(meta.shape)
+        if content
+        else torch.empty(meta.shape, dtype=meta.dtype)
+    )
+
+
+def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of a row-major tensor."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def from_bytes(payload: memoryview, meta: TensorMeta) -> torch.Tensor:
+    """Return a host tensor over a payload."""
+    if not payload:
+        return torch.empty(meta.shape, dtype=meta.dtype)
+    return torch.frombuffer(payload, dtype=meta.dtype).view(meta.shape)
+
+
+def as_bytes(tensor: torch.Tensor) -> memoryview | bytes:
+    """Return the elements of a dense host tensor."""
+    if tensor.nbytes <= _MAX_COPIED_BYTES:
+        return ctypes.string_at(tensor.data_ptr(), tensor.nbytes) if tensor.numel() else b""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data

@@ -1,0 +1,154 @@
+"""CUDA graphs of one bound plan.
+
+A graph is a recording of kernels with their addresses, so it is good for tensors that lie where they lay when it was
+captured. Small arguments that the plan only reads are copied into buffers of the graph's own. All others are part of a
+graph's key by their addresses: weights, the caches in a session's arena, large arguments. A plan is captured when it
+meets the same addresses a second time; until then, capturing might cost more than it saves.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+
+from djinn.server.binding import Binding
+from djinn.server.slots import Inputs
+
+# Copying a larger argument takes longer than queueing the copy.
+MAX_COPIED_BYTES = 8 * 2**20
+# One for each session that decodes with the same plan; a graph of a thousand kernels holds some megabytes.
+MAX_GRAPHS = 64
+_MAX_SEEN = 1_024
+
+Key = tuple[int, ...]
+
+
+class Graph:
+    """A captured plan with the buffers that it reads and writes."""
+
+    def __init__(self, graph: Any, buffers: dict[int, torch.Tensor], binding: Binding) -> None:
+        self._graph = graph
+        self._buffers = buffers
+        self._outputs = binding.take_outputs()
+        self._storages = binding.output_storages
+        # Whole storages, because results may view parts of them and each other.
+        self._contents: dict[int, torch.Tensor] = {}
+        for output, storage in zip(self._outputs, self._storages, strict=True):
+            if storage is not None and storage not in self._contents:
+                self._contents[storage] = _bytes_of(output.untyped_storage(), output.device)
+
+    def replay(self, inputs: Inputs) -> list[torch.Tensor]:
+        """Queue a replay and return copies of what it returns, since the next replay overwrites it."""
+        for number, buffer in self._buffers.items():
+            buffer.copy_(inputs.tensor(number))
+        self._graph.replay()
+        copies = {storage: content.clone().untyped_storage() for storage, content in self._contents.items()}
+        return [
+            output.detach() if storage is None else _over(copies[storage], output)
+            for output, storage in zip(self._outputs, self._storages, strict=True)
+        ]
+
+
+class Graphs:
+    """The graphs of one binding by the addresses that they were captured with.
+
+    Attributes:
+        refusal: why the plan is never captured; None if nothing speaks against it.
+    """
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+        self._graphs: OrderedDict[Key, Graph] = OrderedDict()
+        self._seen: OrderedDict[Key, None] = OrderedDict()
+        self._copied: list[int] = []
+        self._addressed: list[int] | None = None
+        self.refusal = _refusal(binding)
+
+    def key(self, inputs: Inputs) -> Key:
+        """Return the addresses that a graph for these inputs has to have been captured with.
+
+        Raises:
+            PlanError: inputs of other metadata than was planned for.
+        """
+        self._binding.check(inputs)
+        if self._addressed is None:
+            self._addressed = self._divide(inputs)
+        return (inputs.num_moves, *(inputs.tensor(number).data_ptr() for number in self._addressed))
+
+    def find(self, key: Key) -> Graph | None:
+        """Return the graph for these addresses, if there is one."""
+        graph = self._graphs.get(key)
+        if graph is not None:
+            self._graphs.move_to_end(key)
+        return graph
+
+    def is_due(self, key: Key) -> bool:
+        """Tell whether these addresses were met before, and remember them."""
+        is_due = key in self._seen
+        self._seen[key] = None
+        self._seen.move_to_end(key)
+        if len(self._seen) > _MAX_SEEN:
+            self._seen.popitem(last=False)
+        return is_due
+
+    def capture(self, key: Key, inputs: Inputs, stream: torch.cuda.Stream, pool: Any) -> Graph | None:
+        """Capture the plan on these inputs; None if it cannot be, which is remembered with the reason."""
+        binding = self._binding
+        binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)
+        buffers = {number: inputs.tensor(number).clone() for number in self._copied}
+        binding.point_inputs_at(buffers)
+        torch.cuda.current_stream().synchronize()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.stream(stream):
+                _record(graph, binding, pool)
+            captured = Graph(graph, buffers, binding)
+        except RuntimeError as error:  # what an operator does that no graph can hold
+            self.refusal = f"cannot be captured: {' '.join(str(error).split())[:200]}"
+            return None
+        finally:
+            binding.forget_sources()
+        self._graphs[key] = captured
+        if len(self._graphs) > MAX_GRAPHS:
+            self._graphs.popitem(last=False)
+        return captured
+
+    def _divide(self, inputs: Inputs) -> list[int]:
+        """Note which arguments are copied, and return the others; metadata decide, which are the same at every call."""
+        kept = self._binding.written_inputs | self._binding.returned_inputs
+        arguments = [number for number in self._binding.inputs if number >= inputs.num_weights]
+        self._copied = [n for n in arguments if n not in kept and _is_worth_copying(inputs.tensor(n))]
+        return [number for number in arguments if number not in self._copied]
+
+
+def _is_worth_copying(tensor: torch.Tensor) -> bool:
+    return tensor.is_contiguous() and tensor.nbytes <= MAX_COPIED_BYTES
+
+
+def _refusal(binding: Binding) -> str | None:
+    if binding.guard is not None:
+        return "reads data on the host"
+    if binding.uses_random_numbers:
+        return "draws random numbers"
+    return None
+
+
+def _record(graph: Any, binding: Binding, pool: Any) -> None:
+    # Other threads go on copying and allocating meanwhile, on streams of their own.
+    graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+    try:
+        binding.renew_outputs()
+        binding.run()
+    finally:
+        graph.capture_end()
+
+
+def _bytes_of(storage: torch.UntypedStorage, device: torch.device) -> torch.Tensor:
+    return torch.empty(0, dtype=torch.uint8, device=device).set_(storage, 0, (storage.nbytes(),), (1,))
+
+
+def _over(storage: torch.UntypedStorage, like: torch.Tensor) -> torch.Tensor:
+    made = torch.empty(0, dtype=like.dtype, device=like.device)
+    return made.set_(storage, like.storage_offset(), like.shape, like.stride())
