@@ -13,7 +13,12 @@ from typing import Any
 
 from djinn.tracing import UnplannableError
 
-_thread = threading.local()
+
+class _Thread(threading.local):
+    simulating = False
+
+
+_thread = _Thread()
 
 
 class Mutations:
@@ -24,7 +29,7 @@ class Mutations:
 
 def is_simulating() -> bool:
     """Tell whether this thread is inside a simulation, where nested calls are part of the outer one."""
-    return getattr(_thread, "simulating", False)
+    return _thread.simulating
 
 
 @contextmanager

@@ -73,7 +73,7 @@ class ClientPlan:
     @property
     def is_stale(self) -> bool:
         """Tell whether a host tensor was written to: by NumPy, say, so that its version does not tell."""
-        return any(content_of(tensor) != content for tensor, content in self.host_reads)
+        return bool(self.host_reads) and any(content_of(tensor) != content for tensor, content in self.host_reads)
 
 
 def make_plan(
