@@ -249,9 +249,11 @@ def test_what_cannot_be_planned_runs_singly_and_says_why() -> None:
 
 
 def test_cache_off_plans_every_call() -> None:
-    """The switch of ablation 3: still exact, never found, nothing left on the server."""
+    """The switch of ablation 3: still exact, kept plans neither found nor used, nothing left on the server."""
     native, remote = _pair(nn.Linear(4, 4))
     x = torch.randn(2, 4)
+    _calls(remote, x.to(DEVICE))
+    kept = djinn.stats()["client"]["num_plans"]
     before = djinn.stats()["plan_cache"]["bypassed"]
     djinn.plan_cache.enabled = False
     try:
@@ -264,7 +266,8 @@ def test_cache_off_plans_every_call() -> None:
         djinn.plan_cache.enabled = True
     stats = djinn.stats()
     assert stats["plan_cache"]["bypassed"] - before == 3
-    assert stats["client"]["num_plans"] == 0
+    assert stats["client"]["num_plans"] == kept == 1
+    assert _calls(remote, x.to(DEVICE))[1] is True
 
 
 def test_a_plan_that_the_server_dropped_is_rebuilt_unnoticed() -> None:

@@ -42,6 +42,7 @@ def test_while_off_nothing_is_found_or_kept() -> None:
     cache.put("a", "A", 10)
     cache.enabled = False
     assert cache.get("a") is None
+    assert cache.peek("a") is None
     cache.put("b", "B", 10)
     cache.enabled = True
     assert cache.get("b") is None

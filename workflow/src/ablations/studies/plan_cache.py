@@ -126,16 +126,20 @@ class DecodeLoop:
             f"a {arm} token had cache_hit={timestamps.cache_hit}",
         )
         require_equal(logits, self._expected[number], f"token {number}, {arm},")
+        token_us = (end_ns - start_ns) / 1e3
         dispatch_us = timestamps.lookup_us + timestamps.simulate_us + timestamps.plan_us
+        # A plan made earlier brings the times of its making along.
+        require(dispatch_us < token_us, f"a {arm} token of {token_us:.0f} us had {dispatch_us:.0f} us of dispatch")
         compute_us = (timestamps.finished_ns - timestamps.started_ns) / 1e3
-        return _token(number, arm, (end_ns - start_ns) / 1e3, dispatch_us, compute_us)
+        return _token(number, arm, token_us, dispatch_us, compute_us)
 
 
 def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress, journal: Journal) -> Measured:
     """Decode `sequences` sequences in every way.
 
     Raises:
-        MeasurementError: logits that differ, a cold token that hit, a warm token that missed, or counters that disagree.
+        MeasurementError: logits that differ, a cold token that hit, a warm token that missed, dispatch that
+            is longer than its token, or counters that disagree.
     """
     study = settings.study
     assert isinstance(study, PlanCache), "the settings are another study's"

@@ -53,7 +53,9 @@ class PlanCache(Generic[Entry]):
             return found[0]
 
     def peek(self, key: Hashable) -> Entry | None:
-        """Look a plan up without counting that."""
+        """Look a plan up without counting that; nothing is found while off."""
+        if not self.enabled:
+            return None
         with self._lock:
             found = self._entries.get(key)
             return None if found is None else found[0]
