@@ -121,6 +121,8 @@ def _trial(options: argparse.Namespace) -> None:
         import_module("ablations.measurement.lifeline").hang_on(options.workflow_pid)
     # Even importing torch would disturb a trial that another process is measuring.
     with import_module("ablations.measurement.exclusive").measuring_alone():
+        if import_module("ablations.measurement.sources").starts_server(options.study):
+            import_module("djinn.client.process").launch()  # imports torch while this process does, too
         import_module("ablations.trial").run_trial(
             options.study, options.variant, options.trial, settings, options.output
         )

@@ -33,6 +33,7 @@ _LAZY: dict[str, str] = {
     "audit": "djinn.api",
     "init": "djinn.api",
     "last_call": "djinn.device.dispatch",
+    "launch": "djinn.client.process",
     "make_policy": "djinn.scheduling.policies",
     "ping": "djinn.api",
     "plan_cache": "djinn.device.modules",

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ablations.errors import MeasurementError
-from ablations.measurement.sources import study_sources
+from ablations.measurement.sources import starts_server, study_sources
 from ablations.settings import STUDIES
 
 
@@ -28,6 +28,12 @@ def test_studies_on_the_device_depend_on_the_server() -> None:
     """It runs in another process, but what it does is measured."""
     for study in ("os_tax", "plan_cache", "semantic_signals"):
         assert {"djinn/server/executor.py", "djinn/planning/placement.py"} <= _names(study)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_only_the_arena_study_starts_no_server(study: str) -> None:
+    """A server that is launched for it would only disturb it."""
+    assert starts_server(study) is (study != "session_arena")
 
 
 @pytest.mark.parametrize("study", STUDIES)

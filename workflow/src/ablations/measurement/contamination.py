@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -28,7 +29,7 @@ class ContaminationMonitor:
     def report(self) -> dict[str, Any]:
         """Return the observations and a flag for each that is out of bounds; samples are never dropped for it.
 
-        Child processes count as the trial's own once they have ended, so this belongs after their end.
+        Child processes count as the trial's own, so this belongs after their end.
         """
         times = psutil.cpu_times()
         switches = psutil.Process().num_ctx_switches()
@@ -60,5 +61,10 @@ def _busy_s(times: Any) -> float:
 
 
 def _own_cpu_s() -> float:
-    """Return the processor time of this process and of its children that have ended."""
-    return sum(psutil.Process().cpu_times()[:4])
+    """Return the processor time of this process and of its children, those that have ended and those that run."""
+    process = psutil.Process()
+    own_s = sum(process.cpu_times()[:4])
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            own_s += sum(child.cpu_times()[:4])
+    return float(own_s)

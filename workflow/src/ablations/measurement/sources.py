@@ -42,6 +42,11 @@ def study_sources(study: str) -> list[Path]:
     return module_sources(entry, "ablations.trial")
 
 
+def starts_server(study: str) -> bool:
+    """Tell whether a trial of `study` starts an embedded server; raises as `study_sources` does."""
+    return _module_path("djinn.server.__main__") in study_sources(study)
+
+
 def module_sources(*entries: str) -> list[Path]:
     """Return the package files that these modules import, transitively, and themselves, sorted."""
     return list(_closure(entries))

@@ -40,20 +40,23 @@ class Prober:
         self._sends_signals = sends_signals
         self._seed = seed
 
-    def probe(self, num_agents: int, repetition: int, *, verifies_memory: bool = False) -> dict[str, Any]:
+    def probe(
+        self, num_agents: int, repetition: int, *, steady_phases: int | None = None, verifies_memory: bool = False
+    ) -> dict[str, Any]:
         """Let a crowd live and describe it as plain data.
 
         Args:
             num_agents: alive at once.
             repetition: of this number; each has arrivals and waits of its own, the same in every mode.
-            verifies_memory: see `Crowd`.
+            steady_phases, verifies_memory: see `Crowd`; the default is the study's number of phases.
 
         Raises:
             MeasurementError: an agent failed, or sessions are left behind.
         """
         study = self._workload.study
+        steady_phases = study.steady_phases if steady_phases is None else steady_phases
         traces = _draw(study, num_agents, repetition_seed(self._seed, repetition))
-        lifetime_s = traces[-1].arrival_s + (study.steady_phases + 4) * (study.wait_max_s + study.latency_objective_s)
+        lifetime_s = traces[-1].arrival_s + (steady_phases + 4) * (study.wait_max_s + study.latency_objective_s)
         before = djinn.stats()["scheduler"]
         start_s = time.monotonic()
         crowd = Crowd(
@@ -61,7 +64,7 @@ class Prober:
             traces,
             sends_signals=self._sends_signals,
             timeout_s=2 * lifetime_s,
-            steady_phases=study.steady_phases,
+            steady_phases=steady_phases,
             verifies_memory=verifies_memory,
         )
         crowd.run()

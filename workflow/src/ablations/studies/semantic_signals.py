@@ -155,7 +155,8 @@ def _calibrate(workload: Workload, warmup: Probe) -> dict[str, float]:
 
 def _warm_up(prober: Prober, study: SemanticSignals, mode: str) -> Probe:
     """Let more agents live than fit, so that sessions are swapped and verified; in mode none, as many as fit."""
-    return prober.probe(study.slots if mode == "none" else 2 * study.slots + 1, 0, verifies_memory=True)
+    num_agents = study.slots if mode == "none" else 2 * study.slots + 1
+    return prober.probe(num_agents, 0, steady_phases=1, verifies_memory=True)
 
 
 def _search(

@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any
 
 from djinn.client.connection import Connection
-from djinn.client.process import ServerProcess
+from djinn.client.process import start_server
 from djinn.config import Config
 from djinn.errors import ConnectionFailedError, ServerDiedError
 from djinn.protocol import messages as m
@@ -30,7 +30,7 @@ class Client:
             ConfigurationError: an address that is not understood.
         """
         self.config = config
-        self._process = ServerProcess(config) if address is None else None
+        self._process = start_server(config) if address is None else None
         self._address = Address.parse(self._process.address if self._process is not None else address or "")
         self._local = threading.local()
         self._connections: list[Connection] = []

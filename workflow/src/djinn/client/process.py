@@ -1,12 +1,14 @@
-"""The embedded server: a child process that ends with its parent."""
+"""The embedded server: a child process that ends with its parent, and may start before it is needed."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from djinn.config import Config
@@ -19,12 +21,8 @@ _NUM_LAST_LINES = 5
 class ServerProcess:
     """A server of one's own on a private Unix socket."""
 
-    def __init__(self, config: Config) -> None:
-        """Start the process and wait until it listens.
-
-        Raises:
-            ServerDiedError: it ended instead, with its last words.
-        """
+    def __init__(self) -> None:
+        """Start the process, which imports what it needs and then waits for its settings."""
         self._directory = Path(tempfile.mkdtemp(prefix="djinn-"))
         self._log_path = self._directory / "server.log"
         self.address = f"unix:{self._directory / 'socket'}"
@@ -35,7 +33,7 @@ class ServerProcess:
             "--listen",
             self.address,
             "--config",
-            config.to_json(),
+            "-",
             "--exit-with-stdin",
             "--private-folder",
             str(self._directory),
@@ -50,7 +48,18 @@ class ServerProcess:
                 env=environment,
                 start_new_session=True,
             )
+
+    def configure(self, config: Config) -> None:
+        """Hand over the settings and wait until the server listens.
+
+        Raises:
+            ServerDiedError: it ended instead, with its last words.
+        """
+        assert self._process.stdin is not None, "the server's standard input is a pipe"
         assert self._process.stdout is not None, "the server's standard output is a pipe"
+        with suppress(BrokenPipeError):  # whoever ended says nothing on the other pipe either
+            self._process.stdin.write(config.to_json().encode() + b"\n")
+            self._process.stdin.flush()
         line = self._process.stdout.readline().decode()
         if not line.startswith(_READY_PREFIX):
             self._process.wait()
@@ -81,7 +90,8 @@ class ServerProcess:
         """End the process and remove its directory."""
         assert self._process.stdin is not None, "the server's standard input is a pipe"
         assert self._process.stdout is not None, "the server's standard output is a pipe"
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # settings that a server which had ended never read
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=5.0)
         except subprocess.TimeoutExpired:
@@ -92,3 +102,37 @@ class ServerProcess:
 
     def _remove_directory(self) -> None:
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+_launched: ServerProcess | None = None
+
+
+def launch() -> None:
+    """Start the next embedded server's process now, before `init` asks for it; calling it twice is harmless.
+
+    It imports as long as its client does, and on a second core it can do so at the same time. Settings come with `init`.
+    """
+    global _launched
+    if _launched is None:
+        _launched = ServerProcess()
+        atexit.register(_end_launched)
+
+
+def start_server(config: Config) -> ServerProcess:
+    """Return a server with these settings that listens: the one that was launched, or a new one.
+
+    Raises:
+        ServerDiedError: it did not start, with its last words.
+    """
+    global _launched
+    process, _launched = _launched or ServerProcess(), None
+    process.configure(config)
+    return process
+
+
+def _end_launched() -> None:
+    """End a server that nobody asked for."""
+    global _launched
+    process, _launched = _launched, None
+    if process is not None:
+        process.stop()

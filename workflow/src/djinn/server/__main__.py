@@ -23,12 +23,20 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until interrupted, terminated or, if asked, until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m djinn.server", description=__doc__)
     parser.add_argument("--listen", required=True, metavar="ADDRESS", help="unix:PATH or tcp://HOST:PORT (port 0: any)")
-    parser.add_argument("--config", metavar="JSON", help="settings as JSON; default: the GENIE_* variables")
+    parser.add_argument(
+        "--config",
+        metavar="JSON",
+        help="settings as JSON, - for the first line of standard input; default: the GENIE_* variables",
+    )
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
     parser.add_argument("--private-folder", metavar="PATH", help="a folder to remove at the end, if its maker has not")
     options = parser.parse_args(arguments)
+    settings = sys.stdin.readline() if options.config == "-" else options.config
+    if settings == "":  # whoever launched this server ended before using it
+        _remove(options.private_folder)
+        return 0
     try:
-        config = Config.from_environment() if options.config is None else Config.from_json(options.config)
+        config = Config.from_environment() if settings is None else Config.from_json(settings)
         listener = Listener(ServerCore(config), Address.parse(options.listen))
     except DjinnError as error:
         print(error, file=sys.stderr)
@@ -53,10 +61,14 @@ def _exit_with_stdin(listener: Listener, private_folder: str | None) -> None:
 
 def _exit(listener: Listener, private_folder: str | None) -> None:
     listener.close()
-    if private_folder is not None:  # a client that was killed could not
-        shutil.rmtree(private_folder, ignore_errors=True)
+    _remove(private_folder)
     # Connection threads sleep in the kernel and hold nothing that outlives the process.
     os._exit(0)
+
+
+def _remove(private_folder: str | None) -> None:
+    if private_folder is not None:  # a client that was killed could not
+        shutil.rmtree(private_folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
