@@ -29,5 +29,8 @@ class OwnDevice:
 
     __slots__ = ()
 
+    def __repr__(self) -> str:
+        return "OWN_DEVICE"
+
 
 OWN_DEVICE = OwnDevice()

@@ -23,6 +23,7 @@ from djinn.server.elements import as_bytes, check_content, dense_strides, dtype,
 from djinn.server.executor import Replayed
 from djinn.server.folding import fold_constants
 from djinn.server.plan_store import StoredPlan
+from djinn.server.subexpressions import share_subexpressions
 
 _NOTHING = nullcontext(0.0)
 MAX_PING_US = 1e6
@@ -173,7 +174,7 @@ class Handler:
             values, tuple(request.storage_bytes), nodes, tuple(request.outputs), request.num_inputs, constants
         )
         check_trace(trace)
-        plan = make_plan(fold_constants(trace, self._server.device))
+        plan = make_plan(fold_constants(share_subexpressions(trace), self._server.device))
         if len(request.weight_ids) > request.num_inputs:
             raise PlanError(
                 f"{len(request.weight_ids)} weights were named for {request.num_inputs} inputs; name fewer."
