@@ -62,3 +62,9 @@ def test_a_cost_that_thrashes_at_one_size_has_a_residual() -> None:
     invocations = [[(64.0, 1.0), (128.0, 1.0), (256.0, 5.0), (300.0, 1.0)]] * 6
     _, residual = fit_power_law(invocations)
     assert residual.low > 50
+
+
+def test_two_sizes_have_a_slope_and_one_has_none() -> None:
+    """Through two points there is exactly one line."""
+    assert slope_over_groups([[(1.0, 5.0), (3.0, 9.0)]], "ns/MB").value == pytest.approx(2.0)
+    assert slope_over_groups([[(1.0, 5.0), (1.0, 9.0)]], "ns/MB").value == 0.0
