@@ -17,6 +17,7 @@ test: .venv/test  ## the whole test suite
 	$(ACTIVATE) && python -m pytest
 
 soak: .venv/test  ## the long form of the tests of faults (up to 45 minutes); tests/faults/README.md has its last result
+	-$(ACTIVATE) && pip install --quiet -r envs/requirements-fuzz.txt
 	$(ACTIVATE) && python -m pytest tests/faults --soak --durations=0
 
 lint: .venv/test  ## formatting, style, types and the workflow's own linter
