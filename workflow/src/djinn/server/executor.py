@@ -147,8 +147,9 @@ class Executor:
         table.check_unused(base_id, binding.num_outputs)
         with self._lock:
             for number in binding.written_inputs:
-                is_weight = number < len(weights)
-                self._store.make_writable(table, weights[number] if is_weight else arguments[number - len(weights)])
+                entry = weights[number] if number < len(weights) else arguments[number - len(weights)]
+                if entry.block is not None and entry.block.text is not None:
+                    self._store.make_writable(table, entry)
             base = self._vmu.stack.push(stored.plan.placement.peak_bytes)
             assert base == 0, f"the Stack begins at {base}, but plans are bound to its start"
             try:

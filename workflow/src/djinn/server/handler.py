@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from time import perf_counter_ns
 from typing import Any
@@ -17,6 +16,7 @@ from djinn.planning.plan import make_plan
 from djinn.planning.validation import check_trace
 from djinn.protocol import messages as m
 from djinn.protocol.operands import TensorRef
+from djinn.scheduling.running import Running
 from djinn.server.client_state import ClientState
 from djinn.server.core import ServerCore
 from djinn.server.elements import as_bytes, check_content, dense_strides, dtype, from_bytes, host_constant
@@ -25,8 +25,10 @@ from djinn.server.folding import fold_constants
 from djinn.server.plan_store import StoredPlan
 from djinn.server.subexpressions import share_subexpressions
 
-_NOTHING = nullcontext(0.0)
 MAX_PING_US = 1e6
+
+# What enters the sessions of its operands makes the tensors that come with it there.
+_ENTERING = (m.ExecutePlan, m.RunOperator, m.Download)
 
 Answer = tuple[m.Reply, memoryview | bytes]
 
@@ -62,8 +64,7 @@ class Handler:
         What nobody waits for is left to `settle`, which has to be called after the reply was sent.
         """
         try:
-            with self._client.settling:
-                self._settle_before(request)
+            self._prepare(request)
             reply = self._methods[type(request)](request, payload)
             return reply if isinstance(reply, tuple) else (reply, b"")
         except Exception as error:  # the peer gets every error; the server lives on
@@ -78,10 +79,41 @@ class Handler:
             finally:
                 self._client.settling.release()
 
-    def _settle_before(self, request: m.Request) -> None:
-        # A plan's caller waits for it, and its tensors can be freed while the caller takes the reply.
-        if not isinstance(request, m.ExecutePlan):
-            self._free(request.frees)
+    def _prepare(self, request: m.Request) -> None:
+        """Wait for what other connections have left to `settle`, and do what comes with any request."""
+        with self._client.settling:
+            # A plan's caller waits for it, and its tensors can be freed while the caller takes the reply.
+            if not isinstance(request, m.ExecutePlan):
+                self._free(request.frees)
+        if request.creations and not isinstance(request, _ENTERING):
+            self._enter(request, []).leave()
+
+    def _enter(self, request: m.Request, tensor_ids: list[int]) -> Running:
+        """Keep the sessions of these tensors resident and make the tensors that the request brings along."""
+        running = self._server.scheduler.running(self._sessions_needed(request, tensor_ids))
+        try:
+            if request.creations:
+                with self._client.settling:
+                    self._create_all(request)
+        except BaseException:
+            running.leave()
+            raise
+        return running
+
+    def _sessions_needed(self, request: m.Request, tensor_ids: list[int]) -> list[str]:
+        current = self._session(request.session_id)
+        needed = [] if current is None else [current]
+        if request.creations:
+            unmade = set()
+            for creation in request.creations:
+                unmade.add(creation.tensor_id)
+                if creation.session_id is not None and creation.session_id != request.session_id:
+                    needed.append(self._own_session(creation.session_id))
+            tensor_ids = [tensor_id for tensor_id in tensor_ids if tensor_id not in unmade]
+        needed += self._client.table.sessions_of(tensor_ids)
+        return needed
+
+    def _create_all(self, request: m.Request) -> None:
         for creation in request.creations:
             try:
                 self._create(creation)
@@ -100,13 +132,12 @@ class Handler:
     def _create(self, creation: m.Creation) -> None:
         if creation.tensor_id in self._client.table:  # another connection of this client was first
             return
+        meta = TensorMeta(creation.shape, creation.strides, dtype(creation.dtype_code))
         session_id = self._session(creation.session_id)
-        with self._server.scheduler.running([session_id]) if session_id else _NOTHING:
-            meta = TensorMeta(creation.shape, creation.strides, dtype(creation.dtype_code))
-            made = self._server.store.create(self._client.table, creation.tensor_id, meta, session_id)
-            if creation.content is not None:
-                check_content(meta, creation.content)
-                self._server.compute.fill(made, creation.content)
+        made = self._server.store.create(self._client.table, creation.tensor_id, meta, session_id)
+        if creation.content is not None:
+            check_content(meta, creation.content)
+            self._server.compute.fill(made, creation.content)
 
     def _session(self, session_id: str | None) -> str | None:
         if session_id is None:
@@ -122,13 +153,6 @@ class Handler:
         qualified = self._session(session_id)
         assert qualified is not None, "a session was named by None"
         return qualified
-
-    def _running(self, request: m.Request, tensor_ids: list[int]) -> Any:
-        needed = self._client.table.sessions_of(tensor_ids)
-        current = self._session(request.session_id)
-        if current is not None and current not in needed:
-            needed.append(current)
-        return self._server.scheduler.running(needed) if needed else _NOTHING
 
     def _upload(self, request: m.Upload, payload: memoryview) -> m.Reply:
         meta = TensorMeta(request.shape, dense_strides(request.shape), dtype(request.dtype_code))
@@ -147,7 +171,7 @@ class Handler:
 
     def _download(self, request: m.Download, payload: memoryview) -> Answer:
         table = self._client.table
-        with self._running(request, [request.tensor_id]):
+        with self._enter(request, [request.tensor_id]):
             tensor = self._server.compute.begin_fetch(table.tensor(request.tensor_id))
             self._server.compute.wait()
             reply = m.Bytes(shape=tuple(tensor.shape), dtype_code=DTYPE_CODES[tensor.dtype])
@@ -155,7 +179,7 @@ class Handler:
 
     def _run_operator(self, request: m.RunOperator, payload: memoryview) -> m.Reply:
         operands = (request.args, request.kwargs)
-        with self._running(request, _tensor_ids(operands)):
+        with self._enter(request, _tensor_ids(operands)):
             done = self._server.executor.run_operator(
                 self._client.table, self._client.generator, request.operator, operands, request.base_id
             )
@@ -192,7 +216,8 @@ class Handler:
     def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> Answer:
         client, executor = self._client, self._server.executor
         stored = client.plans.get(request.plan_id)
-        with self._running(request, request.input_ids) as restore_us:
+        running = self._enter(request, request.input_ids)
+        try:
             done = executor.execute(
                 client.table,
                 client.generator,
@@ -203,16 +228,25 @@ class Handler:
             )
             result = b"" if done.fetched is None else as_bytes(done.fetched)
             _keep_pace(done.started_ns, self._server.config.plan_pace_s)
+        except BaseException:
+            running.leave()
+            raise
         client.settling.acquire()
-        self._unsettled = partial(self._settle_after, request, stored, done)
+        self._unsettled = partial(self._settle_after, request, stored, done, running)
         guard = stored.binding.guard
-        learned = None if guard is None else guard.learned
-        reply = m.Done(started_ns=done.started_ns, finished_ns=done.finished_ns, learned=learned, restore_us=restore_us)
-        return reply, result
+        return m.Done(
+            started_ns=done.started_ns,
+            finished_ns=done.finished_ns,
+            learned=None if guard is None else guard.learned,
+            restore_us=running.restore_us,
+        ), result
 
-    def _settle_after(self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed) -> None:
-        self._server.executor.register_outputs(self._client.table, stored, request.base_id, done)
-        self._free(request.frees)
+    def _settle_after(self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed, running: Running) -> None:
+        try:
+            self._server.executor.register_outputs(self._client.table, stored, request.base_id, done)
+            self._free(request.frees)
+        finally:
+            running.leave()
 
     def _drop_plans(self, request: m.DropPlans, payload: memoryview) -> m.Reply:
         for plan_id in request.plan_ids:
