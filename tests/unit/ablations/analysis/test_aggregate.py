@@ -154,3 +154,16 @@ def test_tiers_are_not_shown_together(tiny_results: Path, tmp_path: Path) -> Non
     write_json(tmp_path / "ablation_1.json", other)
     with pytest.raises(AggregationError, match="different tiers"):
         read_studies([tmp_path / "ablation_1.json", tiny_results / "ablation_2.json"])
+
+
+def test_reservations_that_alternate_show_the_noise_floor(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:
+    """Every second one takes a tenth longer here, whatever its size."""
+
+    def change(record: dict[str, Any]) -> None:
+        for number, sample in enumerate(record["samples"]["reserve"]):
+            sample["reserve_us"] = 1.1 if number % 2 else 1.0
+
+    paths = _copies(tiny_trials["session_arena"], tmp_path, change)
+    aggregate_files("session_arena", paths, tmp_path / "out.json")
+    floor = read_aggregated(tmp_path / "out.json")["quantities"]["noise_floor"]
+    assert floor["value"] == pytest.approx(10.0)
