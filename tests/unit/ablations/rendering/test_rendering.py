@@ -23,12 +23,11 @@ COLUMN_IN, FULL_IN = 3.33, 7.0
 
 
 @pytest.fixture(scope="module")
-def rendered(tiny_results: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def rendered(original: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Folders of results and figures with everything rendered."""
-    folder = tmp_path_factory.mktemp("rendered")
-    shutil.copytree(tiny_results, folder / "results")
-    files = list(render_everything(folder / "results", folder / "figures"))
-    assert all(path.stat().st_size for path in files)
+    folder = tmp_path_factory.mktemp("rendered") / "run"
+    shutil.copytree(original.parent, folder, ignore=shutil.ignore_patterns("trials", "ledger.json"))
+    assert all(path.stat().st_size for path in folder.rglob("*"))
     return folder / "results", folder / "figures"
 
 
