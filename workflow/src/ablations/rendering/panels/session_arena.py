@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from ablations.rendering.formatting import format_quantity
 from ablations.rendering.panels.bars import error_pair
-from ablations.rendering.style import LOOKS
+from ablations.rendering.style import LOOKS, label_decades, with_minus
 
 _LINES = {
     "commit": ("commit (touch every page)", "cold", "-"),
@@ -29,6 +29,7 @@ def draw_by_size(axes: Axes, result: dict[str, Any]) -> None:
             sizes, values, error_pair(chosen), color=colour, marker=marker, linestyle=line, label=label, elinewidth=0.7
         )
     axes.set_yscale("log")
+    label_decades(axes.yaxis)
     axes.set_ylim(bottom=0.5)
     axes.set_xticks(sizes)
     axes.set_xlim(left=0)
@@ -50,7 +51,7 @@ def draw_by_sessions(axes: Axes, result: dict[str, Any]) -> None:
         )
     slope = format_quantity(result["quantities"]["slope_over_sessions"])
     axes.annotate(
-        f"slope {slope.value} {slope.interval}\nns per 1000 live sessions",
+        with_minus(f"slope {slope.value} {slope.interval}\nns per 1000 live sessions"),
         (0.97, 0.93),
         xycoords="axes fraction",
         ha="right",
