@@ -47,7 +47,7 @@ def draw_latency(axes: Axes, result: dict[str, Any]) -> None:
         )
     axes.set_yscale("log")
     label_decades(axes.yaxis)
-    axes.set_ylim(top=30 * max(quantities[f"{scale}.djinn_cold"]["high"] for scale in _SCALES))
+    axes.set_ylim(top=80 * max(quantities[f"{scale}.djinn_cold"]["high"] for scale in _SCALES))
     axes.set_xticks(range(len(_SCALES)), _SCALES.values())
     axes.set_ylabel("latency (µs, log)")
     axes.set_title("OS tax")
@@ -56,10 +56,10 @@ def draw_latency(axes: Axes, result: dict[str, Any]) -> None:
 
 def _overhead(quantities: dict[str, Any], scale: str) -> str:
     if scale == "micro_add":
-        return f"warm +{format_quantity(quantities[f'{scale}.warm_difference']).plain}"
+        return f"warm\n+{format_quantity(quantities[f'{scale}.warm_difference']).plain}"
     overhead = quantities[f"{scale}.warm_overhead"]
     sign = "+" if overhead["value"] >= 0 else ""
-    return f"warm {sign}{with_minus(format_quantity(overhead).plain)}"
+    return f"warm\n{sign}{with_minus(format_quantity(overhead).plain)}"
 
 
 def draw_breakdown(axes: Axes, result: dict[str, Any]) -> None:

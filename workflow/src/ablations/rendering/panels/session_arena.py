@@ -11,7 +11,7 @@ from ablations.rendering.panels.bars import error_pair
 from ablations.rendering.style import LOOKS, label_decades, with_minus
 
 _LINES = {
-    "commit": ("commit (touch every page)", "cold", "-"),
+    "commit": ("commit (all pages)", "cold", "-"),
     "release_committed": ("release, committed", "cache_off", "-"),
     "reserve_p99": ("reserve, p99", "warm", ":"),
     "reserve": ("reserve, median", "warm", "-"),
@@ -30,13 +30,15 @@ def draw_by_size(axes: Axes, result: dict[str, Any]) -> None:
         )
     axes.set_yscale("log")
     label_decades(axes.yaxis)
-    axes.set_ylim(bottom=0.5)
+    # The legend stands above the lines, which lie apart on one machine and close together on another.
+    highest = max(result["quantities"][f"{name}.{size}"]["high"] for name in _LINES for size in sizes)
+    axes.set_ylim(0.5, 40 * highest)
     axes.set_xticks(sizes)
     axes.set_xlim(left=0)
     axes.set_xlabel("arena size (MB)")
     axes.set_ylabel("time (µs, log)")
     axes.set_title("session arena")
-    axes.legend(loc="center", bbox_to_anchor=(0.55, 0.42))
+    axes.legend(ncols=2, loc="upper left", columnspacing=0.7, handlelength=1.3)
 
 
 def draw_by_sessions(axes: Axes, result: dict[str, Any]) -> None:
