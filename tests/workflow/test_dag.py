@@ -20,12 +20,8 @@ FIGURES = {
     "figure_ablation_2_arena_latency",
     "figure_ablation_3_plan_cache",
     "figure_ablation_4_semantic_signals",
-    "figure_ablation_cache_histogram",
-    "figure_ablation_signals_cliff",
-    "figure_ablation_signals_sweeps",
-    "figure_ablation_signals_timeline",
-    "figure_ablation_signals_validation",
     "figure_ablation_summary",
+    "figure_signals_simulation",
     "claims_figure",
 }
 
@@ -126,7 +122,7 @@ def test_an_edit_to_the_style_plots_again_and_measures_nothing(checkout: Path, s
 def test_an_edit_to_the_engine_simulates_again_and_measures_nothing(checkout: Path, snakemake: Snakemake) -> None:
     """No study imports the simulation."""
     path = checkout / "workflow/src/ablations/simulation/engine.py"
-    simulated = {"simulate", "simulation_table", "figure_ablation_signals_sweeps", "figure_ablation_signals_validation"}
+    simulated = {"simulate", "simulation_table", "figure_signals_simulation"}
     with _edited(path, "from __future__", "# edited\nfrom __future__"):
         planned = _planned(snakemake)
     assert simulated <= planned

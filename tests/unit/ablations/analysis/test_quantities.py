@@ -200,3 +200,11 @@ def test_an_empty_arm_is_refused() -> None:
     """An arm without samples cannot be reported."""
     with pytest.raises(AggregationError, match="no samples"):
         estimate([[1.0], []], "us")
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 17, 60])
+def test_the_middle_mean_is_scipys_trimmed_mean(count: int) -> None:
+    """To the last bit, of one row or of many."""
+    rows = np.random.default_rng(count).normal(size=(5, count))
+    assert (quantities._middle_mean(rows) == stats.trim_mean(rows, 0.25, axis=-1)).all()
+    assert quantities._middle_mean(rows[0]) == stats.trim_mean(rows[0], 0.25)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from ablations.analysis import scaling
 from ablations.analysis.scaling import binned_medians, fit_power_law, slope_over_groups, slope_over_range
 
 
@@ -62,3 +64,11 @@ def test_a_cost_that_thrashes_at_one_size_has_a_residual() -> None:
     invocations = [[(64.0, 1.0), (128.0, 1.0), (256.0, 5.0), (300.0, 1.0)]] * 6
     _, residual = fit_power_law(invocations)
     assert residual.low > 50
+
+
+def test_the_line_is_scipys_least_squares_line() -> None:
+    """To the last bit."""
+    generator = np.random.default_rng(4)
+    x, y = generator.normal(3, 2, 40), generator.normal(-1, 5, 40)
+    fit = stats.linregress(x, y)
+    assert scaling._least_squares(x, y) == (fit.slope, fit.intercept)
