@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,17 @@ def copy_repository(root: Path, folder: Path) -> None:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache"))
         else:
             shutil.copy(source, target)
+
+
+def environment_of(checkout: Path, **more: str) -> dict[str, str]:
+    """Return an environment in which a copy's packages come first, and programs are those of this Python."""
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(checkout / "workflow/src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **more,
+    }
 
 
 def require_package(name: str) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +18,7 @@ import pytest
 
 from ablations.records import read_record
 from ablations.settings import STUDIES
+from support import environment_of
 
 _LONGEST_LIFE_S = 9.0
 
@@ -29,26 +30,22 @@ class Workflow:
         self.checkout = checkout
         self.temporary = temporary
         self._command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "tests/tiny.yaml"]
-        self._environment = {
-            **os.environ,
-            "PYTHONPATH": str(checkout / "workflow/src"),
-            "TMPDIR": str(temporary),
-            "OMP_NUM_THREADS": "1",
-        }
+        self._environment = environment_of(checkout, TMPDIR=str(temporary), OMP_NUM_THREADS="1")
 
     def start(self) -> psutil.Popen:
         """Begin to make everything, as a user who was interrupted would; an old lock is the user's to remove."""
-        for arguments in (["--unlock"], ["--rerun-incomplete", "all"]):
-            process = psutil.Popen(
-                [*self._command, *arguments],
-                cwd=self.checkout,
-                env=self._environment,
-                stdout=subprocess.DEVNULL,
-                stderr=(self.temporary.parent / "stderr").open("w"),
-            )
-            if arguments == ["--unlock"]:
-                process.wait()
-        return process
+        if any((self.checkout / ".snakemake/locks").glob("*")):
+            self._run("--unlock").wait()
+        return self._run("--rerun-incomplete", "all")
+
+    def _run(self, *arguments: str) -> psutil.Popen:
+        return psutil.Popen(
+            [*self._command, *arguments],
+            cwd=self.checkout,
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.temporary.parent / "stderr").open("w"),
+        )
 
     def finish(self) -> None:
         """Make everything."""
@@ -88,11 +85,12 @@ def _await_end(workflow: Workflow, timeout_s: float = 120.0) -> None:
 
 
 @pytest.fixture
-def workflow(checkout: Path, tmp_path: Path) -> Iterator[Workflow]:
-    """A workflow that leaves nothing running, whatever its test does."""
+def workflow(finished: object, checkout: Path, tmp_path: Path) -> Iterator[Workflow]:
+    """A finished workflow's copy that leaves nothing running, whatever its test does."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    made = Workflow(checkout, temporary)
+    shutil.copytree(checkout, tmp_path / "copy")
+    made = Workflow(tmp_path / "copy", temporary)
     yield made
     for process in made.survivors():
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -104,6 +102,7 @@ def test_killed_at_any_moment_a_rerun_completes(workflow: Workflow, soaks: bool)
     num_kills = 60 if soaks else 5
     generator = random.Random(20_261)
     kills = 0
+    _forget_a_study(workflow, generator)
     while kills < num_kills:
         before = workflow.finished_trials()
         process = workflow.start()
@@ -115,7 +114,7 @@ def test_killed_at_any_moment_a_rerun_completes(workflow: Workflow, soaks: bool)
         _await_end(workflow)
         after = workflow.finished_trials()
         assert {path: after.get(path) for path in before} == before, "a finished trial was measured again"
-        if len(list((workflow.checkout / "results/tiny").glob("ablation_*.json"))) == len(STUDIES):
+        if process.returncode == 0:
             _forget_a_study(workflow, generator)
     before = workflow.finished_trials()
     workflow.finish()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ablations.settings import STUDIES, VARIANTS
-from support import require_tool
+from support import environment_of, require_tool
 
 Snakemake = Callable[..., subprocess.CompletedProcess[str]]
 FIGURES = {
@@ -21,12 +20,8 @@ FIGURES = {
     "figure_ablation_2_arena_latency",
     "figure_ablation_3_plan_cache",
     "figure_ablation_4_semantic_signals",
-    "figure_ablation_cache_histogram",
-    "figure_ablation_signals_cliff",
-    "figure_ablation_signals_sweeps",
-    "figure_ablation_signals_timeline",
-    "figure_ablation_signals_validation",
     "figure_ablation_summary",
+    "figure_signals_simulation",
     "claims_figure",
 }
 
@@ -65,9 +60,9 @@ def test_everything_is_made_in_the_tiers_own_folders(checkout: Path) -> None:
     assert not list((checkout / "figures").glob("*.pdf"))
 
 
-def test_measuring_shows_progress_and_is_logged(finished: subprocess.CompletedProcess[str], checkout: Path) -> None:
+def test_measuring_shows_progress_and_is_logged(measured: subprocess.CompletedProcess[str], checkout: Path) -> None:
     """What runs stands on the terminal, and each job has a log."""
-    assert "semantic_signals/proactive/trial_0: proactive:" in finished.stderr + finished.stdout
+    assert "semantic_signals/proactive/trial_0: proactive:" in measured.stderr + measured.stdout
     logs = {path.relative_to(checkout / "logs/tiny").as_posix() for path in (checkout / "logs/tiny").rglob("*.log")}
     assert {"trials/os_tax/micro_add/trial_0.log", "aggregate/os_tax.log", "figures/ablation_summary.log"} <= logs
 
@@ -127,7 +122,7 @@ def test_an_edit_to_the_style_plots_again_and_measures_nothing(checkout: Path, s
 def test_an_edit_to_the_engine_simulates_again_and_measures_nothing(checkout: Path, snakemake: Snakemake) -> None:
     """No study imports the simulation."""
     path = checkout / "workflow/src/ablations/simulation/engine.py"
-    simulated = {"simulate", "simulation_table", "figure_ablation_signals_sweeps", "figure_ablation_signals_validation"}
+    simulated = {"simulate", "simulation_table", "figure_signals_simulation"}
     with _edited(path, "from __future__", "# edited\nfrom __future__"):
         planned = _planned(snakemake)
     assert simulated <= planned
@@ -175,10 +170,10 @@ def test_the_report_compiles(checkout: Path, snakemake: Snakemake) -> None:
     assert made == {"ablation_report.pdf"}
 
 
-def test_nothing_runs_beside_a_trial(finished: subprocess.CompletedProcess[str]) -> None:
+def test_nothing_runs_beside_a_trial(measured: subprocess.CompletedProcess[str]) -> None:
     """With two cores, no job began between the beginning and the end of any trial."""
     measuring, num_trials = None, 0
-    for line in (finished.stdout + finished.stderr).splitlines():
+    for line in (measured.stdout + measured.stderr).splitlines():
         begun = re.match(r"(?:rule|localrule) |Job (\d+): measuring", line)
         ended = re.match(r"Finished jobid: (\d+)", line)
         if begun:
@@ -219,7 +214,7 @@ def _ablations(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[s
     return subprocess.run(
         [sys.executable, "-m", "ablations", *arguments],
         cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(checkout / "workflow/src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment_of(checkout),
         capture_output=True,
         text=True,
         check=False,
@@ -271,7 +266,7 @@ def test_the_command_that_explain_prints_measures_just_that(checkout: Path, name
     planned = subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments, "--dry-run"],
         cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(checkout / "workflow/src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment_of(checkout),
         capture_output=True,
         text=True,
         check=False,

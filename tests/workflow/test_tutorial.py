@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support import copy_repository
+from support import copy_repository, environment_of
 
 # An instruction stands on the last line before its block.
 _STEP = re.compile(
@@ -51,13 +50,8 @@ def _apply(folder: Path, step: re.Match[str]) -> None:
 
 
 def _run(folder: Path, *command: str) -> str:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(folder / "workflow/src"),
-    }
     finished = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+        command, cwd=folder, env=environment_of(folder), capture_output=True, text=True, timeout=600, check=False
     )
     assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-3000:]
     return finished.stdout + finished.stderr

@@ -1,5 +1,6 @@
 # What the rules share: the validated configuration, the tier's folders, and the sources that each result depends on.
 import json
+from functools import cache
 from glob import glob
 
 from ablations.errors import SettingsError
@@ -9,6 +10,7 @@ from ablations.rendering.names import (
     BESIDE_RESULTS,
     CLAIMS_FIGURE,
     CLAIMS_TABLE,
+    FIGURE_GROUPS,
     FIGURE_STUDIES,
     SIMULATED_STUDY,
     SIMULATION_FIGURES,
@@ -53,6 +55,13 @@ wildcard_constraints:
 def sources_of(*modules):
     """Return the package files that these modules depend on, relative to the repository."""
     return [relative(path) for path in module_sources(*modules)]
+
+
+# Each trial of a study asks for the same.
+@cache
+def sources_of_study(study):
+    """Return the package files that a study's trials depend on, relative to the repository."""
+    return [relative(path) for path in study_sources(study)]
 
 
 def relative(path):

@@ -1,26 +1,29 @@
-# Figures, each as PDF for the paper and PNG for pages.
+# Figures, each as PDF for the paper and PNG for pages; those that are drawn from the same files by the same code in one process.
 
 
-for figure, studies in FIGURE_STUDIES.items():
+for group, names in FIGURE_GROUPS.items():
 
     rule:
         name:
-            f"figure_{figure}"
+            f"figure_{group}"
         input:
-            results=[ABLATIONS[study] for study in studies],
+            results=[ABLATIONS[study] for study in FIGURE_STUDIES[group]],
             style="workflow/src/ablations/rendering/paper.mplstyle",
-            sources=sources_of("ablations.rendering.figures", *panel_modules(figure)),
+            sources=sources_of("ablations.rendering.figures", *panel_modules(group)),
         output:
-            pdf=f"{figure_path(figure)}.pdf",
-            png=report(f"{figure_path(figure)}.png", caption=f"../report/{figure}.rst", category="2 Figures"),
+            pdf=[f"{figure_path(name)}.pdf" for name in names],
+            png=[
+                report(f"{figure_path(name)}.png", caption=f"../report/{name}.rst", category="2 Figures")
+                for name in names
+            ],
         log:
-            f"{LOGS}/figures/{figure}.log",
+            f"{LOGS}/figures/{group}.log",
         conda:
             "../../envs/environment.yaml"
         params:
-            name=figure,
+            names=names,
         shell:
-            "python -m ablations figure {params.name} --inputs {input.results} --output {output.pdf} 2> >(tee {log} >&2)"
+            "python -m ablations figure {params.names} --inputs {input.results} --output {output.pdf} 2> >(tee {log} >&2)"
 
 
 rule figures_all:

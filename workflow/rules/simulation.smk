@@ -18,33 +18,32 @@ rule simulate:
         "python -m ablations simulate --settings {params.settings:q} --output {output} {input.trials} 2> >(tee {log} >&2)"
 
 
-for figure in SIMULATION_FIGURES:
-
-    rule:
-        name:
-            f"figure_{figure}"
-        input:
-            result=rules.simulate.output,
-            style="workflow/src/ablations/rendering/paper.mplstyle",
-            sources=sources_of("ablations.rendering.simulation"),
-        output:
-            pdf=f"{RESULTS}/{figure}.pdf",
-            png=report(f"{RESULTS}/{figure}.png", caption=f"../report/{figure}.rst", category="2 Figures"),
-        log:
-            f"{LOGS}/figures/{figure}.log",
-        conda:
-            "../../envs/environment.yaml"
-        params:
-            name=figure,
-        shell:
-            "python -m ablations simulation-figure {params.name} --input {input.result} --output {output.pdf} 2> >(tee {log} >&2)"
+rule figure_signals_simulation:
+    input:
+        result=rules.simulate.output,
+        style="workflow/src/ablations/rendering/paper.mplstyle",
+        sources=sources_of("ablations.rendering.simulation"),
+    output:
+        pdf=[f"{RESULTS}/{figure}.pdf" for figure in SIMULATION_FIGURES],
+        png=[
+            report(f"{RESULTS}/{figure}.png", caption=f"../report/{figure}.rst", category="2 Figures")
+            for figure in SIMULATION_FIGURES
+        ],
+    log:
+        f"{LOGS}/figures/signals_simulation.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        names=SIMULATION_FIGURES,
+    shell:
+        "python -m ablations simulation-figure {params.names} --input {input.result} --output {output.pdf} 2> >(tee {log} >&2)"
 
 
 rule simulation_table:
     input:
         result=rules.simulate.output,
         template=f"workflow/templates/{SIMULATION_TABLE}.tex.j2",
-        sources=sources_of("ablations.rendering.simulation"),
+        sources=sources_of("ablations.rendering.simulation_table"),
     output:
         f"{RESULTS}/{SIMULATION_TABLE}.tex",
     log:

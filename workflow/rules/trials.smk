@@ -3,7 +3,7 @@
 
 rule trial:
     input:
-        lambda wildcards: [relative(path) for path in study_sources(wildcards.study)],
+        lambda wildcards: sources_of_study(wildcards.study),
     output:
         f"{RESULTS}/trials/{{study}}/{{variant}}/trial_{{trial}}.json",
     log:

@@ -52,3 +52,10 @@ def test_what_cannot_run_is_said_in_one_sentence(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("stage", [["figure", "--inputs", "x.json"], ["simulation-figure", "--input", "x.json"]])
+def test_each_figure_has_a_file(stage: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Two figures cannot share one, and nothing is drawn before that is known."""
+    assert main([stage[0], "one", "other", *stage[1:], "--output", "one.pdf"]) == 2
+    assert "2 figures are to be drawn into 1 files; pass one --output for each name" in capsys.readouterr().err

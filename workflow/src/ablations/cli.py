@@ -12,7 +12,7 @@ from typing import Any
 from ablations.errors import AblationError, SettingsError
 from ablations.provenance_stages import add_provenance_stages
 from ablations.settings import MEASURABLE, generate_schema, load_config, repository_root, trial_settings
-from ablations.simulation_stages import add_simulation_stages
+from ablations.simulation_stages import add_drawn, add_simulation_stages, drawn
 from djinn.errors import DjinnError
 
 
@@ -68,10 +68,10 @@ def _add_result_stages(stages: Any) -> None:
     table.add_argument("--simulation", type=Path, help="the simulation's result, for the table that compares with it")
     table.add_argument("--output", type=Path, required=True)
     table.set_defaults(run=_table)
-    figure = stages.add_parser("figure", help="draw one figure as PDF and PNG")
-    figure.add_argument("name")
+    figure = stages.add_parser("figure", help="draw figures, each as PDF and PNG")
+    figure.add_argument("names", nargs="+", metavar="name")
     figure.add_argument("--inputs", type=Path, nargs="+", required=True)
-    figure.add_argument("--output", type=Path, required=True, help="the PDF; the PNG is written beside it")
+    add_drawn(figure)
     figure.set_defaults(run=_figure)
     for name, summary, run in (
         ("numbers", "write one LaTeX macro for each number", _numbers),
@@ -150,7 +150,8 @@ def _table(options: argparse.Namespace) -> None:
 
 
 def _figure(options: argparse.Namespace) -> None:
-    import_module("ablations.rendering.figures").render_figure(options.name, options.inputs, options.output)
+    for name, output in drawn(options):
+        import_module("ablations.rendering.figures").render_figure(name, options.inputs, output)
 
 
 def _numbers(options: argparse.Namespace) -> None:

@@ -25,14 +25,35 @@ def add_simulation_stages(stages: Any) -> None:
     simulate.add_argument("--traces", type=Path, help="replay the agents of a trace file; needs --num-agents")
     simulate.add_argument("--num-agents", type=int, help="how many agents the trace file holds")
     simulate.set_defaults(run=_simulate)
-    figure = stages.add_parser("simulation-figure", help="draw one figure of the simulation as PDF and PNG")
-    figure.add_argument("name")
+    figure = stages.add_parser("simulation-figure", help="draw figures of the simulation, each as PDF and PNG")
+    figure.add_argument("names", nargs="+", metavar="name")
+    add_drawn(figure)
     figure.set_defaults(run=_figure)
     table = stages.add_parser("simulation-table", help="render the simulation's LaTeX table")
+    table.add_argument("--output", type=Path, required=True)
     table.set_defaults(run=_table)
     for stage in (figure, table):
         stage.add_argument("--input", type=Path, required=True)
-        stage.add_argument("--output", type=Path, required=True)
+
+
+def add_drawn(stage: argparse.ArgumentParser) -> None:
+    """Let a stage that draws figures by name say where each goes."""
+    stage.add_argument(
+        "--output", type=Path, nargs="+", required=True, help="a PDF for each name; each PNG is written beside its PDF"
+    )
+
+
+def drawn(options: argparse.Namespace) -> list[tuple[str, Path]]:
+    """Return each figure that is asked for with its PDF.
+
+    Raises:
+        SettingsError: not as many files as names.
+    """
+    if len(options.names) != len(options.output):
+        raise SettingsError(
+            f"{len(options.names)} figures are to be drawn into {len(options.output)} files; pass one --output for each name."
+        )
+    return list(zip(options.names, options.output, strict=True))
 
 
 def _simulate(options: argparse.Namespace) -> None:
@@ -79,9 +100,9 @@ def _replay(config: Config, path: Path, num_agents: int | None) -> None:
 
 
 def _figure(options: argparse.Namespace) -> None:
-    rendering = import_module("ablations.rendering.simulation")
-    rendering.render_simulation_figure(options.name, options.input, options.output)
+    for name, output in drawn(options):
+        import_module("ablations.rendering.simulation").render_simulation_figure(name, options.input, output)
 
 
 def _table(options: argparse.Namespace) -> None:
-    import_module("ablations.rendering.simulation").render_simulation_table(options.input, options.output)
+    import_module("ablations.rendering.simulation_table").render_simulation_table(options.input, options.output)

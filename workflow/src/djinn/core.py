@@ -43,10 +43,12 @@ class TensorMeta:
     @property
     def extent_bytes(self) -> int:
         """Bytes from the start of the storage to the end of the last element reached."""
-        if 0 in self.shape:
-            return self.storage_offset * self.dtype.itemsize
-        last = sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
-        return (self.storage_offset + last + 1) * self.dtype.itemsize
+        num_elements = self.storage_offset
+        if 0 not in self.shape:
+            num_elements += 1
+            for size, stride in zip(self.shape, self.strides, strict=True):
+                num_elements += (size - 1) * stride
+        return num_elements * self.dtype.itemsize
 
     @property
     def is_row_major(self) -> bool:

@@ -142,6 +142,7 @@ def test_arenas_are_reported_by_size_and_by_growth() -> None:
         "reserve": (4.0, "us"),
         "reserve_p99": (8.0, "us"),
         "timer_floor": (0.1, "us"),
+        "noise_floor": (0.0, "%"),
         "slope_over_size": (2000.0, "ns/MB"),
         "slope_over_sessions": (0.0, "ns/1000 sessions"),
         "reserve_exponent": (1.0, "exponent"),

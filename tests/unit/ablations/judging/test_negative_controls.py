@@ -10,6 +10,7 @@ import copy
 import json
 import random
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -180,7 +181,8 @@ def templates(tiny_trials: dict[str, list[Path]]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def judge(templates: dict[str, dict[str, Any]]) -> Callable[..., dict[str, Grade]]:
-    """Judge every claim on synthetic samples after a mutation."""
+    """Judge every claim on synthetic samples after a mutation; what is estimated of them is judged under any flags."""
+    estimated = cache(lambda study, mutate: msgspec.to_builtins(_summarise(study, templates[study], mutate)))
 
     def judged(mutate: Mutation, flags: tuple[str, ...] = ()) -> dict[str, Grade]:
         grades = {}
@@ -188,7 +190,7 @@ def judge(templates: dict[str, dict[str, Any]]) -> Callable[..., dict[str, Grade
             result = {
                 "flags": list(flags),
                 "environment": {"accelerator": "NVIDIA H100 80GB HBM3"},
-                "quantities": msgspec.to_builtins(_summarise(study, templates[study], mutate)),
+                "quantities": estimated(study, mutate),
             }
             grades |= {claim.id: judge_claim(claim, result).grade for claim in CLAIMS if claim.study == study}
         return grades

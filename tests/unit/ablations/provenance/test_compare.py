@@ -148,3 +148,15 @@ def test_overheads_are_compared_as_slow_downs() -> None:
     assert quotient(one, three) == pytest.approx(1.01 / 1.03)
     assert quotient({"unit": "ratio", "value": 6.0}, {"unit": "ratio", "value": 3.0}) == 2
     assert quotient({"unit": "us", "value": -1.0}, {"unit": "us", "value": 3.0}) is None
+
+
+def test_the_page_names_the_accelerator(original: Path, references: Path, tmp_path: Path, edit: Any) -> None:
+    """Beside the processor, which says little where another device computes; one machine has none."""
+    results = tmp_path / "results"
+    shutil.copytree(original, results)
+    for number in range(1, 5):
+        edit(results / f"ablation_{number}.json", lambda result: result["environment"].update(accelerator="Some GPU"))
+    _compared(original, references, tmp_path)
+    assert "GPU" not in (tmp_path / "out/compare.txt").read_text().splitlines()[0]
+    _compared(results, references, tmp_path)
+    assert " on Some GPU with " in (tmp_path / "out/compare.txt").read_text().splitlines()[0]

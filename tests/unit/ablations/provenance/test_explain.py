@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ablations.analysis.reading import read_aggregated
 from ablations.errors import SettingsError
 from ablations.judging.judge import judge_files
 from ablations.provenance.claims import all_claims
@@ -24,6 +26,13 @@ def _explained(name: str, results: Path) -> str:
     return "\n".join(explain(name, results, []))
 
 
+@pytest.fixture
+def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results that nobody changes are validated once, not again for each of a hundred names."""
+    monkeypatch.setattr("ablations.provenance.explain.read_aggregated", cache(read_aggregated))
+
+
+@pytest.mark.usefixtures("_read_once")
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_macro_is_explained(original: Path, study: str) -> None:
     """With its value as the document shows it, and at least one trial that is what it was."""
@@ -47,6 +56,7 @@ def test_all_names_of_a_number_mean_the_same(original: Path) -> None:
         assert _explained(name, original) == expected
 
 
+@pytest.mark.usefixtures("_read_once")
 @pytest.mark.parametrize("figure", FIGURE_STUDIES)
 @pytest.mark.parametrize("suffix", ["", ".pdf", ".png"])
 def test_every_figure_is_explained(original: Path, figure: str, suffix: str) -> None:
@@ -138,6 +148,7 @@ def test_without_verdicts_it_says_so(whole: Path) -> None:
     assert re.search(r"claims +none are judged: .*claims.json does not exist yet", _explained(CELL, whole))
 
 
+@pytest.mark.usefixtures("_read_once")
 def test_every_claim_is_explained(whole: Path, root: Path) -> None:
     """With what the judge said of it, and all the numbers that it rests on."""
     judge_files(root / "config/claims.yaml", list(result_files(whole).values()), whole / "claims.json")

@@ -96,3 +96,13 @@ def test_the_figure_shows_the_numbers(verdicts: Path, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(json.dumps(judged))
     render_claims_figure(tmp_path / "other.json", tmp_path / "c.pdf")
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "c.png").read_bytes()
+
+
+def test_negative_numbers_have_minus_signs(verdicts: Path, tmp_path: Path) -> None:
+    """LaTeX prints a hyphen otherwise, and an interval of hyphens reads as ranges."""
+    judged = json.loads(verdicts.read_text())
+    measured = next(verdict["measured"] for verdict in judged["verdicts"] if verdict["measured"])
+    measured.update(value=-4.72, low=-5.6, high=-3.78)
+    (tmp_path / "negative.json").write_text(json.dumps(judged))
+    render_claims_table(tmp_path / "negative.json", tmp_path / "t.tex")
+    assert r"$-$4.72 {\scriptsize [$-$5.60, $-$3.78]}" in (tmp_path / "t.tex").read_text()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import jinja2
@@ -16,19 +18,19 @@ from ablations.errors import AggregationError, RecordError, SettingsError
 from ablations.rendering.everything import render_everything, result_paths
 from ablations.rendering.figures import find_panel, render_figure
 from ablations.rendering.latex import render_template
-from ablations.rendering.names import FIGURES, TABLE_NAMES
+from ablations.rendering.names import FIGURE_GROUPS, FIGURE_STUDIES, FIGURES, TABLE_NAMES, panel_modules
+from ablations.rendering.style import new_figure, save
 from support import require_tool
 
 COLUMN_IN, FULL_IN = 3.33, 7.0
 
 
 @pytest.fixture(scope="module")
-def rendered(tiny_results: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def rendered(original: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Folders of results and figures with everything rendered."""
-    folder = tmp_path_factory.mktemp("rendered")
-    shutil.copytree(tiny_results, folder / "results")
-    files = list(render_everything(folder / "results", folder / "figures"))
-    assert all(path.stat().st_size for path in files)
+    folder = tmp_path_factory.mktemp("rendered") / "run"
+    shutil.copytree(original.parent, folder, ignore=shutil.ignore_patterns("trials", "ledger.json"))
+    assert all(path.stat().st_size for path in folder.rglob("*"))
     return folder / "results", folder / "figures"
 
 
@@ -64,6 +66,32 @@ def test_every_panel_can_be_drawn(name: str) -> None:
     assert all(callable(find_panel(panel)) for panel in figure.panels)
     assert len(figure.panels) == figure.grid[0] * figure.grid[1]
     assert len(figure.studies) in (1, len(figure.panels))
+
+
+def test_what_is_drawn_together_is_drawn_from_the_same() -> None:
+    """Each figure once, and no group mixes studies or code: otherwise a change would draw what it does not reach."""
+    assert sorted(name for names in FIGURE_GROUPS.values() for name in names) == sorted(FIGURE_STUDIES)
+    for first, names in FIGURE_GROUPS.items():
+        for name in names:
+            assert FIGURE_STUDIES[name] == FIGURE_STUDIES[first]
+            assert panel_modules(name) == panel_modules(first)
+    assert set(FIGURE_GROUPS["ablation_3_plan_cache"]) == {"ablation_3_plan_cache", "ablation_cache_histogram"}
+
+
+def test_a_figure_is_laid_out_once_and_drawn_once_for_each_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a figure is drawn for its layout alone takes as long as what is seen."""
+    figure, axes = new_figure(COLUMN_IN, 2.0)
+    axes.set_ylabel("a label that needs room")
+    drawn = []
+    draw = type(figure).draw
+    monkeypatch.setattr(type(figure), "draw", lambda self, renderer: (drawn.append(renderer), draw(self, renderer)))
+    save(figure, tmp_path / "x.pdf")
+    assert len(drawn) == 2
+    assert struct.unpack(">II", (tmp_path / "x.png").read_bytes()[16:24]) == (int(220 * COLUMN_IN), 440)
+    # A figure without a layout would begin at its default of an eighth of the width.
+    assert axes.get_position().x0 != pytest.approx(0.125)
 
 
 def test_figures_fit_a_column_or_a_page_and_embed_truetype(rendered: tuple[Path, Path]) -> None:
@@ -147,6 +175,15 @@ def test_a_name_that_a_template_lacks_is_an_error() -> None:
     """Nothing is rendered as an empty string."""
     with pytest.raises(jinja2.UndefinedError):
         render_template(f"{TABLE_NAMES['os_tax']}.tex.j2", result={}, q={}, study={})
+
+
+@pytest.mark.parametrize("module", ["tables", "macros", "document", "appendix", "pages", "claims", "simulation_table"])
+def test_text_is_rendered_without_what_draws_and_fits(module: str) -> None:
+    """Each of these runs in a process of its own, of which loading such packages would be the longest part."""
+    heavy = "{'torch', 'pandas', 'scipy', 'matplotlib'}"
+    code = f"import ablations.rendering.{module}, sys; print(sorted({heavy} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
 
 
 def _compile(figures: Path, document: str) -> str:

@@ -14,7 +14,8 @@ from msgspec import structs
 from ablations.errors import RecordError, SettingsError
 from ablations.records import TrialRecord, write_result
 from ablations.rendering.names import SIMULATION_FIGURES
-from ablations.rendering.simulation import SIMULATION_LAYOUTS, render_simulation_figure, render_simulation_table
+from ablations.rendering.simulation import SIMULATION_LAYOUTS, render_simulation_figure
+from ablations.rendering.simulation_table import render_simulation_table
 from ablations.rendering.style import new_figure
 from ablations.settings import load_config, simulation_settings
 from ablations.simulation.paper import paper_scenario

@@ -11,7 +11,6 @@ import math
 from typing import Literal
 
 import numpy as np
-from scipy import special
 
 from ablations.analysis.quantities import CONFIDENCE, MIN_INVOCATIONS, Quantity
 
@@ -60,6 +59,9 @@ def invocations_needed(quantity: Quantity, bound: float, *, centre: float | None
     Returns:
         At least six; None where more than a thousand would not do, or where the spread is not known.
     """
+    # Imported where it is needed: pages and documents show verdicts and compute none.
+    from scipy import special
+
     count = quantity.num_invocations
     if count < 2:
         return None

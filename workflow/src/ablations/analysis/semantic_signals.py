@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from ablations.analysis.quantities import CONFIDENCE, Quantity, estimate, estimate_ratio
 from ablations.analysis.trials import TrialSet
@@ -127,17 +127,25 @@ def _success(samples: Samples) -> list[dict[str, Any]]:
             outcomes[probe["num_agents"]].append(probe["outcome"] == "success")
     found = []
     for number, results in sorted(outcomes.items()):
-        interval = stats.binomtest(sum(results), len(results)).proportion_ci(CONFIDENCE)
+        low, high = _binomial_interval(sum(results), len(results))
         found.append(
             {
                 "num_agents": number,
                 "num_probes": len(results),
                 "successes": sum(results),
-                "low": float(interval.low),
-                "high": float(interval.high),
+                "low": low,
+                "high": high,
             }
         )
     return found
+
+
+def _binomial_interval(successes: int, count: int) -> tuple[float, float]:
+    """Return Clopper and Pearson's interval of a proportion, from the beta distributions that bound it."""
+    tail = (1 - CONFIDENCE) / 2
+    low = special.betaincinv(successes, count - successes + 1, tail) if successes else 0.0
+    high = special.betaincinv(successes + 1, count - successes, 1 - tail) if successes < count else 1.0
+    return float(low), float(high)
 
 
 def _calibration(trials: TrialSet) -> dict[str, Quantity | None]:

@@ -33,6 +33,8 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
     every = [frame["reserve_us"].tolist() for frame in frames["reserve"]]
     quantities["reserve"] = estimate(every, "us")
     quantities["reserve_p99"] = estimate(every, "us", quantile=0.99)
+    # Sizes come in random order, so every second reservation is an arm identical to the others, and alternates with it.
+    quantities["noise_floor"] = estimate_overhead_pct([one[1::2] for one in every], [one[::2] for one in every])
     quantities["timer_floor"] = estimate([one["timer_floor_us"] for one in samples], "us")
     by_size = [_pairs(frame["size_mb"], 1e3 * frame["reserve_us"]) for frame in frames["reserve"]]
     by_count = [_pairs(frame["num_live"] / 1e3, 1e3 * frame["reserve_us"]) for frame in frames["reserve"]]

@@ -77,7 +77,8 @@ def read_claims(results_dir: Path, results: Mapping[str, dict[str, Any]]) -> dic
 def _statement(claim: Claim) -> str:
     bounds = claim.threshold if isinstance(claim.threshold, tuple) else (claim.threshold,)
     hardware = f", on {claim.hardware}" if claim.hardware else ""
-    bound = f"{_COMPARISONS[claim.comparison]} {' and '.join(f'{one:g}' for one in bounds)} {claim.unit}"
+    unit = "×" if claim.unit == "ratio" else f" {claim.unit}"
+    bound = f"{_COMPARISONS[claim.comparison]} {' and '.join(f'{one:g}' for one in bounds)}{unit}"
     return f"{bound}{hardware} ({claim.quote!r})"
 
 

@@ -167,7 +167,10 @@ def _notes(here: dict[str, dict[str, Any]], references: dict[str, list[Reference
 def _page(comparison: dict[str, Any]) -> Iterator[str]:
     """Yield the page of plain text."""
     environment = comparison["environment"]
-    yield f"Results of tier {comparison['tier']} on {environment['cpu_model']}, {environment['cpu_cores_used']} cores,"
+    machine = f"{environment['cpu_model']}, {environment['cpu_cores_used']} cores"
+    if environment["accelerator"] is not None:
+        machine = f"{environment['accelerator']} with {machine}"
+    yield f"Results of tier {comparison['tier']} on {machine},"
     yield f"beside {', '.join(comparison['machines']) or 'no reference run'} and the paper."
     yield from (f"Note: {note}." for note in comparison["notes"])
     yield from (f"Left out: {reason}" for reason in comparison["skipped"])

@@ -66,4 +66,6 @@ def _threshold(verdict: dict[str, Any]) -> str:
 
 def _number(verdict: dict[str, Any]) -> str:
     number = format_quantity(verdict["measured"], verdict["unit"])
-    return number.value if verdict["measured"] is None else rf"{number.value} {{\scriptsize {number.interval}}}"
+    if verdict["measured"] is None:
+        return number.value
+    return rf"{number.latex_value} {{\scriptsize {number.latex_interval}}}"

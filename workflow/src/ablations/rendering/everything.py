@@ -24,7 +24,8 @@ from ablations.rendering.names import (
     SIMULATION_TABLE,
     TABLE_NAMES,
 )
-from ablations.rendering.simulation import render_simulation_figure, render_simulation_table
+from ablations.rendering.simulation import render_simulation_figure
+from ablations.rendering.simulation_table import render_simulation_table
 from ablations.rendering.tables import render_table
 from ablations.settings import STUDIES, repository_root
 

@@ -40,6 +40,11 @@ class Number:
         return f"[{self.low}, {self.high}]"
 
     @property
+    def latex_value(self) -> str:
+        """The value for LaTeX, without its unit."""
+        return _latex_digits(self.value)
+
+    @property
     def latex_interval(self) -> str:
         """The interval in brackets for LaTeX."""
         return f"[{_latex_digits(self.low)}, {_latex_digits(self.high)}]"
@@ -57,8 +62,9 @@ class Number:
     @property
     def latex(self) -> str:
         """The value with its unit for LaTeX."""
-        digits = _latex_digits(self.value)
-        return f"{digits}{self.latex_unit}" if self.unit in ("%", "ratio") else rf"{digits}\,{self.latex_unit}"
+        if self.unit in ("%", "ratio"):
+            return f"{self.latex_value}{self.latex_unit}"
+        return rf"{self.latex_value}\,{self.latex_unit}"
 
     @property
     def plain(self) -> str:

@@ -90,6 +90,24 @@ EXTRA_FIGURE_STUDIES = {name: figure.studies for name, figure in FIGURES.items()
 # Those that lie beside the results instead of among the figures.
 BESIDE_RESULTS = tuple(name for name, figure in FIGURES.items() if figure.is_beside_results)
 
+
+def panel_modules(*figures: str) -> list[str]:
+    """Return the modules that draw these figures' panels."""
+    panels = [panel for figure in figures for panel in FIGURES[figure].panels]
+    return sorted({f"ablations.rendering.panels.{panel.partition('.')[0]}" for panel in panels})
+
+
+def _drawn_together() -> dict[str, tuple[str, ...]]:
+    """Group the workflow's figures by what they are drawn from: no change reaches one of a group without the others."""
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for name, studies in FIGURE_STUDIES.items():
+        groups.setdefault((studies, *panel_modules(name)), []).append(name)
+    return {names[0]: tuple(names) for names in groups.values()}
+
+
+# The figures that one process draws, by the name of the first: loading what draws takes longer than drawing.
+FIGURE_GROUPS = _drawn_together()
+
 # What shows the simulation in virtual time, all of it beside the results.
 SIMULATED_STUDY = "semantic_signals"
 SIMULATION_RESULT = "signals_simulation"
@@ -99,8 +117,3 @@ SIMULATION_TABLE = "ablation_signals_simulation_table"
 # The table and the figure of the verdicts, which are read from claims.json.
 CLAIMS_TABLE = "claims_table"
 CLAIMS_FIGURE = "claims"
-
-
-def panel_modules(figure: str) -> list[str]:
-    """Return the modules that draw a figure's panels."""
-    return sorted({f"ablations.rendering.panels.{panel.partition('.')[0]}" for panel in FIGURES[figure].panels})

@@ -1,4 +1,4 @@
-"""The figures and the table of the simulation; each says that what it shows is simulated."""
+"""The figures of the simulation; each says that what it shows is simulated."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from ablations.errors import SettingsError
-from ablations.records import read_result, write_text
-from ablations.rendering.latex import render_template
-from ablations.rendering.names import SIMULATION_TABLE
+from ablations.records import read_result
 from ablations.rendering.panels import simulation as panels
 from ablations.rendering.style import FULL_WIDTH_IN, label_panel, new_figure, save
 
@@ -56,24 +54,3 @@ def render_simulation_figure(name: str, source: Path, output: Path) -> None:
         draw(place, result)
         label_panel(place, letter)
     save(figure, output)
-
-
-def render_simulation_table(source: Path, output: Path) -> None:
-    """Render the table of the paper's configuration.
-
-    Raises:
-        RecordError: an input that cannot be used, or an output that cannot be written.
-    """
-    result = read_result(source, _SCHEMA)
-    settings = result["settings"]["simulation"]
-    write_text(
-        output,
-        render_template(
-            f"{SIMULATION_TABLE}.tex.j2",
-            result=result,
-            paper=result["paper"],
-            device=settings["paper"],
-            num_seeds=settings["num_seeds"],
-            resolution=settings["resolution"],
-        ),
-    )

@@ -75,6 +75,18 @@ def label_panel(axes: Axes, letter: str) -> None:
     axes.set_title(f"({letter}) {title}", loc="left")
 
 
+def label_decades(axis: Axis) -> None:
+    """Label a logarithmic axis at each power of ten in digits: exponents are harder to read and drag in two more fonts."""
+    axis.set_major_locator(LogLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:,.12g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def with_minus(text: str) -> str:
+    """Return numbers as text with a minus sign in place of the hyphen."""
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def label_1_2_5(axis: Axis) -> None:
     """Label a logarithmic axis at 1, 2 and 5 of each decade: over a decade or two, powers of ten are too few labels."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -89,10 +101,20 @@ def save(figure: Figure, output: Path) -> None:
         RecordError: the folder cannot be written to.
     """
     from matplotlib import pyplot
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
+    # Laid out once and drawn by the canvas itself: `savefig` draws everything once more for the layout of each file.
+    layout, dpi = figure.get_layout_engine(), figure.get_dpi()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
     try:
-        for path, metadata in ((output, _NO_PDF_DATES), (output.with_suffix(".png"), _NO_PNG_SOFTWARE)):
-            with replacing(path) as temporary:
-                figure.savefig(temporary, metadata=metadata)
+        with replacing(output) as temporary:
+            FigureCanvasPdf(figure).print_pdf(temporary, metadata=_NO_PDF_DATES)
+        # The PDF leaves its own 72 dots an inch behind.
+        figure.set_dpi(dpi)
+        with replacing(output.with_suffix(".png")) as temporary:
+            FigureCanvasAgg(figure).print_png(temporary, metadata=_NO_PNG_SOFTWARE)
     finally:
         pyplot.close(figure)

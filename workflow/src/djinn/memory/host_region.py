@@ -39,8 +39,7 @@ class HostRegion(Region):
 
     def tensor(self, offset_bytes: int, meta: TensorMeta) -> torch.Tensor:
         """Return a tensor with a storage of its own, see `Region`."""
-        self._check_range(offset_bytes, meta)
-        num_bytes = max(meta.extent_bytes, 1)
+        num_bytes = max(self._check_range(offset_bytes, meta), 1)
         own = torch.frombuffer(self._map, dtype=torch.uint8, count=num_bytes, offset=offset_bytes)
         tensor = torch.empty(0, dtype=meta.dtype)
         tensor.set_(own.untyped_storage(), meta.storage_offset, meta.shape, meta.strides)

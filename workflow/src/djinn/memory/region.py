@@ -46,10 +46,13 @@ class Region(ABC):
     def committed_bytes(self) -> int | None:
         """Bytes that are resident; None where only the system knows."""
 
-    def _check_range(self, offset_bytes: int, meta: TensorMeta) -> None:
-        assert offset_bytes + meta.extent_bytes <= self.capacity_bytes, (
+    def _check_range(self, offset_bytes: int, meta: TensorMeta) -> int:
+        """Return the bytes that a tensor of `meta` reaches."""
+        num_bytes = meta.extent_bytes
+        assert offset_bytes + num_bytes <= self.capacity_bytes, (
             f"{meta} at {offset_bytes} leaves the {self.name} segment"
         )
+        return num_bytes
 
     def _check_page(self, offset_bytes: int) -> None:
         assert offset_bytes % self.page_bytes == 0, f"discard at {offset_bytes} is not page-aligned"

@@ -31,7 +31,8 @@ class Entry:
 
     def expect_answer(self) -> None:
         """Forget what the last request was answered, before the next one is made."""
-        self.answered.clear()
+        if self.answered.is_set():
+            self.answered.clear()
         self.is_rejected = False
         self.restore_us = 0.0
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from djinn.errors import OutOfMemoryError, SessionClosedError
@@ -19,6 +18,7 @@ from djinn.scheduling.entries import Entry
 from djinn.scheduling.link_thread import LinkThread
 from djinn.scheduling.policies import Policy
 from djinn.scheduling.residency import Residency
+from djinn.scheduling.running import Running
 from djinn.scheduling.sessions import Session
 from djinn.scheduling.states import RESIDENT_STATES, SETTLED_STATES, State
 from djinn.scheduling.swap_pool import SwapPool
@@ -93,27 +93,25 @@ class Scheduler:
             self._residency.close(entry.session, self._clock())
             self._vmu.release_session_arena(session_id)
 
-    @contextmanager
-    def running(self, session_ids: list[str]) -> Iterator[float]:
-        """Keep these sessions resident and unevictable for the duration of a request, restoring them first.
+    def running(self, session_ids: list[str]) -> Running:
+        """Restore these sessions and keep them resident and unevictable until the caller leaves what this returns.
 
-        Sessions are taken in order of name, so that two requests cannot wait for each other. Yields the microseconds
-        that restoring them took.
+        Sessions are taken in order of name, so that two requests cannot wait for each other.
 
         Raises:
             SessionClosedError: one of them is closed.
             OutOfMemoryError: one of them cannot be restored in time.
         """
-        entered: list[Entry] = []
+        running = Running(self._leave)
         try:
             for session_id in sorted(set(session_ids)):
                 entry = self._entry(session_id)
                 self._enter(entry)
-                entered.append(entry)
-            yield sum(entry.restore_us for entry in entered)
-        finally:
-            for entry in entered:
-                self._leave(entry)
+                running.add(entry)
+        except BaseException:
+            running.leave()
+            raise
+        return running
 
     def signal(self, session_id: str, phase: str, estimated_resume_ms: float | None = None) -> float:
         """Take a phase signal; COMPUTE returns when the session is resident again.

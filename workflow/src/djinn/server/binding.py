@@ -37,6 +37,8 @@ class Binding:
         calls: functions with their operands in order of execution.
         inputs: one slot for each input storage, by the number of the first input that views it.
         outputs: one slot for each storage that only outputs keep.
+        num_outputs: how many tensors a replay returns.
+        returned_inputs: numbers of inputs that results view, whose memory they then keep.
         written_inputs: numbers of inputs that the plan writes to.
         uses_random_numbers: whether any operation draws from a generator.
         guard: the last operation that returns a Python value, if there is one.
@@ -74,6 +76,9 @@ class Binding:
         self.outputs = {
             storage: OutputSlot() for storage in output_storages - set(self._input_by_storage) - set(self._constants)
         }
+        self.num_outputs = len(self._trace.outputs)
+        returned = output_storages & set(self._input_by_storage)
+        self.returned_inputs = {self._input_by_storage[storage] for storage in returned}
         self._adopted: dict[int, ExchangeableStorage] = {
             storage: self.outputs.get(storage) or ExchangeableStorage() for storage in adopted
         }
@@ -153,21 +158,10 @@ class Binding:
         return len(self._tensors) * _TENSOR_BYTES + sum(slot.storage.nbytes() for slot in self.outputs.values())
 
     @property
-    def num_outputs(self) -> int:
-        """How many tensors a replay returns."""
-        return len(self._trace.outputs)
-
-    @property
     def output_storages(self) -> list[int | None]:
         """The storage of each result, where it is one of the results' own; None where it is an input's or a constant's."""
         storages = (self._trace.values[index].storage for index in self._trace.outputs)
         return [storage if storage in self.outputs else None for storage in storages]
-
-    @property
-    def returned_inputs(self) -> set[int]:
-        """Numbers of inputs that results view, whose memory they then keep."""
-        storages = (self._trace.values[index].storage for index in self._trace.outputs)
-        return {self._input_by_storage[storage] for storage in storages if storage in self._input_by_storage}
 
     def take_outputs(self) -> list[torch.Tensor]:
         """Return new tensors over the current storages of the outputs."""

@@ -139,16 +139,18 @@ class Executor:
             GuardError: the plan relied on other data.
         """
         binding = stored.binding
-        weights, arguments = stored.weights, [table.entry(tensor_id) for tensor_id in input_ids]
-        if len(weights) + len(arguments) != stored.plan.trace.num_inputs:
+        weights, arguments = stored.weights, table.entries(input_ids)
+        num_weights = len(weights)
+        if num_weights + len(arguments) != stored.plan.trace.num_inputs:
             raise PlanError(
-                f"A plan of {stored.plan.trace.num_inputs - len(weights)} arguments was given {len(arguments)}; plan the call again."
+                f"A plan of {stored.plan.trace.num_inputs - num_weights} arguments was given {len(arguments)}; plan the call again."
             )
         table.check_unused(base_id, binding.num_outputs)
         with self._lock:
             for number in binding.written_inputs:
-                is_weight = number < len(weights)
-                self._store.make_writable(table, weights[number] if is_weight else arguments[number - len(weights)])
+                entry = weights[number] if number < num_weights else arguments[number - num_weights]
+                if entry.block is not None and entry.block.text is not None:
+                    self._store.make_writable(table, entry)
             base = self._vmu.stack.push(stored.plan.placement.peak_bytes)
             assert base == 0, f"the Stack begins at {base}, but plans are bound to its start"
             try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from time import perf_counter_ns
 from typing import Any
@@ -12,21 +11,25 @@ from typing import Any
 import torch
 
 from djinn.core import DTYPE_CODES, TensorMeta, Trace, TraceNode, TraceValue
-from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError
+from djinn.errors import PlanError
 from djinn.planning.plan import make_plan
 from djinn.planning.validation import check_trace
 from djinn.protocol import messages as m
 from djinn.protocol.operands import TensorRef
+from djinn.scheduling.running import Running
 from djinn.server.client_state import ClientState
 from djinn.server.core import ServerCore
-from djinn.server.elements import as_bytes, check_content, dense_strides, dtype, from_bytes, host_constant
+from djinn.server.elements import as_bytes, dense_strides, dtype, from_bytes, host_constant
+from djinn.server.entrance import Entrance
 from djinn.server.executor import Replayed
 from djinn.server.folding import fold_constants
 from djinn.server.plan_store import StoredPlan
 from djinn.server.subexpressions import share_subexpressions
 
-_NOTHING = nullcontext(0.0)
 MAX_PING_US = 1e6
+
+# What enters the sessions of its operands makes the tensors that come with it there.
+_ENTERING = (m.ExecutePlan, m.RunOperator, m.Download)
 
 Answer = tuple[m.Reply, memoryview | bytes]
 
@@ -37,6 +40,7 @@ class Handler:
     def __init__(self, server: ServerCore, client: ClientState) -> None:
         self._server = server
         self._client = client
+        self._entrance = Entrance(server, client)
         self._unsettled: Callable[[], None] | None = None
         self._methods: dict[type[m.Request], Callable[[Any, memoryview], m.Reply | Answer]] = {
             m.Upload: self._upload,
@@ -62,8 +66,7 @@ class Handler:
         What nobody waits for is left to `settle`, which has to be called after the reply was sent.
         """
         try:
-            with self._client.settling:
-                self._settle_before(request)
+            self._prepare(request)
             reply = self._methods[type(request)](request, payload)
             return reply if isinstance(reply, tuple) else (reply, b"")
         except Exception as error:  # the peer gets every error; the server lives on
@@ -78,57 +81,14 @@ class Handler:
             finally:
                 self._client.settling.release()
 
-    def _settle_before(self, request: m.Request) -> None:
-        # A plan's caller waits for it, and its tensors can be freed while the caller takes the reply.
-        if not isinstance(request, m.ExecutePlan):
-            self._free(request.frees)
-        for creation in request.creations:
-            try:
-                self._create(creation)
-            except OutOfMemoryError:
-                if not request.frees:
-                    raise
-                frees, request.frees = request.frees, []
-                self._free(frees)
-                self._create(creation)
-
-    def _free(self, tensor_ids: list[int]) -> None:
-        for tensor_id in tensor_ids:
-            self._client.plans.drop_users_of(tensor_id)
-            self._client.table.free(tensor_id)
-
-    def _create(self, creation: m.Creation) -> None:
-        if creation.tensor_id in self._client.table:  # another connection of this client was first
-            return
-        session_id = self._session(creation.session_id)
-        with self._server.scheduler.running([session_id]) if session_id else _NOTHING:
-            meta = TensorMeta(creation.shape, creation.strides, dtype(creation.dtype_code))
-            made = self._server.store.create(self._client.table, creation.tensor_id, meta, session_id)
-            if creation.content is not None:
-                check_content(meta, creation.content)
-                self._server.compute.fill(made, creation.content)
-
-    def _session(self, session_id: str | None) -> str | None:
-        if session_id is None:
-            return None
-        qualified = self._client.qualified(session_id)
-        if qualified not in self._client.sessions:
-            raise SessionClosedError(
-                f"Session {session_id!r} is not open; open it with djinn.session() and use it inside."
-            )
-        return qualified
-
-    def _own_session(self, session_id: str) -> str:
-        qualified = self._session(session_id)
-        assert qualified is not None, "a session was named by None"
-        return qualified
-
-    def _running(self, request: m.Request, tensor_ids: list[int]) -> Any:
-        needed = self._client.table.sessions_of(tensor_ids)
-        current = self._session(request.session_id)
-        if current is not None and current not in needed:
-            needed.append(current)
-        return self._server.scheduler.running(needed) if needed else _NOTHING
+    def _prepare(self, request: m.Request) -> None:
+        """Wait for what other connections have left to `settle`, and do what comes with any request."""
+        with self._client.settling:
+            # A plan's caller waits for it, and its tensors can be freed while the caller takes the reply.
+            if not isinstance(request, m.ExecutePlan):
+                self._entrance.free(request.frees)
+        if request.creations and not isinstance(request, _ENTERING):
+            self._entrance.enter(request, []).leave()
 
     def _upload(self, request: m.Upload, payload: memoryview) -> m.Reply:
         meta = TensorMeta(request.shape, dense_strides(request.shape), dtype(request.dtype_code))
@@ -140,14 +100,14 @@ class Handler:
         if request.is_weight:
             self._server.store.store_weight(self._client.table, request.base_id, source)
             return m.Done()
-        session_id = self._session(request.session_id)
+        session_id = self._entrance.session(request.session_id)
         with self._server.scheduler.running([session_id] if session_id else []):
             self._server.store.create(self._client.table, request.base_id, meta, session_id).copy_(source)
         return m.Done()
 
     def _download(self, request: m.Download, payload: memoryview) -> Answer:
         table = self._client.table
-        with self._running(request, [request.tensor_id]):
+        with self._entrance.enter(request, [request.tensor_id]):
             tensor = self._server.compute.begin_fetch(table.tensor(request.tensor_id))
             self._server.compute.wait()
             reply = m.Bytes(shape=tuple(tensor.shape), dtype_code=DTYPE_CODES[tensor.dtype])
@@ -155,7 +115,7 @@ class Handler:
 
     def _run_operator(self, request: m.RunOperator, payload: memoryview) -> m.Reply:
         operands = (request.args, request.kwargs)
-        with self._running(request, _tensor_ids(operands)):
+        with self._entrance.enter(request, _tensor_ids(operands)):
             done = self._server.executor.run_operator(
                 self._client.table, self._client.generator, request.operator, operands, request.base_id
             )
@@ -192,7 +152,8 @@ class Handler:
     def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> Answer:
         client, executor = self._client, self._server.executor
         stored = client.plans.get(request.plan_id)
-        with self._running(request, request.input_ids) as restore_us:
+        running = self._entrance.enter(request, request.input_ids)
+        try:
             done = executor.execute(
                 client.table,
                 client.generator,
@@ -203,16 +164,25 @@ class Handler:
             )
             result = b"" if done.fetched is None else as_bytes(done.fetched)
             _keep_pace(done.started_ns, self._server.config.plan_pace_s)
+        except BaseException:
+            running.leave()
+            raise
         client.settling.acquire()
-        self._unsettled = partial(self._settle_after, request, stored, done)
+        self._unsettled = partial(self._settle_after, request, stored, done, running)
         guard = stored.binding.guard
-        learned = None if guard is None else guard.learned
-        reply = m.Done(started_ns=done.started_ns, finished_ns=done.finished_ns, learned=learned, restore_us=restore_us)
-        return reply, result
+        return m.Done(
+            started_ns=done.started_ns,
+            finished_ns=done.finished_ns,
+            learned=None if guard is None else guard.learned,
+            restore_us=running.restore_us,
+        ), result
 
-    def _settle_after(self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed) -> None:
-        self._server.executor.register_outputs(self._client.table, stored, request.base_id, done)
-        self._free(request.frees)
+    def _settle_after(self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed, running: Running) -> None:
+        try:
+            self._server.executor.register_outputs(self._client.table, stored, request.base_id, done)
+            self._entrance.free(request.frees)
+        finally:
+            running.leave()
 
     def _drop_plans(self, request: m.DropPlans, payload: memoryview) -> m.Reply:
         for plan_id in request.plan_ids:
@@ -226,19 +196,19 @@ class Handler:
         return m.Opened(arena_bytes=arena.arena_bytes)
 
     def _close_session(self, request: m.CloseSession, payload: memoryview) -> m.Reply:
-        session_id = self._own_session(request.closed_id)
+        session_id = self._entrance.own_session(request.closed_id)
         self._client.table.close_session(session_id)
         self._server.scheduler.close(session_id)
         self._client.sessions.discard(session_id)
         return m.Done()
 
     def _signal(self, request: m.Signal, payload: memoryview) -> m.Reply:
-        session_id = self._own_session(request.signalled_id)
+        session_id = self._entrance.own_session(request.signalled_id)
         restore_us = self._server.scheduler.signal(session_id, request.phase, request.estimated_resume_ms)
         return m.Done(restore_us=restore_us)
 
     def _checksum(self, request: m.Checksum, payload: memoryview) -> m.Reply:
-        return m.Digest(digest=self._server.scheduler.checksum(self._own_session(request.checked_id)))
+        return m.Digest(digest=self._server.scheduler.checksum(self._entrance.own_session(request.checked_id)))
 
     def _seed(self, request: m.Seed, payload: memoryview) -> m.Reply:
         self._client.generator.manual_seed(request.seed)

@@ -24,6 +24,8 @@ from djinn.transport.stream import FramedStream
 
 # After a request the next one often follows within microseconds; after this time the thread sleeps in the kernel.
 SPIN_US = 500.0
+# A client that does not take its reply for so long is left: until it has, its sessions stay in device memory.
+MAX_SEND_S = 30
 
 
 class Listener:
@@ -70,6 +72,7 @@ class Listener:
     def _serve_connection(self, connection: socket.socket) -> None:
         stream = FramedStream(connection)
         try:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("2l", MAX_SEND_S, 0))
             if connection.family == socket.AF_UNIX:
                 _check_peer(connection)
             with torch.inference_mode():

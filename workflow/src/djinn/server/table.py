@@ -98,11 +98,16 @@ class TensorTable:
         """Return a tensor; raises as `entry` does."""
         return self.entry(tensor_id).tensor
 
+    def entries(self, tensor_ids: Iterable[int]) -> list[Entry]:
+        """Return the entries of several tensors; raises as `entry` does."""
+        find = self._entries.get
+        return [find(tensor_id) or self.entry(tensor_id) for tensor_id in tensor_ids]
+
     def sessions_of(self, tensor_ids: Iterable[int]) -> list[str]:
-        """Return the sessions in whose arenas these tensors lie."""
+        """Return the sessions in whose arenas these tensors lie; raises as `entry` does."""
         found = []
-        for tensor_id in tensor_ids:
-            block = self.entry(tensor_id).block
+        for entry in self.entries(tensor_ids):
+            block = entry.block
             if block is not None and block.session_id is not None and block.session_id not in found:
                 found.append(block.session_id)
         return found

@@ -74,6 +74,7 @@ def _name_grades(axes: Axes, rows: list[dict[str, Any]]) -> None:
     middles = [grades.index(grade) + (grades.count(grade) - 1) / 2 for grade in dict.fromkeys(grades)]
     right.set_yticks(middles, [grade.replace(" in the ", " in\nthe ") for grade in dict.fromkeys(grades)])
     right.tick_params(length=0)
+    right.spines["right"].set_visible(False)
     for place in range(1, len(grades)):
         if grades[place] != grades[place - 1]:
             axes.axhline(place - 0.5, color="0.5", linewidth=0.5)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from ablations.rendering.formatting import format_quantity
 from ablations.rendering.panels.bars import error_pair
-from ablations.rendering.style import LOOKS
+from ablations.rendering.style import LOOKS, label_decades, with_minus
 
 _SCALES = {
     "micro_add": "add\n1×1",
@@ -46,7 +46,8 @@ def draw_latency(axes: Axes, result: dict[str, Any]) -> None:
             fontsize=6.3,
         )
     axes.set_yscale("log")
-    axes.set_ylim(top=30 * max(quantities[f"{scale}.djinn_cold"]["high"] for scale in _SCALES))
+    label_decades(axes.yaxis)
+    axes.set_ylim(top=80 * max(quantities[f"{scale}.djinn_cold"]["high"] for scale in _SCALES))
     axes.set_xticks(range(len(_SCALES)), _SCALES.values())
     axes.set_ylabel("latency (µs, log)")
     axes.set_title("OS tax")
@@ -55,10 +56,10 @@ def draw_latency(axes: Axes, result: dict[str, Any]) -> None:
 
 def _overhead(quantities: dict[str, Any], scale: str) -> str:
     if scale == "micro_add":
-        return f"warm +{format_quantity(quantities[f'{scale}.warm_difference']).plain}"
+        return f"warm\n+{format_quantity(quantities[f'{scale}.warm_difference']).plain}"
     overhead = quantities[f"{scale}.warm_overhead"]
     sign = "+" if overhead["value"] >= 0 else ""
-    return f"warm {sign}{format_quantity(overhead).plain}"
+    return f"warm\n{sign}{with_minus(format_quantity(overhead).plain)}"
 
 
 def draw_breakdown(axes: Axes, result: dict[str, Any]) -> None:
@@ -80,7 +81,7 @@ def draw_breakdown(axes: Axes, result: dict[str, Any]) -> None:
             color=colour,
             hatch=hatch,
             edgecolor="white",
-            label=f"T_{part}",
+            label=part,
         )
         lefts = [left + share for left, share in zip(lefts, shares, strict=True)]
     axes.set_yticks(range(len(_SCALES)), _SCALES.values())

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from ablations.rendering.panels.bars import error_pair
-from ablations.rendering.style import LOOKS
+from ablations.rendering.style import LOOKS, label_decades
 
 _SCALES = {
     "micro_add": "add\n1×1",
@@ -30,6 +30,7 @@ def draw_peers(axes: Axes, result: dict[str, Any]) -> None:
         axes.bar(places, values, _BAR_WIDTH, color=colour, hatch=hatch, edgecolor="white", label=label)
         axes.errorbar(places, values, error_pair(chosen), fmt="none", ecolor="black", elinewidth=0.7)
     axes.set_yscale("log")
+    label_decades(axes.yaxis)
     axes.set_ylim(top=30 * max(quantities[f"full_forward.{arm}"]["high"] for arm in _ARMS))
     axes.set_xticks(range(len(_SCALES)), _SCALES.values())
     axes.set_ylabel("host to host (µs, log)")

@@ -37,21 +37,21 @@ def draw_agents(axes: Axes, result: dict[str, Any]) -> None:
         axes.bar(place, agents["value"], 0.6, color=colour, hatch=hatch, edgecolor="white")
         axes.errorbar(place, agents["value"], error_pair([agents]), fmt="none", ecolor="black", elinewidth=0.7)
         axes.hlines(bound["value"], place - 0.36, place + 0.36, color="black", linestyle="--", linewidth=0.9)
-        top = max(agents["high"], bound["value"])
-        axes.annotate(
-            format_quantity(agents).value, (place, top), (0, 3), textcoords="offset points", ha="center", fontsize=6.5
-        )
     gain = quantities["gain.proactive_over_reactive"]
     if gain is not None:
         number = format_quantity(gain)
         text = (
             f"proactive / reactive: {number.plain} {number.interval}\n"
-            rf"$1+\tau/(c+2s)$: {format_quantity(quantities['gain.expected']).plain}"
+            f"expected, 1 + τ/(c + 2s): {format_quantity(quantities['gain.expected']).plain}"
         )
         axes.annotate(text, (0.03, 0.97), xycoords="axes fraction", ha="left", va="top", fontsize=6.5)
     tallest = max(quantities[f"{name}.{mode}"]["high"] for name in ("agents", "bound") for mode in MODES)
     axes.set_ylim(0, 1.45 * tallest)
-    axes.set_xticks(range(len(MODES)), [NAMES[mode] for mode in MODES], fontsize=6.5)
+    # Under the bars: above them a number would read as the bound's.
+    values = [format_quantity(quantities[f"agents.{mode}"]).value for mode in MODES]
+    axes.set_xticks(
+        range(len(MODES)), [f"{NAMES[mode]}\n{value}" for mode, value in zip(MODES, values, strict=True)], fontsize=6.5
+    )
     axes.set_ylabel("agents alive at once")
     axes.set_title("semantic signals")
     axes.legend(
@@ -100,7 +100,7 @@ def draw_success(axes: Axes, result: dict[str, Any]) -> None:
         shares = [point["successes"] / point["num_probes"] for point in points]
         below = [share - point["low"] for share, point in zip(shares, points, strict=True)]
         above = [point["high"] - share for share, point in zip(shares, points, strict=True)]
-        axes.errorbar(numbers, shares, (below, above), fmt="none", ecolor=colour, elinewidth=0.5, alpha=0.35)
+        axes.errorbar(numbers, shares, (below, above), fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.35, capsize=0)
         axes.plot(numbers, shares, marker=marker, color=colour, linestyle="-", linewidth=0.8, markersize=3)
     axes.set_xscale("log", base=2)
     ticks = _ticks([probe["num_agents"] for probe in result["series"]["probes"]])
@@ -130,10 +130,10 @@ def draw_timeline(mode: str, axes: Axes, result: dict[str, Any]) -> None:
     axes.set_ylim(0, 1.3 * budget_mib)
     axes.set_ylabel("MiB")
     is_first, is_last = mode == MODES[0], mode == MODES[-1]
-    crowd = f", {study['common_agents']} agents; dotted: host pool"
+    crowd = f", {study['common_agents']} agents"
     axes.set_title(NAMES[mode] + (crowd if is_first else ""), fontsize=7)
     if is_last:
-        axes.set_xlabel("time (s)")
+        axes.set_xlabel("time (s); solid: device, dashed: its size, dotted: host pool")
     else:
         axes.tick_params(labelbottom=False)
 

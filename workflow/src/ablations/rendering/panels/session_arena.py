@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 
 from ablations.rendering.formatting import format_quantity
 from ablations.rendering.panels.bars import error_pair
-from ablations.rendering.style import LOOKS
+from ablations.rendering.style import LOOKS, label_decades, with_minus
 
 _LINES = {
-    "commit": ("commit (touch every page)", "cold", "-"),
+    "commit": ("commit (all pages)", "cold", "-"),
     "release_committed": ("release, committed", "cache_off", "-"),
     "reserve_p99": ("reserve, p99", "warm", ":"),
     "reserve": ("reserve, median", "warm", "-"),
@@ -29,13 +29,16 @@ def draw_by_size(axes: Axes, result: dict[str, Any]) -> None:
             sizes, values, error_pair(chosen), color=colour, marker=marker, linestyle=line, label=label, elinewidth=0.7
         )
     axes.set_yscale("log")
-    axes.set_ylim(bottom=0.5)
+    label_decades(axes.yaxis)
+    # The legend stands above the lines, which lie apart on one machine and close together on another.
+    highest = max(result["quantities"][f"{name}.{size}"]["high"] for name in _LINES for size in sizes)
+    axes.set_ylim(0.5, 40 * highest)
     axes.set_xticks(sizes)
     axes.set_xlim(left=0)
     axes.set_xlabel("arena size (MB)")
     axes.set_ylabel("time (µs, log)")
     axes.set_title("session arena")
-    axes.legend(loc="center", bbox_to_anchor=(0.55, 0.42))
+    axes.legend(ncols=2, loc="upper left", columnspacing=0.7, handlelength=1.3)
 
 
 def draw_by_sessions(axes: Axes, result: dict[str, Any]) -> None:
@@ -50,7 +53,7 @@ def draw_by_sessions(axes: Axes, result: dict[str, Any]) -> None:
         )
     slope = format_quantity(result["quantities"]["slope_over_sessions"])
     axes.annotate(
-        f"slope {slope.value} {slope.interval}\nns per 1000 live sessions",
+        with_minus(f"slope {slope.value} {slope.interval}\nns per 1000 live sessions"),
         (0.97, 0.93),
         xycoords="axes fraction",
         ha="right",

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from ablations.rendering.style import LOOKS, label_1_2_5
 
 _POLICIES = ("none", "reactive", "lru", "proactive", "proactive_plus", "oracle")
-_LABELS = {"proactive_plus": "proactive+"}
+_LABELS = {"lru": "LRU", "proactive_plus": "proactive+"}
 # Gains over the idle timeout: the policy that the analytic line speaks of, and the best one.
 _GAINS = ("proactive", "proactive_plus")
 
@@ -22,8 +22,8 @@ def draw_agents(axes: Axes, result: dict[str, Any]) -> None:
     _scatter(axes, rows, "live", "simulated")
     error_pct = result["validation"]["median_abs_error_agents_pct"]
     axes.set_title("SIMULATED against live: agents" + _median(error_pct))
-    axes.set_xlabel("largest number of agents, live")
-    axes.set_ylabel("SIMULATED")
+    axes.set_xlabel("largest number of agents (log), live")
+    axes.set_ylabel("largest number of agents (log), SIMULATED")
 
 
 def draw_latencies(axes: Axes, result: dict[str, Any]) -> None:
@@ -32,8 +32,8 @@ def draw_latencies(axes: Axes, result: dict[str, Any]) -> None:
     _scatter(axes, rows, "live_p99_ms", "simulated_p99_ms")
     error_pct = result["validation"]["median_abs_error_p99_pct"]
     axes.set_title("SIMULATED against live: p99" + _median(error_pct))
-    axes.set_xlabel("p99 request latency (ms), live")
-    axes.set_ylabel("SIMULATED")
+    axes.set_xlabel("p99 request latency (ms, log), live")
+    axes.set_ylabel("p99 request latency (ms, log), SIMULATED")
 
 
 def draw_idle_timeout(axes: Axes, result: dict[str, Any]) -> None:
@@ -90,12 +90,13 @@ def _draw_agents_over(axes: Axes, result: dict[str, Any], name: str, label: str)
         )
         lows, highs = ([point[end] for point in chosen] for end in ("agents_low", "agents_high"))
         axes.fill_between(places, lows, highs, color=colour, alpha=0.15, linewidth=0)
-    axes.set_ylim(bottom=0)
+    # The legend of all four panels stands above the curves of this one, wherever they run.
+    axes.set_ylim(0, (1.45 if name == "swap" else 1.05) * max(point["agents_high"] for point in points))
     axes.set_xlabel(label.removesuffix(" (log)") if min(p["value"] for p in points) == 0 else label)
     axes.set_ylabel("largest number of agents")
     axes.set_title(f"SIMULATED: {result['sweeps']['series'][name]['label']}")
     if name == "swap":
-        axes.legend(ncols=2)
+        axes.legend(ncols=3, loc="upper right")
 
 
 def _scatter(axes: Axes, rows: list[Point], live: str, simulated: str) -> None:

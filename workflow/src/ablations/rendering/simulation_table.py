@@ -1,0 +1,30 @@
+"""The LaTeX table of the simulation, which says that it is simulated; apart from the figures, whose packages it does not need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ablations.records import read_result, write_text
+from ablations.rendering.latex import render_template
+from ablations.rendering.names import SIMULATION_TABLE
+
+
+def render_simulation_table(source: Path, output: Path) -> None:
+    """Render the table of the paper's configuration.
+
+    Raises:
+        RecordError: an input that cannot be used, or an output that cannot be written.
+    """
+    result = read_result(source, "simulation")
+    settings = result["settings"]["simulation"]
+    write_text(
+        output,
+        render_template(
+            f"{SIMULATION_TABLE}.tex.j2",
+            result=result,
+            paper=result["paper"],
+            device=settings["paper"],
+            num_seeds=settings["num_seeds"],
+            resolution=settings["resolution"],
+        ),
+    )
