@@ -102,7 +102,7 @@ def test_a_nearer_bound_needs_more() -> None:
     [("us", lambda number: 100 + number), ("ratio", math.exp), ("%", lambda number: 100 * math.expm1(number))],
     ids=["us", "ratio", "%"],
 )
-@pytest.mark.parametrize("distance", [0.7, 0.5, 0.25, 0.1])
+@pytest.mark.parametrize("distance", [0.7, 0.575, 0.5, 0.25, 0.1])
 def test_the_number_is_the_least_that_satisfies_the_formula(
     unit: str, scale: Callable[[float], float], distance: float
 ) -> None:

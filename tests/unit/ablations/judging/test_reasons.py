@@ -95,6 +95,7 @@ def test_a_control_that_fails_is_told_as_it_was_found(control: dict[str, Any] | 
     [
         ("at_least", 3.0, (1.1, 1.2, 1.3), 5.0, Grade.DIRECTION_ONLY),
         ("at_least", 3.0, (1.1, 1.2, 1.3), 15.0, Grade.NOT_REPRODUCED),
+        ("at_least", 3.0, (1.0995, 1.2, 1.3), 10.0, Grade.NOT_REPRODUCED),
         ("at_least", 3.0, (0.9, 1.2, 1.3), 5.0, Grade.NOT_REPRODUCED),
         ("at_most", 0.3, (0.7, 0.8, 0.9), 5.0, Grade.DIRECTION_ONLY),
         ("at_most", 0.3, (0.7, 0.8, 0.9), 15.0, Grade.NOT_REPRODUCED),

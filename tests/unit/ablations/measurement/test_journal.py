@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
+import pytest
+
+from ablations.errors import RecordError
 from ablations.measurement.journal import Journal
 
 
@@ -82,3 +86,32 @@ def test_without_a_path_nothing_is_written(tmp_path: Path) -> None:
     """As where a study is measured by hand."""
     Journal(None, "key").step("a", lambda: 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_that_is_no_step_ends_what_is_known(tmp_path: Path) -> None:
+    """As a disk leaves it that lost a block; what stands before it is used."""
+    path = tmp_path / "journal.jsonl"
+    Journal(path, "key").step("a", lambda: 1)
+    with path.open("a") as file:
+        file.write("\0\0\0\n")
+    journal = Journal(path, "key")
+    assert journal.num_known == 1
+    assert journal.step("a", _fail) == 1
+    journal.step("b", lambda: 2)
+    assert Journal(path, "key").num_known == 2
+
+
+def test_a_step_that_does_not_fit_the_disk_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole, byte for byte."""
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, "key")
+    journal.step("a", lambda: 1)
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(RecordError, match="No space left on device"):
+        journal.step("b", lambda: 2)
+    assert path.read_bytes() == before
