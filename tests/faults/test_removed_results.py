@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from running import Run
+from support import copy_repository
 
 RESULT = "results/tiny/ablation_2.json"
 TWO = "{session_arena: 2}"
+
+
+@pytest.fixture
+def checkout(root: Path, tmp_path: Path) -> Path:
+    """A copy of the repository without results, which one test alone may harm."""
+    folder = tmp_path / "checkout"
+    copy_repository(root, folder)
+    return folder
 
 
 def _trials(checkout: Path) -> dict[Path, bytes]:

@@ -10,13 +10,21 @@ from pathlib import Path
 import pytest
 
 from running import Run
-from support import require_tool
+from support import copy_repository, require_tool
 
 RESULT = "results/tiny/ablation_2.json"
 # Another name, and no sight of this machine's processes.
 OTHER_HOST = ("unshare", "-u", "-p", "-f", "--mount-proc", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh")
 # Another processor.
 OTHER_MACHINE = 'mount --bind {cpuinfo} /proc/cpuinfo && exec "$@"'
+
+
+@pytest.fixture
+def checkout(root: Path, tmp_path: Path) -> Path:
+    """A copy of the repository without results, which one test alone may harm."""
+    folder = tmp_path / "checkout"
+    copy_repository(root, folder)
+    return folder
 
 
 def _ablations(checkout: Path, *arguments: object, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
