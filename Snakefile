@@ -20,6 +20,7 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/peers.smk"
 include: "workflow/rules/ledger.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/contents.smk"
 
 
 rule all:

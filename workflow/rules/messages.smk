@@ -1,4 +1,5 @@
 # What a reader needs at the end of a run that failed: each failed job's own sentence once more, below what Snakemake says of it.
+import atexit
 import re
 
 
@@ -21,6 +22,24 @@ def sentence_in(path):
     return (
         said[-1] if said else f"error: a job ended without a sentence; its log {path} shows how far it came."
     )
+
+
+def tell_vanished(snakemake_logs):
+    """Print a sentence for each file that Snakemake waited for in vain, with a remedy other than to wait longer."""
+    for path in snakemake_logs:
+        with open(path) as file:
+            _, waited, awaited = file.read().rpartition("Missing files after")
+        for name in re.findall(r"^(\S+) \(missing locally", awaited if waited else "", re.MULTILINE):
+            print(
+                f"error: {name} was removed while the workflow ran; run the same command again, which makes only "
+                "what is lost.",
+                file=sys.stderr,
+            )
+
+
+onstart:
+    # Where a file vanished Snakemake leaves by an exception, and calls no handler.
+    atexit.register(tell_vanished, log)
 
 
 onerror:

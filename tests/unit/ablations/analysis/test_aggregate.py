@@ -167,3 +167,50 @@ def test_reservations_that_alternate_show_the_noise_floor(tiny_trials: dict[str,
     aggregate_files("session_arena", paths, tmp_path / "out.json")
     floor = read_aggregated(tmp_path / "out.json")["quantities"]["noise_floor"]
     assert floor["value"] == pytest.approx(10.0)
+
+
+def test_studies_are_read_in_order_of_the_ablations(tiny_results: Path) -> None:
+    """Whatever the order of the files."""
+    paths = [tiny_results / f"ablation_{number}.json" for number in (3, 1, 4, 2)]
+    assert list(read_studies(paths)) == list(STUDIES)
+
+
+def test_a_study_that_is_given_twice_is_named(tiny_results: Path) -> None:
+    """With the second file."""
+    path = tiny_results / "ablation_1.json"
+    with pytest.raises(AggregationError, match=f"{path} is of study os_tax, which was given before"):
+        read_studies([path, path])
+
+
+def test_different_tiers_are_named_by_study(tiny_results: Path, tmp_path: Path) -> None:
+    """So that the stranger can be found."""
+    other = json.loads((tiny_results / "ablation_1.json").read_text()) | {"tier": "other"}
+    write_json(tmp_path / "ablation_1.json", other)
+    with pytest.raises(AggregationError, match=r"\(os_tax is of other, session_arena is of tiny\)"):
+        read_studies([tmp_path / "ablation_1.json", tiny_results / "ablation_2.json"])
+
+
+def test_the_fewer_of_two_machines_are_the_strangers(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:
+    """Three at most are listed, by commas."""
+
+    def moved(record: dict[str, Any]) -> None:
+        record["environment"].update(machine_id="0" * 12)
+
+    paths = tiny_trials["semantic_signals"]
+    strangers = _copies(paths[:2], tmp_path, moved)
+    with pytest.raises(AggregationError) as caught:
+        aggregate_files("semantic_signals", strangers + paths, tmp_path / "out.json")
+    named = str(caught.value).partition("(")[2].partition(" differ from the others")[0]
+    assert set(named.split(", ")) == set(map(str, strangers))
+
+
+def test_the_trials_that_are_there_are_listed_where_some_are_missing(
+    tiny_trials: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    """By commas, for whoever looks for them."""
+    paths = tiny_trials["plan_cache"]
+    both = [*paths, *_copies(paths, tmp_path, _no_change)]
+    with pytest.raises(AggregationError) as caught:
+        aggregate_files("plan_cache", both, tmp_path / "out.json", expected_trials=3)
+    assert f"({', '.join(map(str, both))})" in str(caught.value)
+    assert "measure trials 2." in str(caught.value)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from ablations.analysis import quantities
 from ablations.analysis.bounds import decide, invocations_needed, noise_floor_pct
@@ -91,3 +95,31 @@ def test_a_nearer_bound_needs_more() -> None:
     assert numbers == sorted(numbers, key=lambda number: number or 0)
     assert numbers[0] == 6
     assert invocations_needed(ratio, 4.0) == invocations_needed(ratio, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale"),
+    [("us", lambda number: 100 + number), ("ratio", math.exp), ("%", lambda number: 100 * math.expm1(number))],
+    ids=["us", "ratio", "%"],
+)
+@pytest.mark.parametrize("distance", [0.7, 0.5, 0.25, 0.1])
+def test_the_number_is_the_least_that_satisfies_the_formula(
+    unit: str, scale: Callable[[float], float], distance: float
+) -> None:
+    """Solved here one n at a time; ratios and percentages on the scale on which invocations are averaged."""
+    spread, count = 0.5, 8
+    half_width = stats.t.ppf(0.975, count - 1) * spread / math.sqrt(count)
+    quantity = _quantity(*map(scale, (-half_width, 0.0, half_width)), unit=unit, count=count)
+    least = next(
+        n
+        for n in range(6, 1001)
+        if (stats.t.ppf(0.975, n - 1) + stats.t.ppf(0.8, n - 1)) * spread / math.sqrt(n) <= distance
+    )
+    assert invocations_needed(quantity, scale(distance)) == least
+    assert invocations_needed(quantity, scale(-distance)) == least
+    assert invocations_needed(quantity, scale(2 * distance), centre=scale(distance)) == least
+
+
+def test_a_value_without_spread_on_the_bound_can_never_be_told() -> None:
+    """However often it is measured."""
+    assert invocations_needed(_quantity(1, 1, 1), 1.0) is None

@@ -202,9 +202,34 @@ def test_an_empty_arm_is_refused() -> None:
         estimate([[1.0], []], "us")
 
 
-@pytest.mark.parametrize("count", [1, 3, 4, 17, 60])
-def test_the_middle_mean_is_scipys_trimmed_mean(count: int) -> None:
-    """To the last bit, of one row or of many."""
-    rows = np.random.default_rng(count).normal(size=(5, count))
-    assert (quantities._middle_mean(rows) == stats.trim_mean(rows, 0.25, axis=-1)).all()
-    assert quantities._middle_mean(rows[0]) == stats.trim_mean(rows[0], 0.25)
+def test_units_are_those_of_what_is_estimated() -> None:
+    """A ratio is one also where an arm lies below one."""
+    half = estimate_ratio([[0.5, 0.5]] * 6, [[1.0, 1.0]] * 6)
+    assert half is not None
+    assert (half.value, half.unit, half.num_samples) == (0.5, "ratio", 12)
+    assert estimate_difference([[2.0]], [[1.0]], "us").unit == "us"
+    assert estimate_overhead_by_rounds_pct([[2.0]], [[1.0]], blocks=(1, 1)).unit == "%"
+
+
+def test_whole_numbers_are_samples_too() -> None:
+    """As counts of agents and sessions are."""
+    assert estimate([[40, 41, 42]] * 6, "agents") == estimate([[40.0, 41.0, 42.0]] * 6, "agents")
+
+
+def test_a_ratio_of_an_arm_without_samples_is_refused() -> None:
+    """As every other comparison is."""
+    with pytest.raises(AggregationError, match="no samples"):
+        estimate_ratio([[1.0], []], [[1.0], [1.0]])
+
+
+def test_an_overhead_by_rounds_is_the_same_at_every_call() -> None:
+    """Down to the last digit: aggregates of the same trials are the same bytes."""
+    arms = _invocations(np.random.default_rng(5), 10.0), _invocations(np.random.default_rng(6), 10.0)
+    again = [estimate_overhead_by_rounds_pct(*arms, blocks=(5, 5)) for _ in range(2)]
+    assert again[0] == again[1]
+
+
+def test_arms_of_unequal_invocations_are_refused_by_rounds_too() -> None:
+    """Nothing is paired with nothing."""
+    with pytest.raises(AggregationError, match="An arm has no whole round"):
+        estimate_overhead_by_rounds_pct([[1.0]] * 2, [[1.0]] * 3, blocks=(1, 1))

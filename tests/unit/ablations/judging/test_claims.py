@@ -119,3 +119,13 @@ def test_a_file_that_is_no_claims_file_is_named(tmp_path: Path) -> None:
         load_claims(tmp_path / "list.yaml")
     with pytest.raises(ClaimsError, match="key 'more' of the file is unknown"):
         _load(tmp_path, VALID, more=1)
+
+
+def test_a_sentence_begins_with_the_file_and_says_where_yaml_went_wrong(tmp_path: Path) -> None:
+    """Several files may be at hand."""
+    with pytest.raises(ClaimsError) as caught:
+        _load(tmp_path, VALID | {"threshold": [1, 2]})
+    assert str(caught.value).startswith(f"{tmp_path / 'claims.yaml'}: claim os_tax.one")
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(ClaimsError, match=r"is not YAML \(.*line \d+, column \d+"):
+        load_claims(tmp_path / "bad.yaml")

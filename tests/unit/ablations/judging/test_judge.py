@@ -84,3 +84,16 @@ def test_results_of_a_newer_schema_are_refused(
     arguments = ["judge", "--inputs", str(tmp_path / "ablation_1.json"), "--output", str(tmp_path / "c.json")]
     assert main(arguments) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_files_of_the_repository_are_named_within_it_and_others_as_given(
+    root: Path, tiny_results: Path, tmp_path: Path
+) -> None:
+    """A reader elsewhere finds the first; flags of a result go with its verdicts."""
+    mine = tmp_path / "claims.yaml"
+    mine.write_text((root / DEFAULT_CLAIMS).read_text())
+    for claims, name in ((root / DEFAULT_CLAIMS, DEFAULT_CLAIMS), (mine, mine.as_posix())):
+        judge_files(claims, _inputs(tiny_results), tmp_path / "c.json")
+        judged = read_result(tmp_path / "c.json", "verdicts")
+        assert judged["claims_file"]["file"] == name
+        assert all("underpowered" in verdict["flags"] for verdict in judged["verdicts"])

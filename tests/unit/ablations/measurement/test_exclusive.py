@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ablations.errors import MeasurementError
-from ablations.measurement.exclusive import measuring_alone
+from ablations.measurement.exclusive import lock_path, measuring_alone
 
 _HOLDER = """
 import sys, time
@@ -34,3 +34,10 @@ def test_a_second_process_waits_until_the_first_ends(tmp_path: Path) -> None:
     holder.stdout.close()
     with measuring_alone(20.0, lock):
         pass
+
+
+def test_the_lock_is_one_for_each_user_of_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the machine's own temporary folder, which no other machine shares."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("os.getuid", lambda: 7)
+    assert lock_path() == tmp_path / "djinn-ablations-7.lock"

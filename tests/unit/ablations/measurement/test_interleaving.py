@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
+import pytest
+
+from ablations.measurement import interleaving
 from ablations.measurement.interleaving import Arm, alternate, timer_floor_us
 
 
@@ -56,3 +61,17 @@ def test_order_depends_on_the_seed() -> None:
 def test_the_timer_floor_is_no_time_travel() -> None:
     """Durations of nothing are not negative."""
     assert min(timer_floor_us(100)) >= 0
+
+
+def test_rounds_are_counted_for_whoever_waits() -> None:
+    """From one, after each."""
+    seen: list[int] = []
+    alternate(_arms(), rounds=3, seed=1, settle_s=0, on_round=seen.append)
+    assert seen == [1, 2, 3]
+
+
+def test_the_timer_floor_is_in_microseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a clock that shows 250 ns more at each look."""
+    looks = itertools.count(start=1_000, step=250)
+    monkeypatch.setattr(interleaving, "perf_counter_ns", lambda: next(looks))
+    assert timer_floor_us(3) == [0.25, 0.25, 0.25]

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
 import sys
+import threading
+
+import pytest
+
+from ablations.measurement import lifeline
 
 PROGRAM = """
 import sys, time
@@ -41,3 +47,42 @@ def test_a_process_that_is_gone_already_ends_it_at_once() -> None:
     output, _ = hanging.communicate(timeout=20)
     assert hanging.returncode == 2
     assert output == ""
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[int]:
+    """The statuses with which this process would have ended."""
+    statuses: queue.Queue[int] = queue.Queue()
+    monkeypatch.setattr(lifeline.os, "_exit", statuses.put)
+    return statuses
+
+
+def test_a_thread_waits_and_says_why_it_ends(ends: queue.Queue[int], capsys: pytest.CaptureFixture[str]) -> None:
+    """With the number of the process that is gone, and status 2."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as workflow:
+        lifeline.hang_on(workflow.pid)
+        (waiting,) = (thread for thread in threading.enumerate() if thread.name == "lifeline")
+        assert waiting.daemon
+        assert ends.empty()
+        workflow.kill()
+        assert ends.get(timeout=20) == 2
+    waiting.join(20)
+    assert (
+        f"error: The workflow, process {workflow.pid}, is gone; start it again to go on.\n" in capsys.readouterr().err
+    )
+
+
+def test_a_process_that_never_was_is_named(
+    ends: queue.Queue[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once, before any thread waits for it."""
+
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(lifeline.os, "_exit", leave)
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    with pytest.raises(SystemExit, match="2"):
+        lifeline.hang_on(gone.pid)
+    assert f"process {gone.pid}, is gone" in capsys.readouterr().err

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ablations.errors import MeasurementError
-from ablations.measurement.sources import starts_server, study_sources
+from ablations.measurement import sources
+from ablations.measurement.sources import module_sources, starts_server, study_sources
 from ablations.settings import STUDIES
 
 
@@ -59,3 +61,32 @@ def test_finding_sources_imports_neither_torch_nor_the_study() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == "[]"
+
+
+def test_a_package_is_a_source_of_what_lies_in_it() -> None:
+    """Its __init__ runs first, at every level."""
+    paths = {path.as_posix().partition("/src/")[2] for path in module_sources("djinn.planning.plan")}
+    assert {"djinn/__init__.py", "djinn/planning/__init__.py", "djinn/planning/plan.py"} <= paths
+
+
+def test_the_hash_covers_names_and_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every file; where the checkout lies does not matter."""
+    hashes = []
+    for folder, name, content in (("a", "x.py", "1"), ("b", "x.py", "1"), ("b", "y.py", "1"), ("b", "x.py", "2")):
+        path = tmp_path / folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        monkeypatch.setattr(sources, "_SOURCE_ROOT", path.parent)
+        hashes.append(sources.sources_hash([path]))
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3
+
+
+def test_modules_that_were_loaded_undeclared_are_named() -> None:
+    """Of this project, and in order; what was declared is not."""
+    declared = module_sources("ablations.measurement.sources")
+    loaded = sources.undeclared_modules(declared)
+    assert "ablations.settings" in loaded
+    assert loaded == sorted(loaded)
+    assert {name.partition(".")[0] for name in loaded} <= {"ablations", "djinn"}
+    assert not {"ablations.measurement.sources", "ablations.errors", "ablations.cli"} & set(loaded)

@@ -190,7 +190,11 @@ def _next_lines(tier: Tier, folder: Path) -> Iterator[str]:
         yield f"next: python workflow/scripts/run_all_ablations.py --output-dir {displayed(folder)}{config}"
     else:
         if engine.is_locked:
-            yield f"first: {tier.snakemake()} --unlock, because a run was killed and left its lock"
+            yield (
+                "locked: by a run on another machine that shares this folder, which would have to end first, or by one "
+                "that was killed"
+            )
+            yield f"first, if no other machine is at work here: {tier.snakemake()} --unlock"
         for name in engine.incomplete:
             yield f"  interrupted: {name} was being made when a run was killed, and will be made again"
         yield f"next: {tier.snakemake('all')}{' --rerun-incomplete' if engine.incomplete else ''}"
