@@ -132,6 +132,19 @@ def test_nothing_is_claimed_below_the_noise_floor(claim: Claim) -> None:
     assert verdict.noise_floor_pct == 6.0
 
 
+@pytest.mark.parametrize("claim", BOUNDED_OVERHEADS, ids=lambda claim: claim.id)
+@pytest.mark.parametrize(("far_enough", "grade"), [(True, Grade.REPRODUCED), (False, Grade.INCONCLUSIVE)])
+def test_an_interval_far_below_the_bound_is_not_hidden(claim: Claim, *, far_enough: bool, grade: Grade) -> None:
+    """If it keeps the bound with all that identical arms differ by; where it only nearly does, it is."""
+    _, bound = claim.bounds
+    assert bound is not None
+    assert claim.noise_floor is not None
+    floor_pct = bound + 1.0
+    result = _result(claim, bound - floor_pct - (1.0 if far_enough else -0.5))
+    result["quantities"][claim.noise_floor].update(low=-floor_pct, high=0.0)
+    assert judge_claim(claim, result).grade == grade
+
+
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if c.hardware], ids=lambda claim: claim.id)
 @pytest.mark.parametrize("accelerator", [None, "NVIDIA A100-SXM4-80GB"])
 def test_absolute_times_of_other_hardware_are_not_judged(claim: Claim, accelerator: str | None) -> None:

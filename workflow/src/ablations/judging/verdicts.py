@@ -144,10 +144,15 @@ def _decided_by_instrument(claim: Claim, result: dict[str, Any], measured: Quant
 
 
 def _hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) -> Verdict | None:
-    """Return "inconclusive" where an upper bound on an overhead lies below what identical arms differ by."""
+    """Return "inconclusive" where an upper bound on an overhead lies below what identical arms differ by.
+
+    An interval that keeps the bound even with that difference added is not hidden.
+    """
     floor = _noise(claim, result)
     _, upper = claim.bounds
     if floor is None or upper is None or claim.unit != "%" or noise_floor_pct(floor) < upper:
+        return None
+    if measured.high + noise_floor_pct(floor) < upper:
         return None
     return Verdict(
         grade=Grade.INCONCLUSIVE,
