@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from ablations.analysis.quantities import Quantity
 from ablations.errors import ClaimsError
 from ablations.judging.claims import DEFAULT_CLAIMS, Claim, Requirement, load_claims
-from ablations.judging.verdicts import Grade, judge_claim
+from ablations.judging.verdicts import Grade, describe, judge_claim
 
 CLAIMS = load_claims(Path(__file__).resolve().parents[4] / DEFAULT_CLAIMS).claims
 JUDGED = [claim for claim in CLAIMS if claim.contradiction is None or claim.contradiction.grade is None]
@@ -197,3 +199,9 @@ def test_equivalence_needs_both_margins() -> None:
     equivalent = Claim(**{**{n: getattr(claim, n) for n in claim.__struct_fields__}, "comparison": "equivalent"})
     for value, grade in ((0.0, Grade.REPRODUCED), (-8.0, Grade.NOT_REPRODUCED), (8.0, Grade.NOT_REPRODUCED)):
         assert judge_claim(equivalent, _result(claim, value)).grade == grade
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1921.4, "1,921 ["), (999.4, "999 ["), (0.012345, "0.0123 [")])
+def test_numbers_are_shown_without_exponents(value: float, shown: str) -> None:
+    """In a sentence that people read."""
+    assert describe(msgspec.convert(_quantity(value, "us"), Quantity)).startswith(shown)

@@ -96,9 +96,15 @@ def read_quantity(claim: Claim, requirement: Requirement, result: dict[str, Any]
 
 def describe(quantity: Quantity) -> str:
     """Return a value with its interval, and how often it was measured."""
-    number = f"{quantity.value:.3g} [{quantity.low:.3g}, {quantity.high:.3g}]{_shown_unit(quantity.unit)}"
+    value, low, high = (_three_digits(number) for number in (quantity.value, quantity.low, quantity.high))
+    number = f"{value} [{low}, {high}]{_shown_unit(quantity.unit)}"
     plural = "s" if quantity.num_invocations > 1 else ""
     return f"{number} over {quantity.num_invocations} invocation{plural}"
+
+
+def _three_digits(number: float) -> str:
+    """Show a number with three digits, or with all before the point if there are more."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 def _decided_beforehand(claim: Claim, result: dict[str, Any], measured: Quantity | None) -> Verdict | None:
