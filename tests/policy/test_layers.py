@@ -25,6 +25,7 @@ LAYERS = {
         ["errors", "__init__"],
         ["simulation_settings", "violations"],
         ["settings"],
+        ["configuration"],
         ["records"],
         ["models", "measurement", "traces"],
         ["studies", "simulation"],

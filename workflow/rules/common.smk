@@ -3,6 +3,7 @@ import json
 from functools import cache
 from glob import glob
 
+from ablations.configuration import validate_config
 from ablations.errors import SettingsError
 from ablations.measurement.sources import module_sources, study_sources
 from ablations.provenance.makers import rendering_files
@@ -27,7 +28,6 @@ from ablations.settings import (
     simulation_settings,
     trial_count,
     trial_settings,
-    validate_config,
 )
 
 try:

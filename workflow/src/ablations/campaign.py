@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ablations.configuration import load_config
 from ablations.errors import AblationError, MeasurementError, RecordError
 from ablations.measurement.journal import journal_path
 from ablations.measurement.progress import Progress
@@ -23,16 +24,7 @@ from ablations.measurement.sources import sources_hash, study_sources
 from ablations.provenance.ledger import add_to_ledger
 from ablations.records import read_record, require_writable
 from ablations.rendering.names import TABLE_NAMES
-from ablations.settings import (
-    STUDIES,
-    VARIANTS,
-    Config,
-    load_config,
-    output_dir,
-    settings_hash,
-    trial_count,
-    trial_settings,
-)
+from ablations.settings import STUDIES, VARIANTS, Config, output_dir, settings_hash, trial_count, trial_settings
 
 
 def study_parser(study: str, description: str) -> argparse.ArgumentParser:

@@ -9,9 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ablations.configuration import load_config
 from ablations.errors import AblationError, SettingsError
 from ablations.provenance_stages import add_provenance_stages
-from ablations.settings import MEASURABLE, generate_schema, load_config, repository_root, trial_settings
+from ablations.settings import MEASURABLE, generate_schema, repository_root, trial_settings
 from ablations.simulation_stages import add_drawn, add_simulation_stages, drawn
 from djinn.errors import DjinnError
 

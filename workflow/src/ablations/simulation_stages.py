@@ -8,8 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ablations.configuration import load_config
 from ablations.errors import SettingsError
-from ablations.settings import Config, load_config, simulation_settings
+from ablations.settings import Config, simulation_settings
 
 _BENCHMARKED = ("none", "reactive", "lru", "proactive", "proactive_plus")
 

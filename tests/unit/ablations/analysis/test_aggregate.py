@@ -156,6 +156,19 @@ def test_tiers_are_not_shown_together(tiny_results: Path, tmp_path: Path) -> Non
         read_studies([tmp_path / "ablation_1.json", tiny_results / "ablation_2.json"])
 
 
+def test_reservations_that_alternate_show_the_noise_floor(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:
+    """Every second one takes a tenth longer here, whatever its size."""
+
+    def change(record: dict[str, Any]) -> None:
+        for number, sample in enumerate(record["samples"]["reserve"]):
+            sample["reserve_us"] = 1.1 if number % 2 else 1.0
+
+    paths = _copies(tiny_trials["session_arena"], tmp_path, change)
+    aggregate_files("session_arena", paths, tmp_path / "out.json")
+    floor = read_aggregated(tmp_path / "out.json")["quantities"]["noise_floor"]
+    assert floor["value"] == pytest.approx(10.0)
+
+
 def test_studies_are_read_in_order_of_the_ablations(tiny_results: Path) -> None:
     """Whatever the order of the files."""
     paths = [tiny_results / f"ablation_{number}.json" for number in (3, 1, 4, 2)]
@@ -201,16 +214,3 @@ def test_the_trials_that_are_there_are_listed_where_some_are_missing(
         aggregate_files("plan_cache", both, tmp_path / "out.json", expected_trials=3)
     assert f"({', '.join(map(str, both))})" in str(caught.value)
     assert "measure trials 2." in str(caught.value)
-
-
-def test_reservations_that_alternate_show_the_noise_floor(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:
-    """Every second one takes a tenth longer here, whatever its size."""
-
-    def change(record: dict[str, Any]) -> None:
-        for number, sample in enumerate(record["samples"]["reserve"]):
-            sample["reserve_us"] = 1.1 if number % 2 else 1.0
-
-    paths = _copies(tiny_trials["session_arena"], tmp_path, change)
-    aggregate_files("session_arena", paths, tmp_path / "out.json")
-    floor = read_aggregated(tmp_path / "out.json")["quantities"]["noise_floor"]
-    assert floor["value"] == pytest.approx(10.0)

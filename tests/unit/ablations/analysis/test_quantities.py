@@ -233,11 +233,3 @@ def test_arms_of_unequal_invocations_are_refused_by_rounds_too() -> None:
     """Nothing is paired with nothing."""
     with pytest.raises(AggregationError, match="An arm has no whole round"):
         estimate_overhead_by_rounds_pct([[1.0]] * 2, [[1.0]] * 3, blocks=(1, 1))
-
-
-@pytest.mark.parametrize("count", [1, 3, 4, 17, 60])
-def test_the_middle_mean_is_scipys_trimmed_mean(count: int) -> None:
-    """To the last bit, of one row or of many."""
-    rows = np.random.default_rng(count).normal(size=(5, count))
-    assert (quantities._middle_mean(rows) == stats.trim_mean(rows, 0.25, axis=-1)).all()
-    assert quantities._middle_mean(rows[0]) == stats.trim_mean(rows[0], 0.25)

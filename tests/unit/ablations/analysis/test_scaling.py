@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from ablations.analysis import scaling
 from ablations.analysis.scaling import binned_medians, fit_power_law, slope_over_groups, slope_over_range
 
 
@@ -70,11 +68,3 @@ def test_two_sizes_have_a_slope_and_one_has_none() -> None:
     """Through two points there is exactly one line."""
     assert slope_over_groups([[(1.0, 5.0), (3.0, 9.0)]], "ns/MB").value == pytest.approx(2.0)
     assert slope_over_groups([[(1.0, 5.0), (1.0, 9.0)]], "ns/MB").value == 0.0
-
-
-def test_the_line_is_scipys_least_squares_line() -> None:
-    """To the last bit."""
-    generator = np.random.default_rng(4)
-    x, y = generator.normal(3, 2, 40), generator.normal(-1, 5, 40)
-    fit = stats.linregress(x, y)
-    assert scaling._least_squares(x, y) == (fit.slope, fit.intercept)

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from ablations.analysis.quantities import Quantity
 from ablations.errors import ClaimsError
 from ablations.judging.claims import DEFAULT_CLAIMS, Claim, Requirement, load_claims
-from ablations.judging.verdicts import Grade, judge_claim
+from ablations.judging.verdicts import Grade, describe, judge_claim
 
 CLAIMS = load_claims(Path(__file__).resolve().parents[4] / DEFAULT_CLAIMS).claims
 JUDGED = [claim for claim in CLAIMS if claim.contradiction is None or claim.contradiction.grade is None]
@@ -132,6 +134,19 @@ def test_nothing_is_claimed_below_the_noise_floor(claim: Claim) -> None:
     assert verdict.noise_floor_pct == 6.0
 
 
+@pytest.mark.parametrize("claim", BOUNDED_OVERHEADS, ids=lambda claim: claim.id)
+@pytest.mark.parametrize(("far_enough", "grade"), [(True, Grade.REPRODUCED), (False, Grade.INCONCLUSIVE)])
+def test_an_interval_far_below_the_bound_is_not_hidden(claim: Claim, *, far_enough: bool, grade: Grade) -> None:
+    """If it keeps the bound with all that identical arms differ by; where it only nearly does, it is."""
+    _, bound = claim.bounds
+    assert bound is not None
+    assert claim.noise_floor is not None
+    floor_pct = bound + 1.0
+    result = _result(claim, bound - floor_pct - (1.0 if far_enough else -0.5))
+    result["quantities"][claim.noise_floor].update(low=-floor_pct, high=0.0)
+    assert judge_claim(claim, result).grade == grade
+
+
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if c.hardware], ids=lambda claim: claim.id)
 @pytest.mark.parametrize("accelerator", [None, "NVIDIA A100-SXM4-80GB"])
 def test_absolute_times_of_other_hardware_are_not_judged(claim: Claim, accelerator: str | None) -> None:
@@ -184,3 +199,9 @@ def test_equivalence_needs_both_margins() -> None:
     equivalent = Claim(**{**{n: getattr(claim, n) for n in claim.__struct_fields__}, "comparison": "equivalent"})
     for value, grade in ((0.0, Grade.REPRODUCED), (-8.0, Grade.NOT_REPRODUCED), (8.0, Grade.NOT_REPRODUCED)):
         assert judge_claim(equivalent, _result(claim, value)).grade == grade
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1921.4, "1,921 ["), (999.4, "999 ["), (0.012345, "0.0123 [")])
+def test_numbers_are_shown_without_exponents(value: float, shown: str) -> None:
+    """In a sentence that people read."""
+    assert describe(msgspec.convert(_quantity(value, "us"), Quantity)).startswith(shown)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ablations.errors import RecordError
-from ablations.provenance.folder import LEDGER_NAME, result_name
+from ablations.provenance.folder import LEDGER_NAME
 from ablations.provenance.verify import report, verify
-from ablations.settings import STUDIES, settings_hash
+from ablations.settings import settings_hash
 
 TRIAL = "trials/plan_cache/decode/trial_0.json"
 RESULT = "ablation_3.json"
@@ -23,14 +23,6 @@ Change = Callable[[dict[str, Any]], Any]
 def _found(results: Path, *, recompute: bool = False) -> set[tuple[str, str]]:
     """Return kind and file name of every finding."""
     return {(finding.kind, Path(finding.file).name) for finding in verify(results, [], recompute=recompute)}
-
-
-def _without_a_ledger(results: Path) -> None:
-    """Leave records alone to tell, and of one study, because everything has to be computed again from them."""
-    (results / LEDGER_NAME).unlink()
-    for study in set(STUDIES) - {"plan_cache"}:
-        shutil.rmtree(results / "trials" / study)
-        (results / result_name(study)).unlink()
 
 
 def _renamed(record: dict[str, Any]) -> None:
@@ -74,7 +66,7 @@ def test_without_a_ledger_records_and_recomputation_tell(whole: Path) -> None:
 def test_an_edited_trial_is_found(whole: Path, edit: Any, kind: str, change: Change, has_ledger: bool) -> None:
     """Whatever was edited, with a ledger and without; what the record says of itself is named too."""
     if not has_ledger:
-        _without_a_ledger(whole)
+        (whole / LEDGER_NAME).unlink()
     edit(whole / TRIAL, change)
     found = _found(whole)
     assert (kind, "trial_0.json") in found
@@ -85,7 +77,7 @@ def test_an_edited_trial_is_found(whole: Path, edit: Any, kind: str, change: Cha
 def test_a_truncated_trial_is_found(whole: Path, has_ledger: bool) -> None:
     """As a file that a full disk leaves."""
     if not has_ledger:
-        _without_a_ledger(whole)
+        (whole / LEDGER_NAME).unlink()
     text = (whole / TRIAL).read_text()
     (whole / TRIAL).write_text(text[: len(text) // 2])
     assert ("damaged", "trial_0.json") in _found(whole)
@@ -95,7 +87,7 @@ def test_a_truncated_trial_is_found(whole: Path, has_ledger: bool) -> None:
 def test_a_lost_trial_is_found(whole: Path, has_ledger: bool) -> None:
     """The result still lists it."""
     if not has_ledger:
-        _without_a_ledger(whole)
+        (whole / LEDGER_NAME).unlink()
     (whole / TRIAL).unlink()
     assert ("lost", "trial_0.json") in _found(whole)
 
@@ -111,7 +103,7 @@ def test_a_lost_file_is_found(whole: Path, name: str) -> None:
 def test_a_trial_that_was_added_is_found(whole: Path, has_ledger: bool) -> None:
     """No result was made from it."""
     if not has_ledger:
-        _without_a_ledger(whole)
+        (whole / LEDGER_NAME).unlink()
     shutil.copy(whole / TRIAL, whole / TRIAL.replace("trial_0", "trial_1"))
     assert ("added", "trial_1.json") in _found(whole)
 
@@ -148,7 +140,7 @@ def _raise_speedup(result: dict[str, Any]) -> None:
 def test_an_edited_result_is_found(whole: Path, edit: Any, has_ledger: bool) -> None:
     """Even without a ledger, because its trials do not give that number."""
     if not has_ledger:
-        _without_a_ledger(whole)
+        (whole / LEDGER_NAME).unlink()
     edit(whole / RESULT, _raise_speedup)
     findings = [one for one in verify(whole, [], recompute=False) if one.kind == "edited"]
     assert {Path(one.file).name for one in findings} == {RESULT}

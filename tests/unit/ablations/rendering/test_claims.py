@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from ablations.judging.claims import DEFAULT_CLAIMS
 from ablations.judging.judge import judge_files
 from ablations.judging.verdicts import Grade
+from ablations.rendering import shown_verdicts
 from ablations.rendering.claims import read_verdicts, render_claims_figure, render_claims_table
 from ablations.rendering.panels.claims import measured_claims
 from ablations.rendering.style import GRADE_LOOKS
@@ -106,3 +108,11 @@ def test_negative_numbers_have_minus_signs(verdicts: Path, tmp_path: Path) -> No
     (tmp_path / "negative.json").write_text(json.dumps(judged))
     render_claims_table(tmp_path / "negative.json", tmp_path / "t.tex")
     assert r"$-$4.72 {\scriptsize [$-$5.60, $-$3.78]}" in (tmp_path / "t.tex").read_text()
+
+
+def test_a_bound_is_one_line(verdicts: Path) -> None:
+    """Its unit is not parted from its number, and a factor follows at once."""
+    for verdict in shown_verdicts.read_verdicts(verdicts):
+        assert re.fullmatch(r"(at most|at least|[\d.]+ to) [\d.]+(×|\N{NO-BREAK SPACE}(%|µs|ms))?", verdict.bound), (
+            verdict.bound
+        )

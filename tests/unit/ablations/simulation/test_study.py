@@ -11,13 +11,14 @@ import pytest
 from matplotlib import pyplot
 from msgspec import structs
 
+from ablations.configuration import load_config
 from ablations.errors import RecordError, SettingsError
 from ablations.records import TrialRecord, write_result
 from ablations.rendering.names import SIMULATION_FIGURES
 from ablations.rendering.simulation import SIMULATION_LAYOUTS, render_simulation_figure
 from ablations.rendering.simulation_table import render_simulation_table
 from ablations.rendering.style import new_figure
-from ablations.settings import load_config, simulation_settings
+from ablations.settings import simulation_settings
 from ablations.simulation.paper import paper_scenario
 from ablations.simulation.scenario import ORACLE, POLICIES
 from ablations.simulation.study import SCHEMA_NAME, parse_settings, simulate_all, simulate_files

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ablations.configuration import load_config
 from ablations.records import read_record
-from ablations.settings import load_config, trial_settings
+from ablations.settings import trial_settings
 from ablations.studies.semantic_signals import agent_bound
 
 TINY = Path(__file__).resolve().parents[3] / "tiny.yaml"

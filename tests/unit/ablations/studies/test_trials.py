@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from ablations.cli import main
+from ablations.configuration import load_config
 from ablations.records import read_record
-from ablations.settings import VARIANTS, load_config, trial_settings
+from ablations.settings import VARIANTS, trial_settings
 
 
 def _samples(paths: list[Path], variant: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ablations.analysis.quantities import Floats, Quantity, estimate
+from ablations.analysis.quantities import Quantity, estimate
 
 _NUM_BINS = 20
 
@@ -56,20 +56,13 @@ def _medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _log_fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     x, y = np.log(points).T
-    slope, intercept = _least_squares(x, y)
+    slope, intercept = np.polyfit(x, y, 1)
     residuals = y - (intercept + slope * x)
-    return slope, float(100 * np.expm1(np.abs(residuals).max()))
+    return float(slope), float(100 * np.expm1(np.abs(residuals).max()))
 
 
 def _fit(points: Sequence[tuple[float, float]]) -> float:
     if len({x for x, _ in points}) < 2:
         return 0.0
     x, y = np.asarray(points).T
-    return _least_squares(x, y)[0]
-
-
-def _least_squares(x: Floats, y: Floats) -> tuple[float, float]:
-    """Return slope and intercept as scipy.stats.linregress does, whose module takes longer to load than all trials to fit."""
-    variance, covariance, _, _ = np.cov(x, y, bias=True).flat
-    slope = covariance / variance
-    return float(slope), float(y.mean() - slope * x.mean())
+    return float(np.polyfit(x, y, 1)[0])

@@ -96,9 +96,15 @@ def read_quantity(claim: Claim, requirement: Requirement, result: dict[str, Any]
 
 def describe(quantity: Quantity) -> str:
     """Return a value with its interval, and how often it was measured."""
-    number = f"{quantity.value:.3g} [{quantity.low:.3g}, {quantity.high:.3g}]{_shown_unit(quantity.unit)}"
+    value, low, high = (_three_digits(number) for number in (quantity.value, quantity.low, quantity.high))
+    number = f"{value} [{low}, {high}]{_shown_unit(quantity.unit)}"
     plural = "s" if quantity.num_invocations > 1 else ""
     return f"{number} over {quantity.num_invocations} invocation{plural}"
+
+
+def _three_digits(number: float) -> str:
+    """Show a number with three digits, or with all before the point if there are more."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 def _decided_beforehand(claim: Claim, result: dict[str, Any], measured: Quantity | None) -> Verdict | None:
@@ -144,10 +150,15 @@ def _decided_by_instrument(claim: Claim, result: dict[str, Any], measured: Quant
 
 
 def _hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) -> Verdict | None:
-    """Return "inconclusive" where an upper bound on an overhead lies below what identical arms differ by."""
+    """Return "inconclusive" where an upper bound on an overhead lies below what identical arms differ by.
+
+    An interval that keeps the bound even with that difference added is not hidden.
+    """
     floor = _noise(claim, result)
     _, upper = claim.bounds
     if floor is None or upper is None or claim.unit != "%" or noise_floor_pct(floor) < upper:
+        return None
+    if measured.high + noise_floor_pct(floor) < upper:
         return None
     return Verdict(
         grade=Grade.INCONCLUSIVE,

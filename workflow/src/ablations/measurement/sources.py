@@ -17,15 +17,17 @@ from ablations.errors import MeasurementError
 
 _SOURCE_ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("ablations", "djinn")
-# Parsing the command line and waiting for one's turn happen before anything is measured and cannot change it.
+# Parsing the command line, reading the configuration and waiting for one's turn happen before anything is measured and cannot change it.
 _ENTRY_POINTS = frozenset(
     {
         "ablations.cli",
         "ablations.__main__",
+        "ablations.configuration",
         "ablations.measurement.exclusive",
         "ablations.measurement.lifeline",
         "ablations.provenance_stages",
         "ablations.simulation_stages",
+        "ablations.violations",
     }
 )
 

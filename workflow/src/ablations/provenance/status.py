@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.analysis.reading import read_aggregated
+from ablations.configuration import load_config
 from ablations.errors import RecordError
 from ablations.measurement.journal import journal_path
 from ablations.provenance.durations import expect, format_seconds, runs_at_hand
@@ -26,7 +27,7 @@ from ablations.provenance.freshness import differences
 from ablations.provenance.ledger import read_ledger
 from ablations.provenance.makers import made_from
 from ablations.provenance.tiers import Tier, known_tiers
-from ablations.settings import DEFAULT_TIER, STUDIES, VARIANTS, load_config, repository_root, trial_count
+from ablations.settings import DEFAULT_TIER, STUDIES, VARIANTS, repository_root, trial_count
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import yaml
 
+from ablations.configuration import load_config
 from ablations.errors import SettingsError
 from ablations.provenance.folder import displayed
-from ablations.settings import DEFAULT_CONFIG, DEFAULT_TIER, Config, load_config, output_dir, repository_root
+from ablations.settings import DEFAULT_CONFIG, DEFAULT_TIER, Config, output_dir, repository_root
 
 # Claims are no configuration of a tier.
 _NOT_TIERS = ("claims.yaml",)

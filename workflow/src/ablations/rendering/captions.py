@@ -13,5 +13,5 @@ def caption_path(figure: str) -> Path:
 
 
 def figure_caption(figure: str) -> str:
-    """Return a figure's caption as one line of plain text."""
-    return " ".join(caption_path(figure).read_text().split())
+    """Return a figure's caption as one line of plain text, with percentages that no line break divides."""
+    return " ".join(caption_path(figure).read_text().split()).replace(" %", "\N{NO-BREAK SPACE}%")

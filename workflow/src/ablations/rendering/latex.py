@@ -19,7 +19,10 @@ _SPECIAL = {
     "_": r"\_",
     "{": r"\{",
     "}": r"\}",
-    "~": r"\textasciitilde{}",
+    # In what is quoted it means "about"; LaTeX's own text tilde is an accent over nothing.
+    "~": r"$\sim$",
+    # Of the characters that keep a number and its unit on one line.
+    "\N{NO-BREAK SPACE}": "~",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",

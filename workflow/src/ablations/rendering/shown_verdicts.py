@@ -61,7 +61,7 @@ def _shown(number: int, verdict: dict[str, Any]) -> ShownVerdict:
     return ShownVerdict(
         label=f"C{number}",
         **{name: verdict[name] for name in ("id", "study", "quote", "section", "line", "reading", "grade", "reason")},
-        bound=f"{_bound(*verdict['bounds'])} {_UNITS.get(unit, unit)}".rstrip(),
+        bound=_bound(*verdict["bounds"]) + _unit(unit),
         measured=None if measured is None else format_quantity(measured, unit),
         num_invocations=0 if measured is None else measured["num_invocations"],
     )
@@ -71,3 +71,9 @@ def _bound(lower: float | None, upper: float | None) -> str:
     if lower is not None and upper is not None:
         return f"{lower:g} to {upper:g}"
     return f"at least {lower:g}" if lower is not None else f"at most {upper:g}"
+
+
+def _unit(unit: str) -> str:
+    """Return a unit as it follows its number, on the same line; a factor follows at once."""
+    shown = _UNITS.get(unit, unit)
+    return shown if shown in ("", "×") else f"\N{NO-BREAK SPACE}{shown}"

@@ -1,0 +1,96 @@
+"""Reads configurations: one laid over another, checked against the schema and for what no schema can say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import yaml
+
+from ablations.errors import SettingsError
+from ablations.settings import DEFAULT_CONFIG, Config, repository_root
+from ablations.simulation_settings import check_simulation
+from ablations.violations import explain_violation, require_finite
+
+
+def load_config(*paths: Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read the default configuration with `paths`, then `overrides`, laid over it, as `snakemake --configfile` does.
+
+    Raises:
+        SettingsError: a file that is missing, is not YAML, or does not fit the schema.
+    """
+    merged: dict[str, Any] = {}
+    for path in (repository_root() / DEFAULT_CONFIG, *paths):
+        merged = _overlay(merged, _read_yaml(path))
+    source = str(paths[-1]) if paths else DEFAULT_CONFIG
+    if overrides:
+        merged, source = _overlay(merged, overrides), "command line"
+    return validate_config(merged, source=source)
+
+
+def validate_config(config: Mapping[str, Any], *, source: str = DEFAULT_CONFIG) -> Config:
+    """Check a configuration against the schema and convert it.
+
+    Raises:
+        SettingsError: the first violation, with its key, value and remedy.
+    """
+    require_finite(config, source)
+    schema_path = repository_root() / "workflow/schemas/config.schema.json"
+    validator = jsonschema.Draft202012Validator(json.loads(schema_path.read_text()))
+    violation = jsonschema.exceptions.best_match(validator.iter_errors(dict(config)))
+    if violation is not None:
+        raise SettingsError(f"{source}: {explain_violation(violation, DEFAULT_CONFIG)}")
+    converted = msgspec.convert(dict(config), Config)
+    _check_relations(converted, source)
+    return converted
+
+
+def _overlay(base: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _overlay(merged[key], value) if both else value
+    return merged
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SettingsError(
+            f"Configuration {path} cannot be read ({error.strerror}); pass an existing file."
+        ) from error
+    except yaml.YAMLError as error:
+        detail = " ".join(str(error).split())
+        raise SettingsError(f"Configuration {path} is not YAML ({detail}); correct it.") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"Configuration {path} holds no settings; start from {DEFAULT_CONFIG}.")
+    return content
+
+
+def _check_relations(config: Config, source: str) -> None:
+    check_simulation(config.simulation, source)
+    signals = config.studies.semantic_signals
+    if signals.wait_min_s > signals.wait_max_s:
+        raise SettingsError(
+            f"{source}: studies.semantic_signals.wait_min_s is {signals.wait_min_s}, more than wait_max_s, {signals.wait_max_s}; swap them."
+        )
+    if signals.host_pool_mb < signals.arena_mb:
+        raise SettingsError(
+            f"{source}: studies.semantic_signals.host_pool_mb is {signals.host_pool_mb}, less than one arena of "
+            f"{signals.arena_mb}; raise it."
+        )
+    tokens = signals.prompt_tokens + (2 + signals.steady_phases) * signals.decode_tokens
+    for name, needed, context in (
+        ("semantic_signals", tokens, signals.model.context),
+        ("plan_cache", config.studies.plan_cache.tokens, config.studies.plan_cache.model.context),
+        ("os_tax.forward", config.studies.os_tax.forward.num_tokens, config.studies.os_tax.forward.model.context),
+    ):
+        if needed > context:
+            raise SettingsError(
+                f"{source}: studies.{name} needs {needed} tokens, but model.context is {context}; raise it."
+            )
