@@ -49,11 +49,16 @@ def test_views_cost_no_call() -> None:
     assert torch.equal(_replay(binding, *operands), _perceptron(*operands))
 
 
-def test_a_warm_replay_allocates_nothing() -> None:
+def _mask(x: torch.Tensor, _first: torch.Tensor, _second: torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(x).masked_fill_(x > x * x, -1.0) * x.t().contiguous().clone().t()
+
+
+@pytest.mark.parametrize("function", [_perceptron, _mask], ids=["out forms", "fills and copies"])
+def test_a_warm_replay_allocates_nothing(function: Any) -> None:
     """Where operators write into given tensors, every buffer was planned."""
     operands = torch.randn(4, 8), torch.randn(8, 16), torch.randn(16, 8)
-    binding = _bind(_perceptron, *operands)
-    _replay(binding, *operands)
+    binding = _bind(function, *operands)
+    assert torch.equal(_replay(binding, *operands), function(*operands))
     binding.prepare([], [Entry(tensor) for tensor in operands], 0)
     with torch.inference_mode(), torch.profiler.profile(profile_memory=True) as profile:
         for call, args, kwargs in binding.calls:

@@ -27,6 +27,9 @@ from djinn.server.table import Entry
 # A bound tensor with its share of operands and calls, measured as growth of resident memory over 200 plans.
 _TENSOR_BYTES = 2_048
 
+# Operators without `out=` form for which there is another that writes into a planned buffer.
+_FILLS_PLANNED = frozenset({"aten.clone.default", "aten.zeros_like.default"})
+
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
@@ -193,7 +196,7 @@ class Binding:
         for node in self._trace.nodes:
             storages = [None if i is None else self._trace.values[i].storage for i in node.outputs]
             fresh = {s for s in storages if s is not None and s not in known}
-            fills_planned = node.operator == "aten.clone.default" or (
+            fills_planned = node.operator in _FILLS_PLANNED or (
                 _out_form_of(node) is not None and len(fresh) == len(storages)
             )
             if not fills_planned:
@@ -238,6 +241,10 @@ class Binding:
     def _bind_computation(self, node: TraceNode, operator: Operator, fresh: list[bool], read: list[bool]) -> None:
         if node.operator == "aten.clone.default":
             self._bind_copy(node)
+            return
+        if node.operator == "aten.zeros_like.default":
+            [zeros] = [self._tensors[index] for index in node.outputs if index is not None]
+            self.calls.append((torch.ops.aten.zero_.default._op, (zeros,), {}))
             return
         form = _out_form_of(node)
         if form is not None and all(fresh):
