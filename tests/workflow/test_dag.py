@@ -149,6 +149,20 @@ def test_more_trials_measure_only_what_is_new(checkout: Path, snakemake: Snakema
     assert "measuring os_tax" not in output
 
 
+def test_a_lost_trial_is_measured_again_and_no_other(checkout: Path, snakemake: Snakemake) -> None:
+    """Although everything that was made from it is there."""
+    path = checkout / "results/tiny/trials/session_arena/arenas/trial_0.json"
+    moved = path.rename(checkout / "lost.json")
+    try:
+        result = snakemake("all", "-n")
+    finally:
+        moved.rename(path)
+    assert result.returncode == 0, result.stderr[-2000:]
+    measured = [line for line in (result.stdout + result.stderr).splitlines() if "measuring " in line]
+    assert len(measured) == 1
+    assert "measuring session_arena/arenas, trial 0" in measured[0]
+
+
 def test_a_lost_figure_is_drawn_again(checkout: Path, snakemake: Snakemake) -> None:
     """By its own name, from results that are there."""
     path = checkout / "figures/tiny/ablation_summary.pdf"

@@ -27,3 +27,5 @@ for study in STUDIES:
 rule aggregate_all:
     input:
         list(ABLATIONS.values()),
+        # By name: a lost trial would not be missed as long as what was made from it is there.
+        [trial for study in STUDIES for trial in trials_of(study)],

@@ -3,7 +3,7 @@
 
 rule compare:
     input:
-        results=rules.aggregate_all.input,
+        results=list(ABLATIONS.values()),
         reference=REFERENCE_RESULTS,
         template="workflow/templates/compare_table.tex.j2",
         sources=sources_of("ablations.provenance.compare"),

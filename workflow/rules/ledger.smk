@@ -3,7 +3,7 @@
 
 rule ledger:
     input:
-        results=rules.aggregate_all.input,
+        results=list(ABLATIONS.values()),
         rendered=[
             rules.tables_all.input,
             rules.figures_all.input,
