@@ -103,7 +103,9 @@ class Crowd:
         self._num_alive = 0
         self._num_done = 0
         self._lock = threading.Lock()
-        self._give_up = threading.Event()
+        self._gives_up = False
+        # Ends every wait: nothing more is to come of a crowd that gives up, or of one that has done its part.
+        self._wake = threading.Event()
         self._ended = threading.Event()
         self.logs = [AgentLog() for _ in traces]
         self.timeline: list[Occupancy] = []
@@ -147,13 +149,13 @@ class Crowd:
             log.started_s = self._now_s()
             with torch.no_grad(), djinn.session(f"agent-{number}", arena_mb=self._workload.study.arena_mb) as session:
                 self._work(trace, log, session)
-            log.outcome = "timeout" if self._give_up.is_set() and log.outcome == "unfinished" else "finished"
+            log.outcome = "timeout" if self._gives_up else "finished"
         except djinn.OutOfMemoryError:
             log.outcome = "out_of_memory"
-            self._give_up.set()
+            self._give_up()
         except Exception as error:
             log.error = error
-            self._give_up.set()
+            self._give_up()
         finally:
             log.ended_s = self._now_s()
 
@@ -179,13 +181,14 @@ class Crowd:
                 num_together += 1
                 request.is_steady = 1 < num_together <= self._num_phases_together
                 if num_together == self._num_phases_together:
-                    with self._lock:
-                        self._num_done += 1
-            if self._num_done == len(self._traces):
+                    self._note_done()
+            if self._is_done:
                 return
             self._wait_for_tool(trace, phase, log, session, cache)
-            if self._give_up.is_set() or time.monotonic() > self._deadline_s:
-                self._give_up.set()
+            if self._is_done:
+                return
+            if self._gives_up or time.monotonic() > self._deadline_s:
+                self._give_up()
                 return
         raise MeasurementError("an agent outlived its model's context; raise arrivals_per_s or model.context")
 
@@ -218,7 +221,23 @@ class Crowd:
 
     def _sleep(self, duration_s: float) -> None:
         if duration_s > 0:
-            self._give_up.wait(duration_s)
+            self._wake.wait(duration_s)
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether every agent has done its part."""
+        return self._num_done == len(self._traces)
+
+    def _note_done(self) -> None:
+        """Count an agent that has done its part; the last one ends the waits of the others."""
+        with self._lock:
+            self._num_done += 1
+        if self._is_done:
+            self._wake.set()
+
+    def _give_up(self) -> None:
+        self._gives_up = True
+        self._wake.set()
 
     def _now_s(self) -> float:
         return time.monotonic() - self._start_s
