@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -24,22 +25,11 @@ class _Echo(torch.nn.Module):
         return value + self.zero
 
 
-@pytest.mark.parametrize("num_elements", [16, 40_000])
-def test_what_a_thread_keeps_is_what_it_gets(num_elements: int) -> None:
-    """For results with memory of their own and for those in memory that is used again."""
-    prefetcher = Prefetcher()
-    meta = TensorMeta((num_elements,), (1,), torch.float32)
-    wrong: list[int] = []
+def _run_by_turns(work: Callable[[int], None]) -> None:
+    """Run it with a number in each thread, which lose the interpreter after every few instructions."""
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-
-    def keep(number: int) -> None:
-        payload = memoryview(torch.full((num_elements,), float(number)).numpy().tobytes())
-        for _ in range(300):
-            if not (prefetcher.keep(meta, payload, 0).host == number).all():
-                wrong.append(number)
-
-    threads = [threading.Thread(target=keep, args=(number,)) for number in range(NUM_THREADS)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(NUM_THREADS)]
     try:
         for thread in threads:
             thread.start()
@@ -47,6 +37,22 @@ def test_what_a_thread_keeps_is_what_it_gets(num_elements: int) -> None:
             thread.join()
     finally:
         sys.setswitchinterval(interval_s)
+
+
+@pytest.mark.parametrize("num_elements", [16, 40_000])
+def test_what_a_thread_keeps_is_what_it_gets(num_elements: int) -> None:
+    """For results with memory of their own and for those in memory that is used again."""
+    prefetcher = Prefetcher()
+    meta = TensorMeta((num_elements,), (1,), torch.float32)
+    wrong: list[int] = []
+
+    def keep(number: int) -> None:
+        payload = memoryview(torch.full((num_elements,), float(number)).numpy().tobytes())
+        for _ in range(300):
+            if not (prefetcher.keep(meta, payload, 0).host == number).all():
+                wrong.append(number)
+
+    _run_by_turns(keep)
     assert not wrong
 
 
@@ -55,7 +61,6 @@ def test_threads_that_share_a_plan_get_their_own_results() -> None:
     """Through the whole runtime."""
     module = _Echo().to(DEVICE)
     wrong: list[int] = []
-    interval_s = sys.getswitchinterval()
 
     def call(number: int) -> None:
         value = torch.full((4,), float(number)).to(DEVICE)
@@ -67,13 +72,5 @@ def test_threads_that_share_a_plan_get_their_own_results() -> None:
     with torch.no_grad():
         for _ in range(3):
             module(torch.zeros(4).to(DEVICE)).cpu()
-    sys.setswitchinterval(1e-6)
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(NUM_THREADS)]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval_s)
+    _run_by_turns(call)
     assert not wrong

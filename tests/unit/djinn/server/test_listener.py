@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def test_a_client_that_takes_no_replies_is_left(address: str) -> None:
     with pytest.raises(ConnectionFailedError):
         for _ in range(1_000_000):
             greedy.send(m.Ping(busy_us=0.0))
+    deadline_s = time.monotonic() + 30
     while other.request(m.Stats())[0].values["scheduler"]["num_sessions"]:
-        pass
+        assert time.monotonic() < deadline_s, "the session of a client that was left is still there"
     other.close()
