@@ -13,12 +13,13 @@ from djinn.errors import GuardError, PlanError
 from djinn.memory.host_region import HostRegion
 from djinn.planning.plan import make_plan
 from djinn.server.binding import Binding
+from djinn.server.steps import LetGo
 from djinn.server.table import Entry
 from djinn.tracing import Input, simulate
 from djinn.units import MiB
 
 
-def _bind(function: Any, *inputs: torch.Tensor, look: Any = None) -> Binding:
+def _bind(function: Any, *inputs: torch.Tensor, look: Any = None, min_adopted_bytes: int = MiB) -> Binding:
     with torch.no_grad():
         trace = simulate(
             lambda phantoms: [function(*phantoms)],
@@ -26,7 +27,7 @@ def _bind(function: Any, *inputs: torch.Tensor, look: Any = None) -> Binding:
             device_type="cpu",
             look=look,
         )
-    return Binding(make_plan(trace), HostRegion("Stack", MiB), torch.device("cpu"))
+    return Binding(make_plan(trace), HostRegion("Stack", MiB), torch.device("cpu"), min_adopted_bytes=min_adopted_bytes)
 
 
 def _replay(binding: Binding, *inputs: torch.Tensor) -> torch.Tensor:
@@ -51,6 +52,24 @@ def test_views_cost_no_call() -> None:
 
 def _mask(x: torch.Tensor, _first: torch.Tensor, _second: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(x).masked_fill_(x > x * x, -1.0) * x.t().contiguous().clone().t()
+
+
+def _normed_twice(x: torch.Tensor) -> torch.Tensor:
+    return functional.layer_norm(functional.layer_norm(x, (8,)) * 2, (8,))
+
+
+@pytest.mark.parametrize(("min_adopted_bytes", "num_adopted"), [(128, 2), (129, 0)])
+def test_results_stay_where_they_were_allocated_from_a_size_on(min_adopted_bytes: int, num_adopted: int) -> None:
+    """Up to their last use, if no operator writes them into planned buffers; what is returned stays as long as it is held."""
+    operand = torch.randn(4, 8)
+    binding = _bind(_normed_twice, operand, min_adopted_bytes=min_adopted_bytes)
+    first = _replay(binding, operand)
+    second = _replay(binding, 3 * operand)
+    assert torch.equal(first, _normed_twice(operand))
+    assert torch.equal(second, _normed_twice(3 * operand))
+    # The second one is returned, so there is no last use.
+    assert sum(isinstance(call, LetGo) for call, _, _ in binding.calls) == num_adopted // 2
+    assert (binding.held_bytes % 2_048 == 0) == bool(num_adopted)  # else the binding holds an output of 128 bytes
 
 
 @pytest.mark.parametrize("function", [_perceptron, _mask], ids=["out forms", "fills and copies"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -14,17 +16,17 @@ from djinn.planning.plan import make_plan
 from djinn.server.binding import Binding
 from djinn.server.graphs import MAX_COPIED_BYTES, Graphs
 from djinn.server.slots import Inputs
-from djinn.server.table import Entry
+from djinn.server.table import Block, Entry
 from djinn.tracing import Input, simulate
 from djinn.units import MiB
 
 
-def _bind(function: Any, *inputs: torch.Tensor, adopts: bool = True) -> Binding:
+def _bind(function: Any, *inputs: torch.Tensor) -> Binding:
     with torch.no_grad():
         trace = simulate(
             lambda phantoms: [function(*phantoms)], [Input(TensorMeta.of(t)) for t in inputs], device_type="cpu"
         )
-    return Binding(make_plan(trace), HostRegion("Stack", MiB), torch.device("cpu"), adopts_results=adopts)
+    return Binding(make_plan(trace), HostRegion("Stack", MiB), torch.device("cpu"), min_adopted_bytes=0)
 
 
 def _inputs(*tensors: torch.Tensor) -> Inputs:
@@ -63,6 +65,30 @@ def test_graphs_are_keyed_by_what_is_written_or_large() -> None:
     large = torch.zeros(MAX_COPIED_BYTES // 4 + 1)
     binding = _bind(lambda tensor: tensor[:1] + 1, large)
     assert Graphs(binding).key(_inputs(large)) == (0, large.data_ptr())
+
+
+def test_entries_that_did_not_move_are_not_looked_at_again() -> None:
+    """What is copied still is: it is another tensor at every call."""
+    value, cache = torch.randn(4, 8), torch.zeros(4)
+    graphs = Graphs(_bind(_normed, value, cache))
+    entry = Entry(cache, Block(cache.data_ptr(), cache.nbytes, lambda: None))
+    key = graphs.key(Inputs([], [Entry(value), entry], 0))
+    entry.tensor = torch.zeros(4)
+    assert graphs.key(Inputs([], [Entry(value), entry], 0)) == key
+    assert graphs.key(Inputs([], [Entry(value), entry], 1)) == (1, entry.tensor.data_ptr())
+    with pytest.raises(PlanError, match="plan the call again"):
+        graphs.key(Inputs([], [Entry(torch.randn(2, 8)), entry], 1))
+
+
+def test_memory_that_nobody_else_holds_is_not_held_by_a_key() -> None:
+    """A tensor outside every block belongs to torch's allocator, which wants it back."""
+    value, cache = torch.randn(4, 8), torch.zeros(4)
+    graphs = Graphs(_bind(_normed, value, cache))
+    graphs.key(_inputs(value, cache))
+    held = weakref.ref(cache)
+    del cache
+    gc.collect()
+    assert held() is None
 
 
 def test_a_plan_is_captured_at_the_second_meeting() -> None:

@@ -8,7 +8,7 @@ without copying any bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -16,19 +16,17 @@ import torch
 from djinn.core import TensorMeta, TraceNode, ValueRef
 from djinn.errors import OutOfMemoryError
 from djinn.memory.region import Region
-from djinn.planning.lifetimes import activation_lifetimes, value_refs
+from djinn.planning.lifetimes import value_refs
 from djinn.planning.plan import MemoryPlan
 from djinn.protocol.operands import OwnDevice
-from djinn.server.operators import Operator, OutForm, out_form, resolve
+from djinn.server.adoption import adopted_storages, last_uses, out_form_of
+from djinn.server.operators import Operator, OutForm, resolve
 from djinn.server.slots import ExchangeableStorage, Inputs, InputSlot, OutputSlot
-from djinn.server.steps import AdoptResults, CopyResults, Guard, LetGo
+from djinn.server.steps import Guard, LetGo, TakeResults
 from djinn.server.table import Entry
 
 # A bound tensor with its share of operands and calls, measured as growth of resident memory over 200 plans.
 _TENSOR_BYTES = 2_048
-
-# Operators without `out=` form for which there is another that writes into a planned buffer.
-_FILLS_PLANNED = frozenset({"aten.clone.default", "aten.zeros_like.default"})
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -48,14 +46,14 @@ class Binding:
         replayer: what a device keeps to replay the plan by other means than call by call.
     """
 
-    def __init__(self, plan: MemoryPlan, stack: Region, device: torch.device, *, adopts_results: bool = False) -> None:
+    def __init__(self, plan: MemoryPlan, stack: Region, device: torch.device, *, min_adopted_bytes: int) -> None:
         """Resolve every operator and make every operand.
 
         Args:
             plan: the plan.
             stack: where its activations lie.
             device: where its results are made.
-            adopts_results: whether results of operators without `out=` form stay where the operators allocate them.
+            min_adopted_bytes: from which size results of operators without `out=` form stay where these allocate them.
 
         Raises:
             UnsupportedOperatorError: an operator that the server does not run.
@@ -74,7 +72,7 @@ class Binding:
             input_slot.expect(self._trace.values[index].meta)
         self._weights_bound_at = -1
         self.replayer: object | None = None
-        adopted = self._storages_without_out_form() if adopts_results else set[int]()
+        adopted = adopted_storages(self._trace, min_adopted_bytes)
         output_storages = {self._trace.values[index].storage for index in self._trace.outputs}
         self.outputs = {
             storage: OutputSlot() for storage in output_storages - set(self._input_by_storage) - set(self._constants)
@@ -128,15 +126,15 @@ class Binding:
         for call, args, kwargs in self.calls:
             call(*args, **kwargs)
 
-    def check(self, inputs: Inputs) -> None:
-        """Refuse arguments of other metadata than was planned for.
+    def check(self, inputs: Inputs, numbers: Iterable[int] | None = None) -> None:
+        """Refuse arguments (all of them, or those of `numbers`) of other metadata than was planned for.
 
         Raises:
             PlanError: there is one.
         """
-        for number, slot in self.inputs.items():
+        for number in self.inputs if numbers is None else numbers:
             if number >= inputs.num_weights:
-                slot.check(inputs.tensor(number))
+                self.inputs[number].check(inputs.tensor(number))
 
     def point_inputs_at(self, buffers: dict[int, torch.Tensor]) -> None:
         """Let inputs, by number, be read from other tensors until `forget_sources`."""
@@ -189,27 +187,12 @@ class Binding:
         slot.tensors.append((tensor, relative))
         return tensor
 
-    def _storages_without_out_form(self) -> set[int]:
-        """Return the storages that operators allocate because they cannot write into planned ones."""
-        known = {*self._input_by_storage, *self._constants}
-        found: set[int] = set()
-        for node in self._trace.nodes:
-            storages = [None if i is None else self._trace.values[i].storage for i in node.outputs]
-            fresh = {s for s in storages if s is not None and s not in known}
-            fills_planned = node.operator in _FILLS_PLANNED or (
-                _out_form_of(node) is not None and len(fresh) == len(storages)
-            )
-            if not fills_planned:
-                found |= fresh
-            known |= fresh
-        return found
-
     def _bind_nodes(self) -> None:
         defined = {*self._input_by_storage, *self._constants}
         read = {self._trace.values[index].storage for index in self._trace.outputs}
         for node in self._trace.nodes:
             read.update(self._trace.values[i].storage for i in value_refs((node.args, node.kwargs)))
-        dying = self._adopted_by_last_use()
+        dying = last_uses(self._trace, set(self._adopted))
         for position, node in enumerate(self._trace.nodes):
             storages = [None if i is None else self._trace.values[i].storage for i in node.outputs]
             operator = resolve(node.operator)
@@ -225,14 +208,7 @@ class Binding:
             # Otherwise the node only makes views, and those exist already.
             defined.update(s for s in storages if s is not None)
             if position in dying:
-                self.calls.append((LetGo(dying[position]), (), {}))
-
-    def _adopted_by_last_use(self) -> dict[int, list[ExchangeableStorage]]:
-        dying: dict[int, list[ExchangeableStorage]] = {}
-        for lifetime in activation_lifetimes(self._trace) if self._adopted else []:
-            if lifetime.storage in self._adopted:
-                dying.setdefault(lifetime.last, []).append(self._adopted[lifetime.storage])
-        return dying
+                self.calls.append((LetGo([self._adopted[storage] for storage in dying[position]]), (), {}))
 
     def _bind_guard(self, node: TraceNode, operator: Operator) -> None:
         self.guard = Guard(operator.call._op, node)
@@ -246,7 +222,7 @@ class Binding:
             [zeros] = [self._tensors[index] for index in node.outputs if index is not None]
             self.calls.append((torch.ops.aten.zero_.default._op, (zeros,), {}))
             return
-        form = _out_form_of(node)
+        form = out_form_of(node)
         if form is not None and all(fresh):
             self.calls.append(self._call_into(node, form))
             return
@@ -256,16 +232,19 @@ class Binding:
             for position, index in enumerate(node.outputs)
             if index is not None and fresh[position] and read[position]
         ]
-        step = self._adopt if self._adopted else self._copy
-        self.calls.append((step(operator.call._op, wanted, is_single=len(node.outputs) == 1), args, kwargs))
+        self.calls.append((self._taking(operator.call._op, wanted, is_single=len(node.outputs) == 1), args, kwargs))
 
-    def _copy(self, call: Callable[..., Any], wanted: list[tuple[int, int]], *, is_single: bool) -> CopyResults:
-        return CopyResults(call, [(position, self._tensors[i]) for position, i in wanted], is_single=is_single)
-
-    def _adopt(self, call: Callable[..., Any], wanted: list[tuple[int, int]], *, is_single: bool) -> AdoptResults:
-        values = self._trace.values
-        slots = [(position, self._adopted[values[i].storage], values[i].meta) for position, i in wanted]
-        return AdoptResults(call, slots, is_single=is_single)
+    def _taking(self, call: Callable[..., Any], wanted: list[tuple[int, int]], *, is_single: bool) -> TakeResults:
+        copied: list[tuple[int, torch.Tensor]] = []
+        adopted: list[tuple[int, ExchangeableStorage, TensorMeta]] = []
+        for position, index in wanted:
+            value = self._trace.values[index]
+            slot = self._adopted.get(value.storage)
+            if slot is None:
+                copied.append((position, self._tensors[index]))
+            else:
+                adopted.append((position, slot, value.meta))
+        return TakeResults(call, copied, adopted, is_single=is_single)
 
     def _bind_copy(self, node: TraceNode) -> None:
         """Copy straight into the planned buffer, which has the layout that a clone would choose."""
@@ -297,10 +276,6 @@ class Binding:
                 storage = self._trace.values[index].storage
                 if storage in self._input_by_storage:
                     self.written_inputs.add(self._input_by_storage[storage])
-
-
-def _out_form_of(node: TraceNode) -> OutForm | None:
-    return None if resolve(node.operator).written else out_form(node.operator)
 
 
 def _drops_nothing(operator: Operator, node: TraceNode) -> bool:

@@ -18,10 +18,12 @@ class Compute:
 
     Attributes:
         device: where tensors are made.
-        adopts_results: whether bound plans take over what an operator without `out=` form allocated, instead of copying it.
+        min_adopted_bytes: from which size bound plans take over what an operator without `out=` form allocated, instead
+            of copying it.
     """
 
-    adopts_results = False
+    # Below, pointing tensors at a result costs more than the copy, which the processor's cache serves.
+    min_adopted_bytes = 65_536
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")

@@ -112,7 +112,7 @@ class Executor:
     def bind(self, plan: MemoryPlan) -> Binding:
         """Bind a plan to this executor's memory; raises as `Binding` does, or OutOfMemoryError if it can never fit."""
         self._vmu.stack.check_fits(plan.placement.peak_bytes)
-        return Binding(plan, self._vmu.stack.region, self._device, adopts_results=self._compute.adopts_results)
+        return Binding(plan, self._vmu.stack.region, self._device, min_adopted_bytes=self._compute.min_adopted_bytes)
 
     def execute(
         self,

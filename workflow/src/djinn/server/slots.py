@@ -30,10 +30,14 @@ class Inputs:
         """Number of the first argument among the inputs."""
         return len(self.weights)
 
+    def entry(self, number: int) -> Entry:
+        """Return an input's entry."""
+        first = len(self.weights)
+        return self.weights[number] if number < first else self.arguments[number - first]
+
     def tensor(self, number: int) -> torch.Tensor:
         """Return an input."""
-        first = len(self.weights)
-        return self.weights[number].tensor if number < first else self.arguments[number - first].tensor
+        return self.entry(number).tensor
 
 
 @dataclass(slots=True)

@@ -42,39 +42,26 @@ class Guard:
             )
 
 
-class CopyResults:
-    """Runs an operator and copies what is read later into the planned buffers."""
+class TakeResults:
+    """Runs an operator that allocates its results and takes what is read later.
 
-    __slots__ = ("_call", "_is_single", "_wanted")
+    Small results are copied into their planned buffers; bound tensors are pointed at large ones, which stay where they
+    were allocated until their last use.
+    """
 
-    def __init__(self, call: Callable[..., Any], wanted: list[tuple[int, torch.Tensor]], *, is_single: bool) -> None:
-        self._call = call
-        self._wanted = wanted
-        self._is_single = is_single
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Run it."""
-        results = self._call(*args, **kwargs)
-        if self._is_single:
-            results = (results,)
-        for position, buffer in self._wanted:
-            buffer.copy_(results[position])
-
-
-class AdoptResults:
-    """Runs an operator and points the bound tensors at what it allocated, which saves a kernel for each result."""
-
-    __slots__ = ("_call", "_is_single", "_wanted")
+    __slots__ = ("_adopted", "_call", "_copied", "_is_single")
 
     def __init__(
         self,
         call: Callable[..., Any],
-        wanted: list[tuple[int, ExchangeableStorage, TensorMeta]],
+        copied: list[tuple[int, torch.Tensor]],
+        adopted: list[tuple[int, ExchangeableStorage, TensorMeta]],
         *,
         is_single: bool,
     ) -> None:
         self._call = call
-        self._wanted = wanted
+        self._copied = copied
+        self._adopted = adopted
         self._is_single = is_single
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
@@ -82,7 +69,9 @@ class AdoptResults:
         results = self._call(*args, **kwargs)
         if self._is_single:
             results = (results,)
-        for position, slot, meta in self._wanted:
+        for position, buffer in self._copied:
+            buffer.copy_(results[position])
+        for position, slot, meta in self._adopted:
             result = _laid_out(results[position], meta)
             slot.point_at(result.untyped_storage(), int(result.storage_offset()) - meta.storage_offset)
 

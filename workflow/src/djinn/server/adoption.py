@@ -1,0 +1,41 @@
+"""Which results of a plan stay where operators allocate them, because these cannot write into planned buffers."""
+
+from __future__ import annotations
+
+from djinn.core import Trace, TraceNode
+from djinn.planning.lifetimes import activation_lifetimes
+from djinn.server.operators import OutForm, out_form, resolve
+
+# Operators without `out=` form for which there is another that writes into a planned buffer.
+_FILLS_PLANNED = frozenset({"aten.clone.default", "aten.zeros_like.default"})
+
+
+def out_form_of(node: TraceNode) -> OutForm | None:
+    """Return the `out=` form of a node's operator, if it has one and writes to no operand."""
+    return None if resolve(node.operator).written else out_form(node.operator)
+
+
+def adopted_storages(trace: Trace, min_bytes: int) -> set[int]:
+    """Return the storages of at least `min_bytes` that operators without `out=` form allocate."""
+    known = {trace.values[index].storage for index in range(trace.num_inputs)}
+    known |= {trace.values[index].storage for index, _ in trace.constants}
+    found: set[int] = set()
+    for node in trace.nodes:
+        storages = [None if i is None else trace.values[i].storage for i in node.outputs]
+        fresh = {s for s in storages if s is not None and s not in known}
+        fills_planned = node.operator in _FILLS_PLANNED or (
+            out_form_of(node) is not None and len(fresh) == len(storages)
+        )
+        if not fills_planned:
+            found |= {storage for storage in fresh if trace.storage_bytes[storage] >= min_bytes}
+        known |= fresh
+    return found
+
+
+def last_uses(trace: Trace, adopted: set[int]) -> dict[int, list[int]]:
+    """Return, by the position of a node, the adopted storages that nothing needs after it."""
+    dying: dict[int, list[int]] = {}
+    for lifetime in activation_lifetimes(trace) if adopted else []:
+        if lifetime.storage in adopted:
+            dying.setdefault(lifetime.last, []).append(lifetime.storage)
+    return dying
