@@ -9,8 +9,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
+import djinn
 from djinn.core import TensorMeta
-from djinn.device.prefetch import Prefetcher
+from djinn.device.prefetch import MAX_PREFETCHED_BYTES, Prefetcher
+from djinn.transport.shared_memory import REPLY_BYTES
 from support import DEVICE
 
 NUM_THREADS = 8
@@ -41,15 +43,15 @@ def _run_by_turns(work: Callable[[int], None]) -> None:
 
 @pytest.mark.parametrize("num_elements", [16, 40_000])
 def test_what_a_thread_keeps_is_what_it_gets(num_elements: int) -> None:
-    """For results with memory of their own and for those in memory that is used again."""
+    """Small results and large ones."""
     prefetcher = Prefetcher()
     meta = TensorMeta((num_elements,), (1,), torch.float32)
     wrong: list[int] = []
 
     def keep(number: int) -> None:
-        payload = memoryview(torch.full((num_elements,), float(number)).numpy().tobytes())
+        payload = torch.full((num_elements,), float(number)).numpy().tobytes()
         for _ in range(300):
-            if not (prefetcher.keep(meta, payload, 0).host == number).all():
+            if not (prefetcher.keep(meta, bytearray(payload), 0).host == number).all():
                 wrong.append(number)
 
     _run_by_turns(keep)
@@ -74,3 +76,20 @@ def test_threads_that_share_a_plan_get_their_own_results() -> None:
             module(torch.zeros(4).to(DEVICE)).cpu()
     _run_by_turns(call)
     assert not wrong
+
+
+@pytest.mark.usefixtures("runtime")
+def test_large_results_that_are_held_stay_as_they_are() -> None:
+    """Also when more of them are held than the place for replies has room for, and when the runtime is gone."""
+    module = _Echo().to(DEVICE)
+    num_results = REPLY_BYTES // MAX_PREFETCHED_BYTES + 4
+    value = torch.arange(MAX_PREFETCHED_BYTES // 4, dtype=torch.float32)
+    held = []
+    with torch.no_grad():
+        for number in range(num_results):
+            held.append(module((value + number).to(DEVICE)).cpu())
+        held[1][0] = -1.0  # which is nobody's business but the holder's
+    djinn.shutdown()
+    expected = [value + number for number in range(num_results)]
+    expected[1][0] = -1.0
+    assert all(map(torch.equal, held, expected))

@@ -7,14 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from djinn.errors import ProtocolError
-from djinn.protocol.frames import HEADER_BYTES, MAX_BODY_BYTES, MAX_PAYLOAD_BYTES, pack_header, unpack_header
+from djinn.protocol.frames import (
+    HEADER_BYTES,
+    MAX_BODY_BYTES,
+    MAX_PAYLOAD_BYTES,
+    FrameHeader,
+    pack_header,
+    unpack_header,
+)
 
 
-@given(st.integers(0, MAX_BODY_BYTES), st.integers(0, MAX_PAYLOAD_BYTES), st.booleans())
-def test_round_trip(body_bytes: int, payload_bytes: int, is_shared: bool) -> None:
-    """Lengths and flag survive."""
-    header = unpack_header(pack_header(body_bytes, payload_bytes, is_shared=is_shared))
-    assert (header.body_bytes, header.payload_bytes, header.is_shared) == (body_bytes, payload_bytes, is_shared)
+@given(st.integers(0, MAX_BODY_BYTES), st.integers(0, MAX_PAYLOAD_BYTES), st.booleans(), st.integers(0, 2**64 - 1))
+def test_round_trip(body_bytes: int, payload_bytes: int, is_shared: bool, payload_offset: int) -> None:
+    """Lengths, flag and offset survive."""
+    header = unpack_header(pack_header(body_bytes, payload_bytes, is_shared=is_shared, payload_offset=payload_offset))
+    assert header == FrameHeader(body_bytes, payload_bytes, is_shared, payload_offset)
 
 
 @given(st.binary(min_size=HEADER_BYTES, max_size=HEADER_BYTES))

@@ -55,22 +55,65 @@ def test_nothing_is_allocated_for_what_is_only_announced(pair: Pair) -> None:
     assert peak_bytes < 4 * MiB
 
 
-def test_payloads_go_through_shared_memory(pair: Pair) -> None:
-    """With shared memory the stream carries no tensor bytes."""
-    memory = SharedMemory.create(4096)
+@pytest.fixture
+def shared_pair(pair: Pair) -> Pair:
+    """Two connected ends that map 8,192 bytes, of which the second half is for replies that stay."""
+    memory = SharedMemory.create(8192)
     pair[0].shared = memory
-    pair[1].shared = SharedMemory(memory.descriptor, 4096)
-    pair[0].send(b"body", b"p" * 4096)
-    body, payload = pair[1].receive()
-    assert (body, bytes(payload)) == (b"body", b"p" * 4096)
-    pair[1].shared = None
+    pair[1].shared = SharedMemory(os.dup(memory.descriptor), 8192)
+    return pair
+
+
+@pytest.mark.parametrize(("num_bytes", "offset_bytes"), [(4096, 0), (4096, 4096), (96, 8096)])
+def test_payloads_go_through_shared_memory(shared_pair: Pair, num_bytes: int, offset_bytes: int) -> None:
+    """With shared memory the stream carries no tensor bytes; they lie where the peer wants them."""
+    sender, receiver = shared_pair
+    assert receiver.shared is not None
+    sender.send(b"body", b"p" * num_bytes, offset_bytes=offset_bytes)
+    body, payload = receiver.receive()
+    assert (body, bytes(payload)) == (b"body", b"p" * num_bytes)
+    assert bytes(receiver.shared.view[offset_bytes : offset_bytes + num_bytes]) == b"p" * num_bytes
+
+
+def test_what_came_to_an_offset_stays(shared_pair: Pair) -> None:
+    """Other payloads, even as large as fit, go elsewhere."""
+    sender, receiver = shared_pair
+    sender.send(b"", b"s" * 4096, offset_bytes=4096)
+    _, staying = receiver.receive()
+    for num_bytes in (4096, 4097, 8192):
+        sender.send(b"", b"n" * num_bytes)
+        assert bytes(receiver.receive()[1]) == b"n" * num_bytes
+        assert bytes(staying) == b"s" * 4096
+
+
+def test_what_does_not_fit_at_an_offset_comes_through_the_stream(shared_pair: Pair) -> None:
+    """Nothing is cut off."""
+    sender, receiver = shared_pair
+    sender.send(b"", b"p" * 97, offset_bytes=8096)
+    assert bytes(receiver.receive()[1]) == b"p" * 97
+
+
+@pytest.mark.parametrize("offset_bytes", [-1, 1, 4095, 8192, 2**63])
+def test_an_offset_outside_the_place_for_replies_is_refused(shared_pair: Pair, offset_bytes: int) -> None:
+    """A peer that wants its reply there is told where replies go."""
+    with pytest.raises(ProtocolError, match=r"replies have bytes 4096 to 8192"):
+        shared_pair[0].send(b"", b"p", offset_bytes=offset_bytes)
+
+
+@pytest.mark.parametrize(("payload_bytes", "payload_offset"), [(8193, 0), (1, 8192), (4097, 4096), (1, 2**64 - 1)])
+def test_a_header_that_points_outside_is_refused(shared_pair: Pair, payload_bytes: int, payload_offset: int) -> None:
+    """Nothing outside the shared memory is read."""
+    header = pack_header(0, payload_bytes, is_shared=True, payload_offset=payload_offset)
+    shared_pair[0]._socket.sendall(header)
+    with pytest.raises(ProtocolError, match="shared memory that this connection does not have"):
+        shared_pair[1].receive()
 
 
 def test_pages_of_large_payloads_are_given_back(pair: Pair) -> None:
     """When the receiver sends next: then both ends are done with them; small ones stay for the next payload."""
-    memory = SharedMemory.create(4 * KEPT_BYTES)
+    memory = SharedMemory.create(8 * KEPT_BYTES)
     pair[0].shared = memory
-    pair[1].shared = SharedMemory(memory.descriptor, 4 * KEPT_BYTES)
+    pair[1].shared = SharedMemory(memory.descriptor, 8 * KEPT_BYTES)
     for num_bytes, kept_bytes in ((KEPT_BYTES // 2, KEPT_BYTES // 2), (3 * KEPT_BYTES, KEPT_BYTES)):
         pair[0].send(b"", bytes([7]) * num_bytes)
         _, payload = pair[1].receive()

@@ -14,6 +14,7 @@ from djinn.errors import ConnectionFailedError, ServerDiedError
 from djinn.protocol import messages as m
 from djinn.protocol.messages import MAX_OUTPUTS
 from djinn.transport.address import Address
+from djinn.transport.reply_buffers import ReplyBuffer
 
 _MAX_FREES = 4096
 
@@ -82,6 +83,10 @@ class Client:
             self.connection().send(message, payload)
         except ConnectionFailedError as error:
             raise self._explained(error) from error
+
+    def reply_buffer(self, num_bytes: int) -> ReplyBuffer | None:
+        """Return a place for the payload of this thread's next reply, see `Connection.reply_buffer`."""
+        return self.connection().reply_buffer(num_bytes)
 
     def receive(self, expected_us: float = 0.0) -> tuple[Any, memoryview]:
         """Wait for the reply to this thread's last request; raises as `Connection.receive` and `send` do."""

@@ -12,6 +12,7 @@ from djinn.protocol import messages as m
 from djinn.protocol.codec import decode_reply, encode
 from djinn.transport.address import Address
 from djinn.transport.cores import current_core
+from djinn.transport.reply_buffers import ReplyBuffer, ReplyBuffers
 from djinn.transport.secret import is_proof, load_secret, new_nonce, prove
 from djinn.transport.shared_memory import SharedMemory
 from djinn.transport.stream import FramedStream
@@ -47,11 +48,13 @@ class Connection:
         self._stream = FramedStream(address.connect())
         self.sent_ns = 0
         self._polled_us = SPIN_US
+        self._reply_buffers: ReplyBuffers | None = None
         # The descriptor comes before any frame: a read of frames would swallow it.
         descriptor = self._stream.receive_descriptor() if address.path is not None else None
         self.welcome = self._greet(address, client_token)
         if descriptor is not None:
             self._stream.shared = SharedMemory(descriptor, self.welcome.shared_bytes)
+            self._reply_buffers = ReplyBuffers(self._stream.shared)
         has_spare_core = self._is_local and self.welcome.num_threads < len(os.sched_getaffinity(0))
         self._polled_us = _SPARE_SPIN_US if has_spare_core else SPIN_US
 
@@ -87,6 +90,10 @@ class Connection:
         body = encode(message)
         self.sent_ns = perf_counter_ns()
         self._stream.send(body, payload)
+
+    def reply_buffer(self, num_bytes: int) -> ReplyBuffer | None:
+        """Return a place where a reply's payload may come to and stay; None where there is no room, or another host."""
+        return None if self._reply_buffers is None else self._reply_buffers.take(num_bytes)
 
     def receive(self, expected_us: float = 0.0) -> tuple[m.Reply, memoryview]:
         """Wait for the reply.

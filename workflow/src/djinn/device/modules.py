@@ -24,6 +24,7 @@ from djinn.device.dispatch import note_call
 from djinn.device.fingerprint import fingerprint, hook_tables
 from djinn.device.mutations import Mutations, SideEffectError, is_simulating
 from djinn.device.planner import Call, ClientPlan, make_plan
+from djinn.device.prefetch import reply_buffer
 from djinn.device.recipes import Materials
 from djinn.device.snapshot import Snapshot
 from djinn.device.tensor import Handle, RemoteTensor
@@ -225,6 +226,7 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
         client.note_write()
     write_number = client.write_number
     wants_result = plan.prefetcher is not None and plan.prefetcher.wants_result()
+    buffer = reply_buffer(client, plan.output_metas[0]) if wants_result else None
     tensors = arguments.tensors
     made = creations(tensors)
     client.send(
@@ -235,6 +237,7 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
             creations=made,
             session_id=runtime.current_session(),
             wants_result=wants_result,
+            reply_offset=0 if buffer is None else buffer.offset_bytes,
         )
     )
     # The server computes meanwhile.
@@ -250,7 +253,8 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
         handle, meta = outputs[0].handle, plan.output_metas[0]
         handle.prefetcher = plan.prefetcher
         if wants_result:
-            handle.prefetched = plan.prefetcher.keep(meta, payload, write_number)
+            content = bytearray(payload) if buffer is None else buffer.view
+            handle.prefetched = plan.prefetcher.keep(meta, content, write_number)
     plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
     for effect in plan.effects:
         effect.apply(materials)

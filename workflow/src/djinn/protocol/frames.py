@@ -1,11 +1,11 @@
 """The frame around each message: a fixed header, the message, and the payload of tensor bytes.
 
-     0      4        5      6         8             12               20
-    +------+---------+-------+---------+-------------+----------------+------+---------+
-    | DJNN | version | flags | 0 0     | body bytes  | payload bytes  | body | payload |
-    +------+---------+-------+---------+-------------+----------------+------+---------+
+     0      4        5      6         8             12               20               28
+    +------+---------+-------+---------+-------------+----------------+----------------+------+---------+
+    | DJNN | version | flags | 0 0     | body bytes  | payload bytes  | payload offset | body | payload |
+    +------+---------+-------+---------+-------------+----------------+----------------+------+---------+
 
-With the SHARED flag the payload is not in the stream but at the start of the connection's shared memory.
+With the SHARED flag the payload is not in the stream but in the connection's shared memory, at the offset.
 """
 
 from __future__ import annotations
@@ -18,32 +18,34 @@ from djinn.protocol.messages import PROTOCOL_VERSION
 from djinn.units import GiB, MiB
 
 MAGIC = b"DJNN"
-HEADER_BYTES = 20
+HEADER_BYTES = 28
 MAX_BODY_BYTES = 64 * MiB
 MAX_PAYLOAD_BYTES = 64 * GiB
 FLAG_SHARED = 1
 
-_HEADER = struct.Struct("<4sBBHIQ")
+_HEADER = struct.Struct("<4sBBHIQQ")
 assert _HEADER.size == HEADER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class FrameHeader:
-    """Lengths of what follows a header."""
+    """Lengths of what follows a header, and where in shared memory its payload lies, if it does."""
 
     body_bytes: int
     payload_bytes: int
     is_shared: bool
+    payload_offset: int = 0
 
 
-def pack_header(body_bytes: int, payload_bytes: int, *, is_shared: bool) -> bytes:
+def pack_header(body_bytes: int, payload_bytes: int, *, is_shared: bool, payload_offset: int = 0) -> bytes:
     """Encode a header.
 
     Raises:
         ProtocolError: a message or payload longer than the protocol allows.
     """
     _check_lengths(body_bytes, payload_bytes)
-    return _HEADER.pack(MAGIC, PROTOCOL_VERSION, FLAG_SHARED if is_shared else 0, 0, body_bytes, payload_bytes)
+    flags = FLAG_SHARED if is_shared else 0
+    return _HEADER.pack(MAGIC, PROTOCOL_VERSION, flags, 0, body_bytes, payload_bytes, payload_offset)
 
 
 def unpack_header(header: bytes | bytearray | memoryview) -> FrameHeader:
@@ -52,7 +54,7 @@ def unpack_header(header: bytes | bytearray | memoryview) -> FrameHeader:
     Raises:
         ProtocolError: foreign bytes, another version, unknown flags, or lengths over the caps.
     """
-    magic, version, flags, reserved, body_bytes, payload_bytes = _HEADER.unpack(header)
+    magic, version, flags, reserved, body_bytes, payload_bytes, payload_offset = _HEADER.unpack(header)
     if magic != MAGIC:
         raise ProtocolError(f"The peer sent {bytes(magic)!r} instead of {MAGIC!r}; connect to a djinn server.")
     if version != PROTOCOL_VERSION:
@@ -62,7 +64,7 @@ def unpack_header(header: bytes | bytearray | memoryview) -> FrameHeader:
     if flags & ~FLAG_SHARED or reserved:
         raise ProtocolError(f"The peer set unknown flags {flags:#x}/{reserved:#x}; run the same release on both.")
     _check_lengths(body_bytes, payload_bytes)
-    return FrameHeader(body_bytes, payload_bytes, bool(flags & FLAG_SHARED))
+    return FrameHeader(body_bytes, payload_bytes, bool(flags & FLAG_SHARED), payload_offset)
 
 
 def _check_lengths(body_bytes: int, payload_bytes: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 # A request may return this many tensors; their identifiers are base_id, base_id + 1, ...
 MAX_OUTPUTS = 1 << 16
 
@@ -32,13 +32,15 @@ class Creation(msgspec.Struct, array_like=True, frozen=True):
 class Request(msgspec.Struct, array_like=True, tag_field="kind", tag=True, kw_only=True):
     """What every request carries: tensors to free and to create before anything else, and the current session.
 
-    `client_core` is the core that the client runs on, -1 on another host.
+    `client_core` is the core that the client runs on, -1 on another host. `reply_offset` is where in shared memory the
+    client wants the reply's payload.
     """
 
     frees: list[int] = []
     creations: list[Creation] = []
     session_id: str | None = None
     client_core: int = -1
+    reply_offset: int = 0
 
 
 class Hello(Request):

@@ -98,7 +98,7 @@ class Listener:
                 seat.leave_to_client(request.client_core)
                 reply, reply_payload = handler.answer(request, payload)
                 try:
-                    stream.send(encode(reply), reply_payload)
+                    stream.send(encode(reply), reply_payload, offset_bytes=request.reply_offset)
                 finally:
                     handler.settle()
         finally:

@@ -9,16 +9,24 @@ import os
 from djinn.units import PAGE_BYTES, MiB, align_up
 
 SHARED_BYTES = 256 * MiB
+# The end of it is for results that stay there, see `ReplyBuffers`.
+REPLY_BYTES = 64 * MiB
 # Pages that stay committed between payloads, since committing them again costs more than copying them.
 KEPT_BYTES = 16 * MiB
 
 
 class SharedMemory:
-    """A memory file, sealed against shrinking so that neither end can make the other fault."""
+    """A memory file, sealed against shrinking so that neither end can make the other fault.
+
+    Attributes:
+        num_bytes: its length.
+        payload_bytes: how much of it, from its start, is for payloads that the next message overwrites.
+    """
 
     def __init__(self, descriptor: int, num_bytes: int) -> None:
         self.descriptor = descriptor
         self.num_bytes = num_bytes
+        self.payload_bytes = max(num_bytes - REPLY_BYTES, num_bytes // 2)
         self._map = mmap.mmap(descriptor, num_bytes)
         self.view = memoryview(self._map)
 

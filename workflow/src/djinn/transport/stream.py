@@ -31,25 +31,30 @@ class FramedStream:
         self._num_received = 0
         self.shared: SharedMemory | None = None
 
-    def send(self, body: bytes, payload: memoryview | bytes = b"") -> None:
+    def send(self, body: bytes, payload: memoryview | bytes = b"", *, offset_bytes: int = 0) -> None:
         """Send one message; a payload goes through shared memory where both ends map some.
 
-        The last payload received is void from now on.
+        The last payload received is void from now on, but for one that came to an offset.
+
+        Args:
+            body: the message.
+            payload: tensor bytes.
+            offset_bytes: where in shared memory the peer wants them; elsewhere than at its start they stay there.
 
         Raises:
             ConnectionFailedError: the peer is gone.
-            ProtocolError: a message or payload over the caps.
+            ProtocolError: a message or payload over the caps, or an offset outside the shared memory.
         """
         if self.shared is not None:
             self.shared.trim(self._num_received)
             self._num_received = 0
         num_bytes = len(payload)
-        is_shared = self.shared is not None and 0 < num_bytes <= self.shared.num_bytes
-        header = pack_header(len(body), num_bytes, is_shared=is_shared)
+        is_shared = self.shared is not None and 0 < num_bytes <= self._room(offset_bytes)
+        header = pack_header(len(body), num_bytes, is_shared=is_shared, payload_offset=offset_bytes if is_shared else 0)
         try:
             if is_shared:
                 assert self.shared is not None
-                self.shared.view[:num_bytes] = payload
+                self.shared.view[offset_bytes : offset_bytes + num_bytes] = payload
                 self._socket.sendall(header + body)
             else:
                 self._socket.sendall(header + body)
@@ -77,10 +82,11 @@ class FramedStream:
         self._consume(body_end)
         if not header.is_shared:
             return body, self._receive_payload(header.payload_bytes)
-        if self.shared is None or header.payload_bytes > self.shared.num_bytes:
+        end = header.payload_offset + header.payload_bytes
+        if self.shared is None or end > self.shared.num_bytes:
             raise ProtocolError("The peer refers to shared memory that this connection does not have; connect again.")
-        self._num_received = header.payload_bytes
-        return body, self.shared.view[: header.payload_bytes]
+        self._num_received = 0 if header.payload_offset else header.payload_bytes
+        return body, self.shared.view[header.payload_offset : end]
 
     def wait_spinning(self, spin_us: float) -> bool:
         """Poll for the next message for at most `spin_us` and tell whether it began to arrive.
@@ -128,6 +134,18 @@ class FramedStream:
         self._socket.close()
         if self.shared is not None:
             self.shared.close()
+
+    def _room(self, offset_bytes: int) -> int:
+        """Return how many bytes of payload the shared memory has room for at an offset; raises as `send` does."""
+        assert self.shared is not None, "there is no shared memory"
+        if not offset_bytes:
+            return self.shared.payload_bytes
+        if not self.shared.payload_bytes <= offset_bytes < self.shared.num_bytes:
+            raise ProtocolError(
+                f"A reply was wanted at byte {offset_bytes} of shared memory, where replies have bytes "
+                f"{self.shared.payload_bytes} to {self.shared.num_bytes}; connect again."
+            )
+        return self.shared.num_bytes - offset_bytes
 
     def _fill(self, num_bytes: int) -> None:
         while self._num_buffered < num_bytes:

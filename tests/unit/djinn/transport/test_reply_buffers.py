@@ -1,0 +1,72 @@
+"""Places for replies: nobody gets one that somebody still looks at, and the same one comes again after that."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from djinn.transport.reply_buffers import ReplyBuffers
+from djinn.transport.shared_memory import SharedMemory
+from djinn.units import PAGE_BYTES
+
+_NUM_PAGES = 16
+
+
+@pytest.fixture(scope="module")
+def shared() -> SharedMemory:
+    """Memory whose second half is for replies."""
+    return SharedMemory.create(2 * _NUM_PAGES * PAGE_BYTES)
+
+
+@given(steps=st.lists(st.tuples(st.integers(1, 3 * PAGE_BYTES), st.integers(0, 7)), max_size=60))
+def test_places_in_use_never_overlap(shared: SharedMemory, steps: list[tuple[int, int]]) -> None:
+    """Whatever is taken and let go in whichever order, each holder reads what was written to its own place."""
+    buffers = ReplyBuffers(shared)
+    held: dict[int, tuple[memoryview, int]] = {}
+    for number, (num_bytes, forgotten) in enumerate(steps):
+        buffer = buffers.take(num_bytes)
+        if buffer is not None:
+            assert buffer.offset_bytes >= shared.payload_bytes
+            assert shared.view[buffer.offset_bytes : buffer.offset_bytes + num_bytes] == buffer.view
+            buffer.view[:] = bytes([number]) * num_bytes
+            held[number] = buffer.view, num_bytes
+        del buffer
+        held.pop(forgotten, None)
+        for wrote, (view, length) in held.items():
+            assert bytes(view) == bytes([wrote]) * length
+    held.clear()
+
+
+def test_a_place_comes_again_when_its_tensor_is_gone(shared: SharedMemory) -> None:
+    """A tensor over it, or a view of that, keeps it."""
+    buffers = ReplyBuffers(shared)
+    first = buffers.take(PAGE_BYTES)
+    assert first is not None
+    offset = first.offset_bytes
+    tensor = torch.frombuffer(first.view, dtype=torch.uint8)
+    part = tensor[5:7]
+    del first, tensor
+    gc.collect()
+    other = buffers.take(PAGE_BYTES)
+    assert other is not None
+    assert other.offset_bytes != offset
+    del part
+    gc.collect()
+    again = buffers.take(PAGE_BYTES)
+    assert again is not None
+    assert again.offset_bytes == offset
+
+
+def test_when_all_is_taken_there_is_none(shared: SharedMemory) -> None:
+    """The caller then copies."""
+    buffers = ReplyBuffers(shared)
+    held = [buffers.take(PAGE_BYTES) for _ in range(_NUM_PAGES)]
+    assert None not in held
+    assert buffers.take(1) is None
+    held.pop()
+    gc.collect()
+    assert buffers.take(1) is not None

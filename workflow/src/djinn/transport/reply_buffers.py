@@ -1,0 +1,51 @@
+"""Places in shared memory for results that stay where the server writes them, so that nobody copies them afterwards."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from dataclasses import dataclass
+
+from djinn.transport.shared_memory import SharedMemory
+from djinn.units import PAGE_BYTES, align_up
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyBuffer:
+    """A place for one reply's payload: its offset in shared memory, and its bytes."""
+
+    offset_bytes: int
+    view: memoryview
+
+
+class ReplyBuffers:
+    """Hands out the end of a connection's shared memory; used by the connection's thread.
+
+    A place is free again once nobody holds its view, or a tensor over it. Places keep their sizes, because plans return
+    results of the same sizes again and again: these come to memory that is committed already.
+    """
+
+    def __init__(self, shared: SharedMemory) -> None:
+        self._view = shared.view
+        self._num_bytes = shared.num_bytes
+        self._first_unused = shared.payload_bytes
+        self._offsets_by_size: dict[int, list[int]] = {}
+        # Filled by finalizers, in whatever thread lets a view go.
+        self._returned: deque[tuple[int, int]] = deque()
+
+    def take(self, num_bytes: int) -> ReplyBuffer | None:
+        """Return a place for `num_bytes`; None if all memory is taken, by places of other sizes perhaps."""
+        while self._returned:
+            size, offset = self._returned.popleft()
+            self._offsets_by_size[size].append(offset)
+        size = align_up(num_bytes, PAGE_BYTES)
+        offsets = self._offsets_by_size.setdefault(size, [])
+        if not offsets:
+            if self._first_unused + size > self._num_bytes:
+                return None
+            offsets.append(self._first_unused)
+            self._first_unused += size
+        offset = offsets.pop()
+        view = self._view[offset : offset + num_bytes]
+        weakref.finalize(view, self._returned.append, (size, offset)).atexit = False
+        return ReplyBuffer(offset, view)
