@@ -28,8 +28,8 @@ def _pins(name: str) -> dict[str, str]:
 
 
 def test_conda_has_the_same_pins_as_pip() -> None:
-    """Under conda's names for two of them; the workflow engine itself is not part of a job's environment."""
-    renamed = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+    """Under conda's names for three of them; the workflow engine itself is not part of a job's environment."""
+    renamed = {"torch": "pytorch", "matplotlib": "matplotlib-base", "fastjsonschema": "python-fastjsonschema"}
     expected = {renamed.get(name, name): pin for name, pin in _pins("requirements.txt").items() if name != "snakemake"}
     listed = yaml.safe_load((ROOT / "envs/environment.yaml").read_text())["dependencies"]
     assert dict(item.split("=") for item in listed if not item.startswith("python=")) == expected

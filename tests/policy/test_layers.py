@@ -27,6 +27,7 @@ LAYERS = {
         ["settings"],
         ["configuration"],
         ["records"],
+        ["fast_records"],
         ["models", "measurement", "traces"],
         ["studies", "simulation"],
         ["trial"],

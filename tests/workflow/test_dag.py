@@ -122,11 +122,20 @@ def test_an_edit_to_the_style_plots_again_and_measures_nothing(checkout: Path, s
 def test_an_edit_to_the_engine_simulates_again_and_measures_nothing(checkout: Path, snakemake: Snakemake) -> None:
     """No study imports the simulation."""
     path = checkout / "workflow/src/ablations/simulation/engine.py"
-    simulated = {"simulate", "simulation_table", "figure_signals_simulation"}
+    simulated = {"simulate_sweeps", "simulate", "simulation_table", "figure_signals_simulation"}
     with _edited(path, "from __future__", "# edited\nfrom __future__"):
         planned = _planned(snakemake)
     assert simulated <= planned
     assert not [name for name in planned if name == "trial" or name.startswith(("aggregate", "judge"))]
+
+
+def test_an_edit_to_the_validation_simulates_no_sweep_again(checkout: Path, snakemake: Snakemake) -> None:
+    """Nor does a trial: the sweeps depend on settings alone."""
+    path = checkout / "workflow/src/ablations/simulation/validation.py"
+    with _edited(path, "from __future__", "# edited\nfrom __future__"):
+        planned = _planned(snakemake)
+    assert "simulate" in planned
+    assert "simulate_sweeps" not in planned
 
 
 def test_an_edit_to_the_statistics_aggregates_again_and_measures_nothing(checkout: Path, snakemake: Snakemake) -> None:

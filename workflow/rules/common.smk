@@ -16,6 +16,7 @@ from ablations.rendering.names import (
     SIMULATED_STUDY,
     SIMULATION_FIGURES,
     SIMULATION_RESULT,
+    SIMULATION_SWEEPS,
     SIMULATION_TABLE,
     TABLE_NAMES,
     panel_modules,

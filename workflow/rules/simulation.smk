@@ -1,9 +1,26 @@
-# The signal study in virtual time: validated against its live trials, then the paper's configuration and sweeps.
+# The signal study in virtual time: the paper's configuration and sweeps, from settings alone; then validated against live trials.
+
+
+rule simulate_sweeps:
+    input:
+        sources=sources_of("ablations.simulation.virtual"),
+        schema="workflow/schemas/simulation.schema.json",
+    output:
+        f"{RESULTS}/{SIMULATION_SWEEPS}.json",
+    log:
+        f"{LOGS}/simulation/sweeps.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        settings=json.dumps(simulation_settings(CONFIG), sort_keys=True),
+    shell:
+        "python -m ablations simulate --settings {params.settings:q} --output {output} 2> >(tee {log} >&2)"
 
 
 rule simulate:
     input:
         trials=trials_of("semantic_signals"),
+        simulated=rules.simulate_sweeps.output[0],
         sources=sources_of("ablations.simulation.study"),
         schemas=["workflow/schemas/trial_record.schema.json", "workflow/schemas/simulation.schema.json"],
     output:
@@ -12,10 +29,8 @@ rule simulate:
         f"{LOGS}/simulation/simulate.log",
     conda:
         "../../envs/environment.yaml"
-    params:
-        settings=json.dumps(simulation_settings(CONFIG), sort_keys=True),
     shell:
-        "python -m ablations simulate --settings {params.settings:q} --output {output} {input.trials} 2> >(tee {log} >&2)"
+        "python -m ablations simulate --simulated {input.simulated} --output {output} {input.trials} 2> >(tee {log} >&2)"
 
 
 rule figure_signals_simulation:
@@ -56,6 +71,7 @@ rule simulation_table:
 
 rule simulation_all:
     input:
+        rules.simulate_sweeps.output,
         rules.simulate.output,
         rules.simulation_table.output,
         [f"{RESULTS}/{figure}{suffix}" for figure in SIMULATION_FIGURES for suffix in (".pdf", ".png")],

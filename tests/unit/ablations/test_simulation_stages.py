@@ -36,11 +36,16 @@ def test_given_agents_are_replayed(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Nothing to simulate: pass --output with live trials"),
+        ([], "Nothing to simulate: pass --output, or --benchmark LIVES"),
+        (
+            ["--output", "x.json", "trial.json"],
+            "Trials validate what was simulated before; pass that file with --simulated",
+        ),
+        (["--output", "x.json", "--simulated", "y.json"], "There is no trial to validate the simulation against"),
         (["--benchmark", "0"], "--benchmark is 0, but needs at least one life"),
         (["--traces", "TRACES"], "needs the number of its agents; pass --num-agents"),
         (["--traces", "TRACES", "--num-agents", "4"], "holds 3 agents, not the 4 stated"),
-        (["--settings", "{", "--output", "x.json", "trial.json"], "--settings is not JSON"),
+        (["--settings", "{", "--output", "x.json"], "--settings is not JSON"),
     ],
 )
 def test_what_cannot_run_is_said_in_one_sentence(

@@ -21,7 +21,10 @@ def add_simulation_stages(stages: Any) -> None:
     simulate.add_argument("trials", type=Path, nargs="*", help="live trials of the signal study to validate against")
     simulate.add_argument("--settings", help="JSON of the simulation's settings; default: from the configuration")
     simulate.add_argument("--config", type=Path, action="append", default=[], help="configuration over the default one")
-    simulate.add_argument("--output", type=Path, help="the result; needs trials")
+    simulate.add_argument("--output", type=Path, help="the result")
+    simulate.add_argument(
+        "--simulated", type=Path, help="what was simulated from settings alone, to validate; needs trials"
+    )
     simulate.add_argument("--benchmark", type=int, metavar="LIVES", help="time so many agent lives of each policy")
     simulate.add_argument("--traces", type=Path, help="replay the agents of a trace file; needs --num-agents")
     simulate.add_argument("--num-agents", type=int, help="how many agents the trace file holds")
@@ -62,13 +65,16 @@ def _simulate(options: argparse.Namespace) -> None:
         _benchmark(load_config(*options.config), options.benchmark)
     elif options.traces is not None:
         _replay(load_config(*options.config), options.traces, options.num_agents)
-    elif options.output is None or not options.trials:
+    elif options.output is None:
         raise SettingsError(
-            "Nothing to simulate: pass --output with live trials, or --benchmark LIVES, or --traces FILE with --num-agents."
+            "Nothing to simulate: pass --output, or --benchmark LIVES, or --traces FILE with --num-agents."
         )
+    elif options.simulated is not None:
+        import_module("ablations.simulation.study").validate_files(options.simulated, options.trials, options.output)
+    elif options.trials:
+        raise SettingsError("Trials validate what was simulated before; pass that file with --simulated.")
     else:
-        simulate_files = import_module("ablations.simulation.study").simulate_files
-        simulate_files(_settings(options), options.trials, options.output)
+        import_module("ablations.simulation.virtual").simulate_settings(_settings(options), options.output)
 
 
 def _settings(options: argparse.Namespace) -> Any:

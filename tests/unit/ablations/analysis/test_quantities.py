@@ -233,3 +233,10 @@ def test_arms_of_unequal_invocations_are_refused_by_rounds_too() -> None:
     """Nothing is paired with nothing."""
     with pytest.raises(AggregationError, match="An arm has no whole round"):
         estimate_overhead_by_rounds_pct([[1.0]] * 2, [[1.0]] * 3, blocks=(1, 1))
+
+
+@pytest.mark.parametrize("num_rounds", [1, 2, 3, 4, 7, 50])
+def test_the_middle_mean_is_scipys_trimmed_mean(num_rounds: int) -> None:
+    """It is written out because loading `scipy.stats` takes longer than all else."""
+    values = np.random.default_rng(num_rounds).normal(size=(3, num_rounds))
+    assert quantities._middle_mean(values) == pytest.approx(stats.trim_mean(values, 0.25, axis=-1), abs=1e-12)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ablations.analysis import semantic_signals
+from ablations.analysis.bounds import noise_floor_pct
+from ablations.analysis.semantic_signals import noise_floor
 from ablations.settings import VARIANTS
 from summaries import NUM_TRIALS, samples_of, summarise
 
@@ -127,7 +130,10 @@ def test_a_mode_that_fails_at_the_common_number_has_no_latency_there() -> None:
     found, _ = summarise(semantic_signals, samples)
     names = {name for name, value in found.items() if value is None}
     parts = ("p50", "p99", "restore", "queue", "compute", "swaps", "swap_bytes")
-    assert names == {f"common_{part}.reactive" for part in parts} | {"latency.proactive_over_reactive"}
+    # Two trials of each mode are too few for a noise floor.
+    assert names - {"noise_floor"} == {f"common_{part}.reactive" for part in parts} | {
+        "latency.proactive_over_reactive"
+    }
 
 
 def test_a_bracket_stands_for_the_places_in_it() -> None:
@@ -138,3 +144,43 @@ def test_a_bracket_stands_for_the_places_in_it() -> None:
     found, _ = summarise(semantic_signals, samples)
     assert found["agents.lru"] == (32.0, "agents")
     assert found["largest.lru"] == (16.0, "agents")
+
+
+def test_identical_trials_have_no_noise() -> None:
+    """Exactly, whatever the modes sustain."""
+    found = noise_floor({mode: [[float(agents)]] * 6 for mode, agents in AGENTS.items()})
+    assert found is not None
+    assert (found.low, found.value, found.high, found.unit) == (0.0, 0.0, 0.0, "%")
+    assert found.num_invocations == 3 * len(AGENTS)
+
+
+def test_what_trials_differ_by_never_reads_as_the_gain() -> None:
+    """However the trials of a mode are ordered: 1.6 times between modes, a twentieth between trials of one."""
+    generator = np.random.default_rng(4)
+    for _ in range(100):
+        agents = {
+            mode: [[middle * factor] for factor in generator.lognormal(0, 0.05, 6)]
+            for mode, middle in (("reactive", 25.0), ("proactive", 40.0))
+        }
+        found = noise_floor(
+            {mode: [trials[place] for place in generator.permutation(6)] for mode, trials in agents.items()}
+        )
+        assert found is not None
+        assert noise_floor_pct(found) < 30
+
+
+def test_a_true_difference_between_the_halves_shows() -> None:
+    """In every second trial a tenth more."""
+    found = noise_floor({"lru": [[20.0], [22.0]] * 3, "proactive": [[40.0], [44.0]] * 3})
+    assert found is not None
+    assert (found.low, found.value, found.high) == pytest.approx((10.0, 10.0, 10.0))
+
+
+@pytest.mark.parametrize("num_trials", [1, 2, 3])
+def test_fewer_than_four_trials_have_no_noise_floor(num_trials: int) -> None:
+    """Nor do modes that sustained no agent, which have no ratio; of five trials the last has no partner."""
+    assert noise_floor({"lru": [[20.0]] * num_trials}) is None
+    assert noise_floor({"none": [[0.0]] * 6, "lru": [[20.0]] * num_trials}) is None
+    five = noise_floor({"none": [[0.0]] * 6, "lru": [[20.0]] * 5})
+    assert five is not None
+    assert five.num_invocations == 2

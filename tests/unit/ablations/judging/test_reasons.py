@@ -122,3 +122,20 @@ def test_a_bound_at_the_very_end_of_an_interval_asks_for_more_invocations() -> N
     verdict = judge_claim(_claim("at_most", 3.0, "%"), _result(m=_measured(1, 2, 3, "%")))
     assert verdict.grade == Grade.INCONCLUSIVE
     assert verdict.num_invocations_needed is not None
+
+
+@pytest.mark.parametrize(
+    ("interval", "grade"),
+    [
+        ((1.2, 1.3, 1.4), Grade.REPRODUCED),
+        ((1.04, 1.06, 1.08), Grade.INCONCLUSIVE),
+        ((0.8, 0.9, 0.95), Grade.NOT_REPRODUCED),
+    ],
+)
+def test_a_gain_of_any_size_is_told_from_noise(interval: tuple[float, float, float], grade: Grade) -> None:
+    """Where the claim is only that there is one; what is beyond the noise, and what is none at all, stay what they are."""
+    claim = _claim("at_least", 1.0, "ratio", no_effect=1.0, noise_floor="n")
+    verdict = judge_claim(claim, _result(m=_measured(*interval, "ratio"), n=_measured(-5.0, 0.0, 3.0, "%")))
+    assert verdict.grade == grade
+    assert verdict.noise_floor_pct == 5.0
+    assert ("identical arms differ by up to 5 %" in verdict.reason) == (grade == Grade.INCONCLUSIVE)

@@ -8,7 +8,7 @@ import pytest
 
 from ablations.errors import SettingsError
 from ablations.provenance.naming import Subject, known_names, resolve
-from ablations.settings import VARIANTS
+from ablations.settings import STUDIES, VARIANTS
 
 RESULTS: dict[str, dict[str, Any]] = {
     "plan_cache": {"ablation": 3, "quantities": {"token.warm": None, "token.cold": None}}
@@ -44,3 +44,36 @@ def test_figures_of_studies_without_results_have_no_name() -> None:
     assert "ablation_summary" not in names
     with pytest.raises(SettingsError, match="'ablation_summary' is no macro"):
         resolve("ablation_summary", RESULTS, {})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "claims",
+        "claims.json",
+        "claims_table",
+        "ledger.json",
+        "numbers",
+        "ablation_numbers.tex",
+        "appendix",
+        "pages",
+        "report.rst",
+        "tables.html",
+        "provenance.html",
+        "compare",
+    ],
+)
+def test_what_is_made_from_all_results_leads_to_those_that_there_are(name: str) -> None:
+    """Even where a study has none; nothing has a name where no study has a result."""
+    assert resolve(name, RESULTS, {}) == tuple(Subject(study) for study in RESULTS)
+    with pytest.raises(SettingsError, match="is no macro"):
+        resolve(name, {}, {})
+
+
+def test_the_document_has_the_names_of_the_summary_where_all_studies_have_results() -> None:
+    """And none where one is missing."""
+    results = {study: {"ablation": 1, "quantities": {}} for study in STUDIES}
+    for name in ("summary", "document.tex", "ablation_report.pdf"):
+        assert resolve(name, results, {}) == tuple(Subject(study) for study in STUDIES)
+        with pytest.raises(SettingsError, match="is no macro"):
+            resolve(name, RESULTS, {})

@@ -30,6 +30,19 @@ def test_the_resolution_is_kept() -> None:
     assert 9_800 <= found <= 10_000
 
 
+@pytest.mark.parametrize(("start", "most"), [(10_000, 2), (9_900, 3), (10_150, 3), (8_000, 9), (20_000, 14)])
+def test_a_good_prediction_is_confirmed_by_few_runs(start: int, most: int) -> None:
+    """Two, where it is within the resolution: one that succeeds and one that does not."""
+    tried: list[int] = []
+
+    def succeeds(number: int) -> bool:
+        tried.append(number)
+        return number <= 10_000
+
+    assert 9_800 <= largest_success(succeeds, start, 0.02) <= 10_000
+    assert len(tried) <= most
+
+
 def test_quantiles_are_as_good_as_their_bins() -> None:
     """A tenth of a percent, over five orders of magnitude."""
     samples = np.random.default_rng(1).lognormal(0, 2, 20_000)

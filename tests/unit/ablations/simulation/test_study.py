@@ -13,7 +13,7 @@ from msgspec import structs
 
 from ablations.configuration import load_config
 from ablations.errors import RecordError, SettingsError
-from ablations.records import TrialRecord, write_result
+from ablations.records import TrialRecord, read_record, write_result
 from ablations.rendering.names import SIMULATION_FIGURES
 from ablations.rendering.simulation import SIMULATION_LAYOUTS, render_simulation_figure
 from ablations.rendering.simulation_table import render_simulation_table
@@ -21,8 +21,15 @@ from ablations.rendering.style import new_figure
 from ablations.settings import simulation_settings
 from ablations.simulation.paper import paper_scenario
 from ablations.simulation.scenario import ORACLE, POLICIES
-from ablations.simulation.study import SCHEMA_NAME, parse_settings, simulate_all, simulate_files
+from ablations.simulation.study import validate_files
 from ablations.simulation.validation import simulate_trials
+from ablations.simulation.virtual import (
+    NOTHING_VALIDATED,
+    SCHEMA_NAME,
+    parse_settings,
+    simulate_settings,
+    simulate_virtual,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +37,12 @@ def result(root: Path, live_trials: list[TrialRecord]) -> dict[str, Any]:
     """The smallest simulation, once."""
     plain = simulation_settings(load_config(root / "tests/tiny.yaml"))
     manifest = [{"file": "trial_0.json", "sha256": "0" * 64}]
-    return {**simulate_all(parse_settings(plain), live_trials), "settings": plain, "trials": manifest}
+    return {
+        **simulate_virtual(parse_settings(plain)),
+        "validation": simulate_trials(live_trials),
+        "settings": plain,
+        "trials": manifest,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +98,7 @@ def test_the_papers_sizes_follow_from_its_bytes() -> None:
 
 def test_it_is_the_same_each_time(root: Path, live_trials: list[TrialRecord], result: dict[str, Any]) -> None:
     """Number for number."""
-    again = simulate_all(parse_settings(result["settings"]), live_trials)
+    again = simulate_virtual(parse_settings(result["settings"])) | {"validation": simulate_trials(live_trials)}
     assert json.dumps(again) == json.dumps({name: result[name] for name in again})
 
 
@@ -104,12 +116,30 @@ def test_a_trial_of_another_study_is_refused(live_trials: list[TrialRecord]) -> 
         simulate_trials([structs.replace(live_trials[0], study="plan_cache")])
 
 
+def test_validation_adds_to_what_was_simulated_before_and_changes_nothing_of_it(root: Path, tmp_path: Path) -> None:
+    """Trials come and go without the sweeps being simulated again."""
+    before, after = tmp_path / "sweeps.json", tmp_path / "simulation.json"
+    trial = root / "results/reference/intel-xeon-2-cores/trials/semantic_signals/lru/trial_0.json"
+    simulate_settings(simulation_settings(load_config(root / "tests/tiny.yaml")), before)
+    first = json.loads(before.read_text())
+    assert first["validation"] == NOTHING_VALIDATED == simulate_trials([])
+    with pytest.raises(RecordError, match="no trial to validate the simulation against"):
+        validate_files(before, [], after)
+    validate_files(before, [trial], after)
+    second = json.loads(after.read_text())
+    assert second["validation"] == json.loads(json.dumps(simulate_trials([read_record(trial)])))
+    assert [entry["file"] for entry in second["trials"]] == [trial.as_posix()]
+    assert {name: second[name] for name in ("paper", "sweeps", "settings")} == {
+        name: first[name] for name in ("paper", "sweeps", "settings")
+    }
+
+
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     """Before anything runs."""
     plain = simulation_settings(load_config())
     plain["simulation"]["num_seeds"] = 0
     with pytest.raises(SettingsError, match="num_seeds"):
-        simulate_files(plain, [], tmp_path / "result.json")
+        simulate_settings(plain, tmp_path / "result.json")
 
 
 def test_figures_and_table_say_that_they_are_simulated(result_path: Path, tmp_path: Path) -> None:

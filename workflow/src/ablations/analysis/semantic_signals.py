@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from ablations.analysis.quantities import CONFIDENCE, Quantity, estimate, estimate_ratio
+from ablations.analysis.quantities import CONFIDENCE, Quantity, estimate, estimate_overhead_pct, estimate_ratio
 from ablations.analysis.trials import TrialSet
 
 _PROBE_FIELDS = (
@@ -24,6 +24,8 @@ _PROBE_FIELDS = (
 )
 # Odd, so that the median is the bracket's geometric middle.
 _BRACKET_PLACES = 9
+# Of a mode, so that it has two pairs: one pair alone would show no spread between pairs.
+MIN_TRIALS_FOR_NOISE = 4
 _PARTS = ("restore", "queue", "compute")
 _GAINS = (
     ("reactive", "none"),
@@ -59,6 +61,7 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
         series["timelines"][mode] = samples[0]["common"]["timeline"]
     for better, worse in _GAINS:
         quantities[f"gain.{better}_over_{worse}"] = estimate_ratio(agents[better], agents[worse])
+    quantities["noise_floor"] = noise_floor(agents)
     quantities["latency.proactive_over_reactive"] = _latency_ratio(trials, "proactive", "reactive")
     quantities |= _calibration(trials)
     return quantities, series
@@ -71,6 +74,25 @@ def expected_gain(calibration: dict[str, float]) -> float:
     """
     swaps_s = calibration["swap_out_s"] + calibration["swap_in_s"]
     return 1 + calibration["idle_timeout_s"] / (calibration["phase_s"] + swaps_s)
+
+
+def noise_floor(agents: dict[str, list[list[float]]]) -> Quantity | None:
+    """Compare every second trial of a mode with the one before it, over all modes: by how many percent identical arms differ.
+
+    Args:
+        agents: for each mode the places where success may end, of each trial in order.
+
+    Returns:
+        The excess of agents alive at once, each pair of trials being an invocation; None where no mode has four trials
+        that sustained any agent.
+    """
+    enough = [
+        trials
+        for trials in agents.values()
+        if len(trials) >= MIN_TRIALS_FOR_NOISE and min(min(places) for places in trials) > 0
+    ]
+    pairs = [pair for trials in enough for pair in zip(trials[1::2], trials[::2], strict=False)]
+    return estimate_overhead_pct([one for one, _ in pairs], [other for _, other in pairs]) if pairs else None
 
 
 def _boundary(found: dict[str, Any]) -> list[float]:

@@ -17,6 +17,7 @@ from ablations.analysis.bounds import decide, invocations_needed, noise_floor_pc
 from ablations.analysis.quantities import MIN_INVOCATIONS, Quantity
 from ablations.errors import ClaimsError
 from ablations.judging.claims import TIME_UNITS, Claim, Requirement
+from ablations.judging.missing import why_no_result, why_no_value
 
 # Of a result's flags; the others tell of contamination.
 SIMULATED = "simulated"
@@ -63,7 +64,7 @@ def judge_claim(claim: Claim, result: dict[str, Any] | None) -> Verdict:
         ClaimsError: the metric is of another unit than the claim.
     """
     if result is None:
-        return Verdict(grade=Grade.NOT_TESTABLE, reason=f"no result of study {claim.study} was given")
+        return Verdict(grade=Grade.NOT_TESTABLE, reason=why_no_result(claim.study))
     measured = read_quantity(claim, claim, result)
     verdict = _decided_beforehand(claim, result, measured) or _decided_by_instrument(claim, result, measured)
     if verdict is None:
@@ -115,7 +116,7 @@ def _decided_beforehand(claim: Claim, result: dict[str, Any], measured: Quantity
     if measured is None:
         return Verdict(
             grade=Grade.NOT_TESTABLE,
-            reason=f"{claim.metric} has no value, because a mode that it compares did not succeed",
+            reason=why_no_value(claim.study, claim.metric, result),
         )
     accelerator = result["environment"]["accelerator"]
     if claim.hardware is not None and claim.hardware not in (accelerator or ""):
@@ -150,23 +151,36 @@ def _decided_by_instrument(claim: Claim, result: dict[str, Any], measured: Quant
 
 
 def _hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) -> Verdict | None:
-    """Return "inconclusive" where an upper bound on an overhead lies below what identical arms differ by.
+    """Return "inconclusive" where identical arms differ by as much as the claim speaks of.
 
-    An interval that keeps the bound even with that difference added is not hidden.
+    That is an upper bound on an overhead below what they differ by, unless the interval keeps the bound even with that
+    difference added; or a gain of any size (the bound is no effect) that is no larger than that difference.
     """
     floor = _noise(claim, result)
-    _, upper = claim.bounds
-    if floor is None or upper is None or claim.unit != "%" or noise_floor_pct(floor) < upper:
+    if floor is None:
         return None
-    if measured.high + noise_floor_pct(floor) < upper:
+    floor_pct = noise_floor_pct(floor)
+    lower, upper = claim.bounds
+    if upper is not None and claim.unit == "%" and floor_pct >= upper and measured.high + floor_pct >= upper:
+        bound, what = upper, f"the bound is {upper:g} %"
+    elif lower is not None and lower == claim.no_effect and lower < measured.low <= lower + _in_unit(floor_pct, claim):
+        bound, what = _as_pct(measured.value, claim), "the gain reaches no further"
+    else:
         return None
     return Verdict(
         grade=Grade.INCONCLUSIVE,
-        reason=f"{describe(measured)} is not told from noise: identical arms differ by up to "
-        f"{noise_floor_pct(floor):.2g} %, and the bound is {upper:g} %",
-        noise_floor_pct=noise_floor_pct(floor),
-        num_invocations_needed=invocations_needed(floor, upper, centre=0.0),
+        reason=f"{describe(measured)} is not told from noise: identical arms differ by up to {floor_pct:.2g} %, and {what}",
+        noise_floor_pct=floor_pct,
+        num_invocations_needed=invocations_needed(floor, bound, centre=0.0),
     )
+
+
+def _in_unit(floor_pct: float, claim: Claim) -> float:
+    return floor_pct / (100 if claim.unit == "ratio" else 1)
+
+
+def _as_pct(gain: float, claim: Claim) -> float:
+    return 100 * (gain - 1) if claim.unit == "ratio" else gain
 
 
 def _decided_by_interval(claim: Claim, result: dict[str, Any], measured: Quantity) -> Verdict:
@@ -195,7 +209,7 @@ def _has_direction(claim: Claim, measured: Quantity, floor_pct: float | None) ->
     lower, upper = claim.bounds
     if claim.no_effect is None:
         return False
-    noise = (floor_pct or 0.0) / (100 if claim.unit == "ratio" else 1)
+    noise = _in_unit(floor_pct or 0.0, claim)
     if lower is not None and lower > claim.no_effect:
         return decide(measured, claim.no_effect + noise, None) == "holds"
     if upper is not None and upper < claim.no_effect:

@@ -17,7 +17,7 @@ from ablations.measurement.machine import installed_version
 from ablations.measurement.sources import module_sources, sources_hash
 from ablations.provenance.folder import TrialHead, displayed, file_sha256, locate_trial, read_head, result_name
 from ablations.records import read_result
-from ablations.rendering.names import SIMULATION_RESULT
+from ablations.rendering.names import SIMULATION_RESULT, SIMULATION_SWEEPS
 from ablations.settings import MEASURABLE, STUDIES, repository_root
 
 _AGGREGATING = ("numpy", "scipy", "pandas")
@@ -58,7 +58,7 @@ def rendered_made_from(results_dir: Path, path: Path) -> str | None:
 
     None for the simulation, whose settings are known to the workflow alone.
     """
-    if path.name == f"{SIMULATION_RESULT}.json":
+    if path.stem in (SIMULATION_RESULT, SIMULATION_SWEEPS):
         return None
     names = [*(result_name(study) for study in STUDIES), *_DERIVED]
     inputs = [results_dir / name for name in names if name != path.name and (results_dir / name).is_file()]

@@ -19,6 +19,7 @@ from ablations.rendering.names import (
     SIMULATED_STUDY,
     SIMULATION_FIGURES,
     SIMULATION_RESULT,
+    SIMULATION_SWEEPS,
     SIMULATION_TABLE,
     TABLE_NAMES,
 )
@@ -26,7 +27,19 @@ from ablations.settings import STUDIES, VARIANTS
 
 # What the macro of a number may end with: its interval and its count have macros of their own.
 _MACRO_ENDINGS = ("", "Interval", "N")
-_FILE_ENDINGS = (".pdf", ".png", ".tex", ".json")
+_FILE_ENDINGS = (".pdf", ".png", ".tex", ".json", ".html", ".rst")
+# What else a reader may call the document, which needs all four studies and shares its name with a figure.
+_DOCUMENT_NAMES = ("summary", "document", "ablation_report")
+# What is made from all results that there are, by its file's name and by what a reader may call it.
+_MADE_FROM_ALL = {
+    CLAIMS_FIGURE: ("verdicts",),
+    CLAIMS_TABLE: (),
+    "ablation_numbers": ("numbers", "macros"),
+    "artifact_appendix": ("appendix",),
+    "ledger": (),
+    "compare": ("compare_table",),
+    "report": ("pages", "tables", "provenance"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,9 @@ def resolve(
     folded = {other.lower(): other for other in known}
     near = difflib.get_close_matches(bare.lower(), folded, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(folded[match] for match in near)}?" if near else _EXAMPLES
-    raise SettingsError(f"Name {name!r} is no macro, cell, claim, figure, table or study of these results; {hint}")
+    raise SettingsError(
+        f"Name {name!r} is no macro, cell, claim, figure, table, file or study of these results; {hint}"
+    )
 
 
 _EXAMPLES = "name one like os_tax.micro_add.native, AblOsTaxMicroAddNative or ablation_summary."
@@ -93,10 +108,15 @@ def known_names(
             subject = (Subject(study, quantity),)
             names[f"{study}.{quantity}"] = subject
             names |= {macro_name(study, quantity) + ending: subject for ending in _MACRO_ENDINGS}
-    simulated = dict.fromkeys((*SIMULATION_FIGURES, SIMULATION_TABLE, SIMULATION_RESULT), (SIMULATED_STUDY,))
-    judged = dict.fromkeys((CLAIMS_FIGURE, CLAIMS_TABLE), STUDIES)
-    for figure, studies in (FIGURE_STUDIES | EXTRA_FIGURE_STUDIES | simulated | judged).items():
+    shown = (*SIMULATION_FIGURES, SIMULATION_TABLE, SIMULATION_RESULT, SIMULATION_SWEEPS)
+    simulated = dict.fromkeys(shown, (SIMULATED_STUDY,))
+    for figure, studies in (FIGURE_STUDIES | EXTRA_FIGURE_STUDIES | simulated).items():
         if set(studies) <= set(results):
             names[figure] = tuple(Subject(study) for study in studies)
+    everything = tuple(Subject(study) for study in results if study in STUDIES)
+    for product, others in _MADE_FROM_ALL.items() if everything else ():
+        names |= dict.fromkeys((product, *others), everything)
+    if "ablation_summary" in names:
+        names |= dict.fromkeys(_DOCUMENT_NAMES, names["ablation_summary"])
     # A claim that shares a cell's name shows the cell too.
     return names | dict(claims)

@@ -111,6 +111,8 @@ FIGURE_GROUPS = _drawn_together()
 # What shows the simulation in virtual time, all of it beside the results.
 SIMULATED_STUDY = "semantic_signals"
 SIMULATION_RESULT = "signals_simulation"
+# Its part that depends on no trial.
+SIMULATION_SWEEPS = "signals_sweeps"
 SIMULATION_FIGURES = ("ablation_signals_validation", "ablation_signals_sweeps")
 SIMULATION_TABLE = "ablation_signals_simulation_table"
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from ablations.analysis.quantities import CONFIDENCE
+from ablations.analysis.quantities import CONFIDENCE, MIN_INVOCATIONS
 from ablations.analysis.reading import read_studies
 from ablations.records import write_text
 from ablations.rendering.formatting import format_quantity
@@ -21,6 +23,14 @@ PAGE_TITLES = {
     "tables.html": "Every measured quantity",
     "provenance.html": "Settings, environment and sources",
     "report.rst": "Djinn: four ablation studies",
+}
+
+# What the flags of results mean.
+_FLAGS = {
+    "underpowered": f"underpowered, which is fewer than {MIN_INVOCATIONS} trials",
+    "busy_before": "other programs ran before measuring",
+    "busy_during": "other programs ran while measuring",
+    "cpu_steal": "the host took the processor away",
 }
 
 
@@ -46,6 +56,7 @@ def render_pages(inputs: list[Path], claims: Path, output_dir: Path) -> None:
             tier=first["tier"],
             results=results,
             verdicts=verdicts,
+            claimed_of=[(study, list(claimed)) for study, claimed in groupby(verdicts, key=lambda one: one.study)],
             grades=by_grade(verdicts),
             environment=first["environment"],
             settings=list(_settings(results)),
@@ -62,8 +73,19 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         autoescape=jinja2.select_autoescape(["html", "html.j2"]),
     )
-    environment.filters["number"] = format_quantity
+    environment.filters |= {"number": format_quantity, "minus": _with_minus, "flag": _explained_flag}
     return environment
+
+
+def _with_minus(text: str) -> str:
+    """Return text with a minus sign before negative numbers; hyphens within words and names stay."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", text)
+
+
+def _explained_flag(flag: str) -> str:
+    """Return a result's flag in words; "busy_during in 1 of 24 trials" says what happened in that one."""
+    name, _, where = flag.partition(" ")
+    return " ".join((_FLAGS.get(name, name), where)).strip()
 
 
 def _settings(results: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:

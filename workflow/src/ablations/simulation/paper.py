@@ -75,8 +75,10 @@ def _crowds(simulation: Simulation, seed: int, has_pool_limit: bool) -> list[Row
 
 
 def _largest(scenario: Scenario, simulation: Simulation, seed: int) -> Iterator[tuple[int, Outcome]]:
+    agents = None
     for number in range(simulation.num_seeds):
-        agents = largest_crowd(scenario, seed + number, resolution=simulation.resolution)
+        # The first answer is the best prediction of the next.
+        agents = largest_crowd(scenario, seed + number, resolution=simulation.resolution, start=agents)
         yield agents, run_together(scenario, max(1, agents), seed + number)
 
 

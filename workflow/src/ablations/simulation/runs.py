@@ -82,22 +82,27 @@ def run_traces(scenario: Scenario, traces: Iterator[AgentTrace], *, is_together:
 
 
 def largest_success(succeeds: Callable[[int], bool], start: float, resolution: float) -> int:
-    """Find the largest number that succeeds, by doubling or halving from `start`, then by bisection; nothing caps it.
+    """Find the largest number that succeeds, in strides from `start` that double, then by bisection; nothing caps it.
+
+    The first stride is as wide as the answer may be: a good prediction is confirmed by two runs.
 
     Args:
         succeeds: tells whether a number does; should turn false once, as numbers grow.
         start: where to begin; a prediction.
         resolution: relative width at which the bracket is narrow enough; neighbours always are.
     """
-    lower, upper = 0, max(1, round(start))
-    if succeeds(upper):
-        while succeeds(2 * upper):
-            upper *= 2
-        lower, upper = upper, 2 * upper
+    place = max(1, round(start))
+    stride = max(1, int(resolution * place))
+    if succeeds(place):
+        lower, upper = place, place + stride
+        while succeeds(upper):
+            stride *= 2
+            lower, upper = upper, upper + stride
     else:
-        while upper > 1 and not succeeds(upper // 2):
-            upper //= 2
-        lower = upper // 2
+        lower, upper = max(0, place - stride), place
+        while lower > 0 and not succeeds(lower):
+            stride *= 2
+            lower, upper = max(0, lower - stride), lower
     while upper - lower > max(1, int(resolution * lower)):
         middle = (lower + upper) // 2
         lower, upper = (middle, upper) if succeeds(middle) else (lower, middle)

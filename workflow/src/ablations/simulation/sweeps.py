@@ -36,19 +36,25 @@ class Searcher:
         self._simulation = simulation
         self._seed = seed
         self._found: dict[Scenario, list[int]] = {}
+        # Of the bound, by policy: what a scenario sustains of it is what the next one will, more or less.
+        self._shares: dict[str, float] = {}
 
     def find(self, scenario: Scenario) -> list[int]:
         """Return the largest number of agents alive at once for each seed."""
         essential = scenario.essential()
         if essential not in self._found:
-            found: list[int] = []
-            for number in range(self._simulation.num_seeds):
-                # The first answer is the best prediction of the next.
-                start = max(1, found[0]) if found else None
-                resolution = self._simulation.resolution
-                found.append(largest_crowd(essential, self._seed + number, resolution=resolution, start=start))
-            self._found[essential] = found
+            self._found[essential] = self._search(essential)
         return self._found[essential]
+
+    def _search(self, scenario: Scenario) -> list[int]:
+        start = self._shares.get(scenario.policy, 1.0) * scenario.bound()
+        found: list[int] = []
+        for number in range(self._simulation.num_seeds):
+            resolution = self._simulation.resolution
+            start = largest_crowd(scenario, self._seed + number, resolution=resolution, start=start)
+            found.append(start)
+        self._shares[scenario.policy] = found[0] / scenario.bound()
+        return found
 
 
 def simulate_sweeps(simulation: Simulation, seed: int) -> dict[str, Any]:
