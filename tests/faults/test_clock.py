@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from running import Run
 from support import copy_repository, require_tool
 
 RESULT = "results/tiny/ablation_2.json"
+TRIAL = "results/tiny/trials/session_arena/arenas/trial_0.json"
 _HOUR_S = 3600
 
 
@@ -93,10 +96,31 @@ def test_results_of_the_future_are_not_made_again_for_ever(dated_ahead: Path) ->
         _date(dated_ahead / RESULT, -_HOUR_S // 2)
 
 
+def test_a_trial_that_was_measured_again_counts_although_it_is_older_than_its_predecessors_result(
+    dated_ahead: Path,
+) -> None:
+    """The run that measured it did not get as far as the result; the next one takes it in, once."""
+    trial, result = dated_ahead / TRIAL, dated_ahead / RESULT
+    trial.unlink()
+    status, said = Run(dated_ahead, TRIAL).end()
+    assert status == 0, said[-3000:]
+    _date(result, 2 * _HOUR_S)
+    assert trial.stat().st_mtime < result.stat().st_mtime
+    status, said = Run(dated_ahead, RESULT).end()
+    assert status == 0, said[-3000:]
+    assert "rule aggregate_session_arena" in said
+    assert "measuring" not in said
+    (taken_in,) = json.loads(result.read_text())["trials"]
+    assert taken_in["sha256"] == hashlib.sha256(trial.read_bytes()).hexdigest()
+    status, said = Run(dated_ahead, RESULT, "--dry-run").end()
+    assert "Nothing to be done" in said
+
+
 def test_an_edit_counts_although_it_is_older_than_what_was_made_before(dated_ahead: Path) -> None:
     """The file's content tells, whatever its date."""
     with (dated_ahead / "workflow/src/ablations/studies/session_arena.py").open("a") as file:
         file.write("# edited\n")
-    status, said = Run(dated_ahead, RESULT, "--dry-run").end()
+    _date(dated_ahead / TRIAL, _HOUR_S)
+    status, said = Run(dated_ahead, RESULT).end()
     assert status == 0, said[-3000:]
     assert said.count("measuring session_arena") == 1
