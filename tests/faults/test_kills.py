@@ -127,7 +127,7 @@ def test_a_trial_that_ended_before_its_killed_workflow_noted_it_is_kept(workflow
 
 def test_killed_at_any_moment_a_rerun_completes(workflow: Workflow, soaks: bool) -> None:
     """Trials that were finished before are not measured again; no process and no socket survives."""
-    num_kills = 60 if soaks else 5
+    num_kills = 60 if soaks else 3
     generator = random.Random(20_261)
     kills = 0
     _forget_a_study(workflow, generator)
