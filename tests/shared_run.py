@@ -26,6 +26,14 @@ def checkout(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def own_checkout(root: Path, tmp_path: Path) -> Path:
+    """A copy of the repository without results, which one test alone may harm."""
+    folder = tmp_path / "checkout"
+    copy_repository(root, folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def snakemake(checkout: Path) -> Snakemake:
     """Run Snakemake in the copy, whose packages come first on the path."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from running import Run
 from support import copy_repository, require_tool
 
 RESULT = "results/tiny/ablation_2.json"
+TRIAL = "results/tiny/trials/session_arena/arenas/trial_0.json"
 _HOUR_S = 3600
 
 
@@ -29,6 +32,10 @@ def stepping_clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
+def _num_lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
 def _numbers(content: Any) -> list[float]:
     if isinstance(content, dict):
         return [number for value in content.values() for number in _numbers(value)]
@@ -37,11 +44,10 @@ def _numbers(content: Any) -> list[float]:
     return [content] if isinstance(content, int | float) else []
 
 
-@pytest.mark.parametrize("step_s", [-_HOUR_S, _HOUR_S], ids=["back", "forth"])
 def test_a_clock_that_steps_during_a_trial_changes_no_duration(
-    root: Path, tmp_path: Path, stepping_clock: Path, step_s: int
+    root: Path, tmp_path: Path, stepping_clock: Path
 ) -> None:
-    """In the trial and in its server, whose waits and timeouts run meanwhile."""
+    """Back and then forth, in the trial and in its server, whose waits and timeouts run meanwhile."""
     shift, output = tmp_path / "shift_s", tmp_path / "trial_0.json"
     shift.write_text("0")
     command = ["trial", "--study", "semantic_signals", "--variant", "reactive", "--trial", "0"]
@@ -53,9 +59,11 @@ def test_a_clock_that_steps_during_a_trial_changes_no_duration(
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not journal_path(output).exists() and trial.poll() is None:
-        time.sleep(0.01)
-    shift.write_text(str(step_s))
+    for num_steps, shift_s in ((1, -_HOUR_S), (2, _HOUR_S)):
+        while _num_lines(journal_path(output)) < num_steps:
+            assert trial.poll() is None, "the trial ended before the clock stepped"
+            time.sleep(0.01)
+        shift.write_text(str(shift_s))
     _, said = trial.communicate(timeout=300)
     elapsed_s = time.monotonic() - begun_s
     assert trial.returncode == 0, said[-3000:]
@@ -93,10 +101,31 @@ def test_results_of_the_future_are_not_made_again_for_ever(dated_ahead: Path) ->
         _date(dated_ahead / RESULT, -_HOUR_S // 2)
 
 
+def test_a_trial_that_was_measured_again_counts_although_it_is_older_than_its_predecessors_result(
+    dated_ahead: Path,
+) -> None:
+    """The run that measured it did not get as far as the result; the next one takes it in, once."""
+    trial, result = dated_ahead / TRIAL, dated_ahead / RESULT
+    trial.unlink()
+    status, said = Run(dated_ahead, TRIAL).end()
+    assert status == 0, said[-3000:]
+    _date(result, 2 * _HOUR_S)
+    assert trial.stat().st_mtime < result.stat().st_mtime
+    status, said = Run(dated_ahead, RESULT).end()
+    assert status == 0, said[-3000:]
+    assert "rule aggregate_session_arena" in said
+    assert "measuring" not in said
+    (taken_in,) = json.loads(result.read_text())["trials"]
+    assert taken_in["sha256"] == hashlib.sha256(trial.read_bytes()).hexdigest()
+    status, said = Run(dated_ahead, RESULT, "--dry-run").end()
+    assert "Nothing to be done" in said
+
+
 def test_an_edit_counts_although_it_is_older_than_what_was_made_before(dated_ahead: Path) -> None:
     """The file's content tells, whatever its date."""
     with (dated_ahead / "workflow/src/ablations/studies/session_arena.py").open("a") as file:
         file.write("# edited\n")
-    status, said = Run(dated_ahead, RESULT, "--dry-run").end()
+    _date(dated_ahead / TRIAL, _HOUR_S)
+    status, said = Run(dated_ahead, RESULT).end()
     assert status == 0, said[-3000:]
     assert said.count("measuring session_arena") == 1

@@ -32,11 +32,11 @@ class Workflow:
         self._command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "tests/tiny.yaml"]
         self._environment = environment_of(checkout, TMPDIR=str(temporary), OMP_NUM_THREADS="1")
 
-    def start(self) -> psutil.Popen:
-        """Begin to make everything, as a user who was interrupted would; an old lock is the user's to remove."""
+    def start(self, target: str = "all") -> psutil.Popen:
+        """Begin to make something, as a user who was interrupted would; an old lock is the user's to remove."""
         if any((self.checkout / ".snakemake/locks").glob("*")):
             self._run("--unlock").wait()
-        return self._run("--rerun-incomplete", "all")
+        return self._run("--rerun-incomplete", target)
 
     def _run(self, *arguments: str) -> psutil.Popen:
         return psutil.Popen(
@@ -47,9 +47,9 @@ class Workflow:
             stderr=(self.temporary.parent / "stderr").open("w"),
         )
 
-    def finish(self) -> None:
-        """Make everything."""
-        process = self.start()
+    def finish(self, target: str = "all") -> None:
+        """Make something."""
+        process = self.start(target)
         assert process.wait() == 0, (self.temporary.parent / "stderr").read_text()[-3000:]
 
     def survivors(self) -> list[psutil.Process]:
@@ -97,9 +97,37 @@ def workflow(finished: object, checkout: Path, tmp_path: Path) -> Iterator[Workf
             process.kill()
 
 
+def _stop_at_the_trial(process: psutil.Popen) -> None:
+    """Stop a workflow as soon as it measures, and wait until the trial has ended, which it has no part in."""
+    deadline_s = time.monotonic() + 120
+    while not any("--workflow-pid" in word for child in process.children() for word in child.cmdline()):
+        assert time.monotonic() < deadline_s, "the workflow measures nothing"
+        time.sleep(0.005)
+    process.suspend()
+    while any(child.status() != psutil.STATUS_ZOMBIE for child in process.children(recursive=True)):
+        assert time.monotonic() < deadline_s, "the trial does not end"
+        time.sleep(0.05)
+
+
+def test_a_trial_that_ended_before_its_killed_workflow_noted_it_is_kept(workflow: Workflow) -> None:
+    """The next run begins it again, and finds it finished; only then is its journal dropped."""
+    target = "results/tiny/trials/session_arena/arenas/trial_0.json"
+    trial = workflow.checkout / target
+    trial.unlink()
+    process = workflow.start(target)
+    _stop_at_the_trial(process)
+    process.kill()
+    process.wait()
+    before = workflow.finished_trials()
+    assert trial in before
+    workflow.finish(target)
+    assert workflow.finished_trials() == before
+    assert list(trial.parent.iterdir()) == [trial]
+
+
 def test_killed_at_any_moment_a_rerun_completes(workflow: Workflow, soaks: bool) -> None:
     """Trials that were finished before are not measured again; no process and no socket survives."""
-    num_kills = 60 if soaks else 5
+    num_kills = 60 if soaks else 3
     generator = random.Random(20_261)
     kills = 0
     _forget_a_study(workflow, generator)

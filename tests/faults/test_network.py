@@ -9,17 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from support import copy_repository, environment_of, require_tool
+from support import environment_of, require_tool
 
 
-def test_a_machine_without_interfaces_is_enough(root: Path, soaks: bool, tmp_path: Path) -> None:
+def test_a_machine_without_interfaces_is_enough(own_checkout: Path, soaks: bool, tmp_path: Path) -> None:
     """One trial of a study that starts a server; the whole workflow in the long form."""
     require_tool("unshare")
     flags = "-n" if os.geteuid() == 0 else "-rn"
     if subprocess.run(["unshare", flags, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this system allows no network namespaces")
-    checkout = tmp_path / "checkout"
-    copy_repository(root, checkout)
     if soaks:
         command = ["-m", "snakemake", "--cores", "2", "all", "--configfile", "tests/tiny.yaml"]
     else:
@@ -27,8 +25,8 @@ def test_a_machine_without_interfaces_is_enough(root: Path, soaks: bool, tmp_pat
         command += ["--config", "tests/tiny.yaml", "--output", str(tmp_path / "trial_0.json")]
     finished = subprocess.run(
         ["unshare", flags, sys.executable, *command],
-        cwd=checkout,
-        env=environment_of(checkout),
+        cwd=own_checkout,
+        env=environment_of(own_checkout),
         capture_output=True,
         text=True,
         check=False,

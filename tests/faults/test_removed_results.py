@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from running import Run
-from support import copy_repository
 
 RESULT = "results/tiny/ablation_2.json"
 TWO = "{session_arena: 2}"
-
-
-@pytest.fixture
-def checkout(root: Path, tmp_path: Path) -> Path:
-    """A copy of the repository without results, which one test alone may harm."""
-    folder = tmp_path / "checkout"
-    copy_repository(root, folder)
-    return folder
 
 
 def _trials(checkout: Path) -> dict[Path, bytes]:
@@ -44,28 +33,28 @@ def _assert_a_rerun_heals(checkout: Path, before: dict[Path, bytes]) -> None:
     assert (checkout / RESULT).exists()
 
 
-def test_a_trial_that_was_deleted_is_missed_and_measured_again(checkout: Path) -> None:
+def test_a_trial_that_was_deleted_is_missed_and_measured_again(own_checkout: Path) -> None:
     """By name; Snakemake's own words speak of a slow disk."""
-    run, lost = _while_the_second_is_measured(checkout)
+    run, lost = _while_the_second_is_measured(own_checkout)
     lost.unlink()
     status, said = run.end()
     assert status == 1
     (sentence,) = {line for line in said.splitlines() if line.startswith("error:")}
-    assert str(lost.relative_to(checkout)) in sentence
+    assert str(lost.relative_to(own_checkout)) in sentence
     assert "run the same command again" in sentence
-    assert not (checkout / RESULT).exists()
-    _assert_a_rerun_heals(checkout, _trials(checkout))
+    assert not (own_checkout / RESULT).exists()
+    _assert_a_rerun_heals(own_checkout, _trials(own_checkout))
 
 
-def test_a_trial_that_was_cut_off_is_refused_until_it_is_deleted(checkout: Path) -> None:
+def test_a_trial_that_was_cut_off_is_refused_until_it_is_deleted(own_checkout: Path) -> None:
     """The sentence names it and says so; what it says helps."""
-    run, cut = _while_the_second_is_measured(checkout)
+    run, cut = _while_the_second_is_measured(own_checkout)
     cut.write_bytes(cut.read_bytes()[:500])
     status, said = run.end()
     assert status == 1
     (sentence,) = {line for line in said.splitlines() if line.startswith("error:")}
-    assert f"{cut.relative_to(checkout)} is not complete JSON" in sentence
+    assert f"{cut.relative_to(own_checkout)} is not complete JSON" in sentence
     assert "delete it and run its trial again" in sentence
-    assert not (checkout / RESULT).exists()
+    assert not (own_checkout / RESULT).exists()
     cut.unlink()
-    _assert_a_rerun_heals(checkout, _trials(checkout))
+    _assert_a_rerun_heals(own_checkout, _trials(own_checkout))

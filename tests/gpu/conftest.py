@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-import djinn
-from djinn.client import runtime as djinn_runtime
+from embedded import audited, embedded_server
+
+__all__ = ["audited"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,17 +25,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def runtime() -> Iterator[None]:
     """An embedded server on the CUDA device, with room for two sessions of 64 MiB at once."""
     torch.backends.cuda.enable_cudnn_sdp(False)  # with it, native PyTorch differs from itself
-    djinn.init(config=djinn.Config(device_type="cuda", session_arena_mb=64, data_budget_mb=128, host_pool_mb=512))
-    try:
+    with embedded_server(device_type="cuda", session_arena_mb=64, data_budget_mb=128, host_pool_mb=512):
         yield
-    finally:
-        djinn.shutdown()
-
-
-@pytest.fixture(autouse=True)
-def _audited() -> Iterator[None]:
-    """After every test, the server that it may have left running checks its own memory."""
-    yield
-    if djinn_runtime.is_running():
-        with contextlib.suppress(djinn.ConnectionFailedError):
-            djinn.audit()

@@ -2,10 +2,12 @@
 import json
 from functools import cache
 from glob import glob
+from pathlib import Path
 
 from ablations.configuration import validate_config
 from ablations.errors import SettingsError
 from ablations.measurement.sources import module_sources, study_sources
+from ablations.provenance.engine import marked_incomplete
 from ablations.provenance.makers import rendering_files
 from ablations.rendering.names import (
     BESIDE_RESULTS,

@@ -13,11 +13,9 @@ rule trial:
     # All cores, so that nothing else of this workflow runs beside it; a lock keeps out other workflows.
     threads: lambda wildcards: workflow.cores or 1
     params:
-        journal=lambda wildcards, output: os.path.splitext(output[0])[0] + ".journal.jsonl",
         settings=lambda wildcards: json.dumps(trial_settings(CONFIG, wildcards.study), sort_keys=True),
     message:
         "measuring {wildcards.study}/{wildcards.variant}, trial {wildcards.trial}"
     shell:
         "python -m ablations trial --study {wildcards.study} --variant {wildcards.variant} --trial {wildcards.trial}"
         " --settings {params.settings:q} --output {output} --workflow-pid $PPID 2> >(tee {log} >&2)"
-        " && rm -f {params.journal}"

@@ -104,10 +104,12 @@ def test_what_proves_nothing_reproduces_nothing(
 
 @for_every_judged_claim
 def test_contamination_is_told(claim: Claim) -> None:
-    """With the verdict, whatever it is."""
+    """With the verdict, whatever it is, after what the document contradicts."""
     result = _result(claim)
     result["flags"].append("busy_before in 2 of 6 trials")
-    assert "busy_before in 2 of 6 trials" in judge_claim(claim, result).reason
+    contradicted = "" if claim.contradiction is None else f"; {claim.contradiction.why}"
+    told = f"{contradicted}; flags of the trials: busy_before in 2 of 6 trials"
+    assert judge_claim(claim, result).reason.endswith(told)
 
 
 @pytest.mark.parametrize("claim", [c for c in JUDGED if c.controls], ids=lambda claim: claim.id)

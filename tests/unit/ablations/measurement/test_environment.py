@@ -56,6 +56,17 @@ def test_the_revision_is_told_and_whether_it_is_what_ran(checkout: Path, capfd: 
     assert capfd.readouterr() == ("", "")
 
 
+def test_no_secret_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the one that servers of other hosts want, nor where it lies."""
+    path = tmp_path / "secret"
+    path.touch(mode=0o600)
+    path.write_text("0123456789abcdef" * 4)
+    monkeypatch.setenv("GENIE_SECRET_FILE", str(path))
+    recorded = str(capture_environment(num_threads=1))
+    assert path.read_text() not in recorded
+    assert str(path) not in recorded
+
+
 def test_a_tree_without_git_has_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an archive of the release has none."""
     monkeypatch.setattr(environment, "repository_root", lambda: tmp_path)

@@ -1,4 +1,4 @@
-"""The peers are measured for real, aggregated, tabulated and drawn."""
+"""The peers are measured for real; how they are aggregated, tabulated and drawn is seen from typed times."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ TINY = Path("tests/tiny.yaml")
 
 # What the peers do is the same for each operation: the one without a module, and the one with the largest.
 MEASURED = ("micro_add", "full_forward")
+_TYPED_US = {"djinn": 10.0, "ray": 500.0}
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +34,15 @@ def trials(run_cli: Run, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
 
 
 @pytest.fixture(scope="module")
-def whole_study(trials: list[Path]) -> list[Path]:
-    """A trial of every operation; those that were not measured hold another's samples."""
-    paths = []
-    for variant in VARIANTS["peers"]:
-        paths.append(trials[0].parents[1] / variant / "trial_0.json")
-        if variant not in MEASURED:
-            write_json(paths[-1], json.loads(trials[-1].read_text()) | {"variant": variant})
+def typed_study(trials: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A record of every operation, all of them synthetic: a measured one's form with typed times."""
+    folder = tmp_path_factory.mktemp("typed")
+    record = json.loads(trials[-1].read_text())
+    for arm in ARMS:
+        record["samples"][f"{arm}_us"] = [_TYPED_US.get(arm, 20.0)] * len(record["samples"][f"{arm}_us"])
+    paths = [folder / variant / "trial_0.json" for variant in VARIANTS["peers"]]
+    for path in paths:
+        write_json(path, record | {"variant": path.parent.name})
     return paths
 
 
@@ -53,11 +56,11 @@ def test_every_peer_computes_the_same(trials: list[Path]) -> None:
         assert record.samples["compiled_distance"] < 1e-3
 
 
-def test_peers_are_aggregated_and_shown(whole_study: list[Path], run_cli: Run, tmp_path: Path) -> None:
-    """A result without an ablation's number, a table and a figure."""
+def test_peers_are_aggregated_and_shown(typed_study: list[Path], run_cli: Run, tmp_path: Path) -> None:
+    """Typed times of every operation, as a result without an ablation's number, a table and a figure."""
     result, table, figure = (tmp_path / name for name in ("peers.json", "peers_table.tex", "peers.pdf"))
     for arguments in (
-        ("aggregate", "--study", "peers", "--output", result, *whole_study),
+        ("aggregate", "--study", "peers", "--output", result, *typed_study),
         ("table", "--study", "peers", "--input", result, "--output", table),
         ("figure", "peers", "--inputs", result, "--output", figure),
     ):
@@ -65,7 +68,8 @@ def test_peers_are_aggregated_and_shown(whole_study: list[Path], run_cli: Run, t
         assert done.returncode == 0, done.stderr
     aggregated = read_aggregated(result)
     assert aggregated["ablation"] is None
-    assert aggregated["quantities"]["micro_add.ray_over_djinn"]["value"] > 0
+    for variant in VARIANTS["peers"]:
+        assert aggregated["quantities"][f"{variant}.ray_over_djinn"]["value"] == pytest.approx(50.0)
     assert "Ray actor" in table.read_text()
     assert figure.read_bytes().startswith(b"%PDF")
     assert figure.with_suffix(".png").stat().st_size > 0

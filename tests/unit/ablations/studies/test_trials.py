@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ablations.cli import main
 from ablations.configuration import load_config
 from ablations.records import read_record
 from ablations.settings import VARIANTS, trial_settings
+from conftest import Run
 
 
 def _samples(paths: list[Path], variant: str) -> dict[str, Any]:
@@ -140,3 +142,28 @@ def test_a_trial_that_cannot_be_run_says_why(
     assert message in said
     assert said.splitlines()[-1].startswith("error: ")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("trial --study os_tax --variant nonsense --trial 0 --output {folder}/out.json", "has no variant 'nonsense'"),
+        ("aggregate --study os_tax --output {folder}/out.json {folder}/trials/trial_0.json", "does not exist; run the"),
+    ],
+)
+def test_what_cannot_be_run_ends_the_command_and_its_server(
+    run_cli: Run, tmp_path: Path, command: str, message: str
+) -> None:
+    """Through the command line as users call it: a sentence, no file, and no server that was launched meanwhile."""
+    (tmp_path / "tmp").mkdir()
+    arguments = command.format(folder=tmp_path).split()
+    finished = run_cli("-m", "ablations", *arguments, TMPDIR=str(tmp_path / "tmp"))
+    assert finished.returncode == 2
+    (sentence,) = finished.stderr.splitlines()
+    assert sentence.startswith("error: ")
+    assert message in sentence
+    assert {path.name for path in tmp_path.iterdir()} == {"tmp"}
+    deadline_s = time.monotonic() + 60
+    while any(path.name.startswith("djinn-") and path.is_dir() for path in (tmp_path / "tmp").iterdir()):
+        assert time.monotonic() < deadline_s, "the server that was launched is still there"
+        time.sleep(0.05)

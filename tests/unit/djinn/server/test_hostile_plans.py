@@ -14,6 +14,7 @@ from djinn.client.client import Client
 from djinn.config import Config
 from djinn.core import DTYPE_CODES, ValueRef
 from djinn.protocol import messages as m
+from djinn.protocol.operands import TensorRef
 from support import DEVICE
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -134,3 +135,24 @@ def test_tensors_and_plans_of_others_cannot_be_named(liar: Client) -> None:
     with pytest.raises(djinn.UnknownPlanError):
         liar.request(m.ExecutePlan(plan_id=1, input_ids=[], base_id=8))
     assert mine.tolist() == [2, 2, 2, 2]
+
+
+def test_sessions_and_tensors_of_others_cannot_be_touched(liar: Client) -> None:
+    """Neither written to, signalled, digested, closed nor freed, nor computed into: names mean the liar's own."""
+    with djinn.session("mine", arena_mb=1) as session:
+        mine = torch.ones(4, device=DEVICE) + 1
+        checksum, tensor_id = session.checksum(), mine.handle.tensor_id
+        trials: list[m.Request] = [
+            m.RunOperator(operator="aten.mul_.Scalar", args=[TensorRef(tensor_id), 0.0], kwargs={}, base_id=8),
+            m.Signal(signalled_id="mine", phase="IO_WAIT", estimated_resume_ms=None),
+            m.Checksum(checked_id="mine"),
+            m.CloseSession(closed_id="mine"),
+            m.Upload(base_id=9, shape=(1,), dtype_code=_FLOAT, is_weight=False, session_id="mine"),
+        ]
+        for trial in trials:
+            with pytest.raises(djinn.DjinnError, match="unknown|not open"):
+                liar.request(trial, b"\0" * 4 if isinstance(trial, m.Upload) else b"")
+        liar.free_later(tensor_id)
+        liar.request(m.Stats())
+        assert session.checksum() == checksum
+        assert mine.tolist() == [2, 2, 2, 2]

@@ -37,7 +37,7 @@ def workflow_engine(root: Path) -> Engine:
         running=None if process is None else process.pid,
         age_s=0.0 if process is None else max(0.0, time.time() - process.create_time()),
         is_locked=locks.is_dir() and any(locks.iterdir()),
-        incomplete=tuple(name for name in _marked(root) if (root / name).exists()),
+        incomplete=tuple(name for name in marked_incomplete(root) if (root / name).exists()),
     )
 
 
@@ -49,8 +49,8 @@ def _running_in(root: Path) -> psutil.Process | None:
     return None
 
 
-def _marked(root: Path) -> list[str]:
-    """Return the files that Snakemake marked as begun; a marker's name is the file's in base 64."""
+def marked_incomplete(root: Path) -> list[str]:
+    """Return the files that Snakemake marked as begun and has not noted as made; a marker's name is the file's in base 64."""
     folder = root / ".snakemake/incomplete"
     found = []
     # Long names are spread over several folders, whose names continue each other.
