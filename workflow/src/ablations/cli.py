@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ablations.configuration import load_config
 from ablations.errors import AblationError, SettingsError
 from ablations.provenance_stages import add_provenance_stages
 from ablations.settings import MEASURABLE, generate_schema, repository_root, trial_settings
@@ -117,7 +116,7 @@ def _trial(options: argparse.Namespace) -> None:
                 f"--settings is not JSON ({error}); pass what the workflow passes, or --config."
             ) from error
     else:
-        settings = trial_settings(load_config(*options.config), options.study)
+        settings = trial_settings(import_module("ablations.configuration").load_config(*options.config), options.study)
     if options.workflow_pid is not None:
         import_module("ablations.measurement.lifeline").hang_on(options.workflow_pid)
     # Even importing torch would disturb a trial that another process is measuring.

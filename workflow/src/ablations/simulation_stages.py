@@ -8,7 +8,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ablations.configuration import load_config
 from ablations.errors import SettingsError
 from ablations.settings import Config, simulation_settings
 
@@ -62,9 +61,9 @@ def drawn(options: argparse.Namespace) -> list[tuple[str, Path]]:
 
 def _simulate(options: argparse.Namespace) -> None:
     if options.benchmark is not None:
-        _benchmark(load_config(*options.config), options.benchmark)
+        _benchmark(_config(options), options.benchmark)
     elif options.traces is not None:
-        _replay(load_config(*options.config), options.traces, options.num_agents)
+        _replay(_config(options), options.traces, options.num_agents)
     elif options.output is None:
         raise SettingsError(
             "Nothing to simulate: pass --output, or --benchmark LIVES, or --traces FILE with --num-agents."
@@ -77,9 +76,14 @@ def _simulate(options: argparse.Namespace) -> None:
         import_module("ablations.simulation.virtual").simulate_settings(_settings(options), options.output)
 
 
+def _config(options: argparse.Namespace) -> Config:
+    config: Config = import_module("ablations.configuration").load_config(*options.config)
+    return config
+
+
 def _settings(options: argparse.Namespace) -> Any:
     if options.settings is None:
-        return simulation_settings(load_config(*options.config))
+        return simulation_settings(_config(options))
     try:
         return json.loads(options.settings)
     except ValueError as error:
