@@ -1,10 +1,13 @@
-"""Connections as the server sees them: one that takes no replies is left."""
+"""Connections as the server sees them: those that take no replies or stop in a message are left, and there are only so many."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,17 +15,22 @@ import pytest
 from djinn.client.client import Client
 from djinn.client.connection import Connection
 from djinn.config import Config
-from djinn.errors import ConnectionFailedError
+from djinn.errors import ConnectionFailedError, ProtocolError
 from djinn.protocol import messages as m
+from djinn.protocol.codec import decode_reply, encode
+from djinn.protocol.frames import pack_header
 from djinn.server import listener
 from djinn.server.core import ServerCore
 from djinn.transport.address import Address
+from djinn.transport.stream import FramedStream
 
 
 @pytest.fixture
 def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Where a server listens that waits for a second for its replies to be taken."""
+    """Where a server listens that waits for a second for clients, and has places for four connections."""
     monkeypatch.setattr(listener, "MAX_SEND_S", 1)
+    monkeypatch.setattr(listener, "MAX_RECEIVE_S", 1)
+    monkeypatch.setattr(listener, "MAX_CONNECTIONS", 4)
     server = listener.Listener(ServerCore(Config()), Address.parse(f"unix:{tmp_path / 'socket'}"))
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
@@ -43,3 +51,66 @@ def test_a_client_that_takes_no_replies_is_left(address: str) -> None:
     while other.request(m.Stats())[0].values["scheduler"]["num_sessions"]:
         assert time.monotonic() < deadline_s, "the session of a client that was left is still there"
     other.close()
+
+
+def _stops_in_a_message(stream: FramedStream) -> None:
+    stream._socket.sendall(pack_header(100, 0, is_shared=False) + b"half")
+
+
+def _stops_in_a_payload(stream: FramedStream) -> None:
+    body = encode(m.Upload(base_id=1, shape=(256,), dtype_code=0, is_weight=False))
+    stream._socket.sendall(pack_header(len(body), 1024, is_shared=False) + body + bytes(1000))
+
+
+def _drips(stream: FramedStream) -> None:
+    for byte in pack_header(1 << 20, 0, is_shared=False) + bytes(100):
+        stream._socket.send(bytes([byte]))
+        time.sleep(0.2)
+
+
+def _never_greets(stream: FramedStream) -> None:
+    """Nothing is sent."""
+
+
+@pytest.mark.parametrize("stop", [_stops_in_a_message, _stops_in_a_payload, _drips, _never_greets])
+def test_a_client_that_stops_in_a_message_is_left(address: str, stop: Callable[[FramedStream], None]) -> None:
+    """So is one that never greets; one that has greeted and says nothing stays as long as it likes."""
+    silent = Connection(Address.parse(address), None)
+    slow = FramedStream(Address.parse(address).connect())
+    descriptor = slow.receive_descriptor()
+    assert descriptor is not None
+    os.close(descriptor)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        stop(slow)
+    with contextlib.suppress(ConnectionFailedError):  # bytes that the server did not read take its last words away
+        answer = decode_reply(slow.receive()[0])
+        assert isinstance(answer, m.Failed)
+        assert "did not arrive whole in time" in answer.message
+    with pytest.raises(ConnectionFailedError):
+        slow.receive()
+    slow.close()
+    time.sleep(1.5)
+    assert isinstance(silent.request(m.Ping(busy_us=0.0))[0], m.Done)
+    silent.close()
+
+
+def test_one_connection_too_many_is_told_so(address: str) -> None:
+    """And there is a place again when another one is closed."""
+    held = [Connection(Address.parse(address), None) for _ in range(4)]
+    with pytest.raises(ProtocolError, match="as many connections as it takes"):
+        Connection(Address.parse(address), None)
+    assert isinstance(held[0].request(m.Ping(busy_us=0.0))[0], m.Done)
+    held.pop().close()
+    deadline_s = time.monotonic() + 30
+    while len(held) < 4:
+        assert time.monotonic() < deadline_s, "the place of a connection that was closed is not free again"
+        with contextlib.suppress(ProtocolError):
+            held.append(Connection(Address.parse(address), None))
+    for connection in held:
+        connection.close()
+
+
+def test_descriptors_suffice_for_every_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system allows few of them, there are fewer places."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+    assert 3 * listener._max_connections() + 128 <= 1024

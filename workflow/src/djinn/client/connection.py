@@ -50,7 +50,12 @@ class Connection:
         self._polled_us = SPIN_US
         self._reply_buffers: ReplyBuffers | None = None
         # The descriptor comes before any frame: a read of frames would swallow it.
-        descriptor = self._stream.receive_descriptor() if address.path is not None else None
+        descriptor = None
+        if address.path is not None:
+            descriptor = self._stream.receive_descriptor()
+            if descriptor is None:
+                self.receive()  # raises what the server says instead
+                raise ProtocolError(f"The server at {address} passed no shared memory; connect to a djinn server.")
         self.welcome = self._greet(address, client_token)
         if descriptor is not None:
             self._stream.shared = SharedMemory(descriptor, self.welcome.shared_bytes)

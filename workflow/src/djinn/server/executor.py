@@ -136,6 +136,7 @@ class Executor:
 
         Raises:
             PlanError: unknown tensors, or identifiers of outputs that are in use.
+            OutOfMemoryError: the client has no room for its outputs.
             GuardError: the plan relied on other data.
         """
         binding = stored.binding
@@ -145,7 +146,7 @@ class Executor:
             raise PlanError(
                 f"A plan of {stored.plan.trace.num_inputs - num_weights} arguments was given {len(arguments)}; plan the call again."
             )
-        table.check_unused(base_id, binding.num_outputs)
+        table.check_room(base_id, binding.num_outputs)
         with self._lock:
             for number in binding.written_inputs:
                 entry = weights[number] if number < num_weights else arguments[number - num_weights]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from djinn.core import DTYPE_CODES, TensorMeta, Trace, TraceNode, TraceValue
-from djinn.errors import PlanError
+from djinn.errors import OutOfMemoryError, PlanError
 from djinn.planning.plan import make_plan
 from djinn.planning.validation import check_trace
 from djinn.protocol import messages as m
@@ -27,6 +27,8 @@ from djinn.server.plan_store import StoredPlan
 from djinn.server.subexpressions import share_subexpressions
 
 MAX_PING_US = 1e6
+# A session that holds no memory still costs about a kilobyte.
+MAX_SESSIONS = 1 << 18
 
 # What enters the sessions of its operands makes the tensors that come with it there.
 _ENTERING = (m.ExecutePlan, m.RunOperator, m.Download)
@@ -190,6 +192,10 @@ class Handler:
         return m.Done()
 
     def _open_session(self, request: m.OpenSession, payload: memoryview) -> m.Reply:
+        if len(self._client.sessions) >= MAX_SESSIONS:
+            raise OutOfMemoryError(
+                f"The client has {len(self._client.sessions)} sessions open, as many as it may have; close some of them."
+            )
         qualified = self._client.qualified(request.opened_id)
         arena = self._server.scheduler.open(qualified, request.arena_bytes)
         self._client.sessions.add(qualified)
@@ -225,7 +231,8 @@ class Handler:
         return m.Done()
 
     def _stats(self, request: m.Stats, payload: memoryview) -> m.Reply:
-        own = {"num_tensors": len(self._client.table), "num_plans": len(self._client.plans)}
+        plans = self._client.plans
+        own = {"num_tensors": len(self._client.table), "num_plans": len(plans), "plan_bytes": plans.held_bytes}
         return m.Counters(values={**self._server.stats(), "client": own})
 
 

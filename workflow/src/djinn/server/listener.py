@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import struct
 import threading
@@ -26,6 +27,14 @@ from djinn.transport.stream import FramedStream
 SPIN_US = 500.0
 # A client that does not take its reply for so long is left: until it has, its sessions stay in device memory.
 MAX_SEND_S = 30
+# So is one that has begun a message for so long.
+MAX_RECEIVE_S = 30
+# Each connection costs a thread and three descriptors: its socket, its shared memory and the mapping of that.
+MAX_CONNECTIONS = 1024
+_DESCRIPTORS_EACH, _DESCRIPTORS_ELSE = 3, 128
+
+
+_NO_PLACE = "The server has as many connections as it takes; close some of them, then connect again."
 
 
 class Listener:
@@ -51,17 +60,22 @@ class Listener:
             self.address = Address(host=address.host, port=self._socket.getsockname()[1])
         # One spinning thread is quick; several would take turns at one interpreter and slow each other.
         self._spin_turn = threading.Lock()
+        self._free_places = threading.Semaphore(_max_connections())
 
     def serve(self) -> None:
-        """Accept connections until the socket is closed."""
+        """Accept connections until the socket is closed; those for which there is no place are told so."""
         while True:
             try:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            threading.Thread(
-                target=self._serve_connection, args=(connection,), name="djinn-connection", daemon=True
-            ).start()
+            if self._free_places.acquire(blocking=False):
+                threading.Thread(
+                    target=self._serve_connection, args=(connection,), name="djinn-connection", daemon=True
+                ).start()
+            else:
+                with connection:
+                    _refuse(FramedStream(connection), ProtocolError(_NO_PLACE))
 
     def close(self) -> None:
         """Stop accepting and remove a Unix socket's file."""
@@ -70,7 +84,7 @@ class Listener:
             os.unlink(self.address.path)
 
     def _serve_connection(self, connection: socket.socket) -> None:
-        stream = FramedStream(connection)
+        stream = FramedStream(connection, MAX_RECEIVE_S)
         try:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("2l", MAX_SEND_S, 0))
             if connection.family == socket.AF_UNIX:
@@ -82,6 +96,7 @@ class Listener:
                 _refuse(stream, error)
         finally:
             stream.close()
+            self._free_places.release()
 
     def _converse(self, stream: FramedStream, *, is_local: bool) -> None:
         if is_local:
@@ -90,6 +105,7 @@ class Listener:
         client = greet(self._core, stream, None if is_local else self._secret)
         try:
             welcome(self._core, stream, client)
+            stream.is_greeted = True
             handler = Handler(self._core, client)
             seat = Seat(torch.get_num_threads())
             while True:
@@ -112,6 +128,14 @@ class Listener:
             finally:
                 self._spin_turn.release()
         return stream.receive()
+
+
+def _max_connections() -> int:
+    """Return for how many connections this process may have descriptors."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(1, min(MAX_CONNECTIONS, (limit - _DESCRIPTORS_ELSE) // _DESCRIPTORS_EACH))
 
 
 def _check_peer(connection: socket.socket) -> None:

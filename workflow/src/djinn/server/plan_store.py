@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from djinn.errors import UnknownPlanError
 from djinn.planning.plan import MemoryPlan
 from djinn.server.binding import Binding
 from djinn.server.table import Entry
+from djinn.units import GiB
 
 
 @dataclass(slots=True)
@@ -20,16 +23,26 @@ class StoredPlan:
     weights: list[Entry]
 
 
+# What a client keeps itself is far below; one that never drops plans loses those that it used least recently.
+MAX_PLANS = 1024
+MAX_HELD_BYTES = 4 * GiB
+
+
 class PlanStore:
-    """The plans of one client, dropped with any of their weights."""
+    """The plans of one client, dropped with any of their weights, and the oldest ones where there are too many."""
 
     def __init__(self) -> None:
-        self._plans: dict[int, StoredPlan] = {}
+        self._plans: OrderedDict[int, StoredPlan] = OrderedDict()
         self._by_weight: dict[int, set[int]] = {}
         self._next_id = 1
 
     def __len__(self) -> int:
         return len(self._plans)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that the plans keep beside the Stack."""
+        return sum(stored.binding.held_bytes for stored in list(self._plans.values()))
 
     def add(self, stored: StoredPlan) -> int:
         """Keep a plan and return its identifier."""
@@ -38,6 +51,7 @@ class PlanStore:
         self._plans[plan_id] = stored
         for weight_id in stored.weight_ids:
             self._by_weight.setdefault(weight_id, set()).add(plan_id)
+        self._drop_oldest(plan_id)
         return plan_id
 
     def get(self, plan_id: int) -> StoredPlan:
@@ -49,6 +63,8 @@ class PlanStore:
         stored = self._plans.get(plan_id)
         if stored is None:
             raise UnknownPlanError(f"Plan {plan_id} is not held any more; plan the call again.")
+        with contextlib.suppress(KeyError):  # another connection may have dropped it since
+            self._plans.move_to_end(plan_id)
         return stored
 
     def drop(self, plan_id: int) -> None:
@@ -64,3 +80,12 @@ class PlanStore:
             stored = self._plans.pop(plan_id)
             for other_id in stored.weight_ids:
                 self._by_weight.get(other_id, set()).discard(plan_id)
+
+    def _drop_oldest(self, kept_id: int) -> None:
+        held_bytes = {plan_id: stored.binding.held_bytes for plan_id, stored in list(self._plans.items())}
+        total_bytes = sum(held_bytes.values())
+        for plan_id in list(held_bytes):
+            if plan_id == kept_id or (len(held_bytes) <= MAX_PLANS and total_bytes <= MAX_HELD_BYTES):
+                return
+            total_bytes -= held_bytes.pop(plan_id)
+            self.drop(plan_id)

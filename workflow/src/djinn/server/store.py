@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from djinn.core import TensorMeta
+from djinn.errors import DjinnError
 from djinn.memory.vmu import VirtualMemoryUnit
 from djinn.server.table import Block, Entry, TensorTable
 
@@ -41,7 +42,7 @@ class TensorStore:
             offset = arena.allocate(num_bytes)
             tensor = self._vmu.data.tensor(arena, offset, meta)
         release = partial(arena.release, offset, num_bytes)
-        table.put(tensor_id, tensor, Block(tensor.data_ptr(), num_bytes, release, session_id=session_id))
+        _put(table, tensor_id, tensor, Block(tensor.data_ptr(), num_bytes, release, session_id=session_id))
         return tensor
 
     def store_weight(self, table: TensorTable, tensor_id: int, source: torch.Tensor) -> None:
@@ -53,7 +54,7 @@ class TensorStore:
         with self._vmu.lock:
             entry, tensor = self._vmu.text.store(source)
         release = partial(self._vmu.text.release, entry)
-        table.put(tensor_id, tensor, Block(tensor.data_ptr(), source.nbytes, release, text=entry))
+        _put(table, tensor_id, tensor, Block(tensor.data_ptr(), source.nbytes, release, text=entry))
 
     def register(self, table: TensorTable, tensor_id: int, tensor: torch.Tensor, operands: list[Entry]) -> None:
         """Register an operator's result; one that views an operand's block keeps that block alive."""
@@ -99,3 +100,12 @@ class TensorStore:
             entry.block = None
         block.num_references = 0
         block.release()
+
+
+def _put(table: TensorTable, tensor_id: int, tensor: torch.Tensor, block: Block) -> None:
+    """Register the first tensor of a block; the block is given back if the table refuses."""
+    try:
+        table.put(tensor_id, tensor, block)
+    except DjinnError:
+        block.release()
+        raise

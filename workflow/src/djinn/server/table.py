@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from djinn.errors import PlanError, SessionClosedError
+from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError
 from djinn.memory.text_segment import TextEntry
 
 
@@ -43,6 +43,10 @@ class Entry:
     block: Block | None = None
 
 
+# A tensor costs about a kilobyte of the server's own memory, however small it is.
+MAX_TENSORS = 1 << 20
+
+
 @dataclass(slots=True)
 class TensorTable:
     """Identifier to tensor for one client."""
@@ -61,21 +65,27 @@ class TensorTable:
 
         Raises:
             PlanError: the identifier is in use.
+            OutOfMemoryError: the client has as many tensors as it may have.
         """
-        self.check_unused(tensor_id, 1)
+        self.check_room(tensor_id, 1)
         if block is not None:
             block.num_references += 1
         self._entries[tensor_id] = Entry(tensor, block)
 
-    def check_unused(self, base_id: int, count: int) -> None:
-        """Refuse identifiers that are in use.
+    def check_room(self, base_id: int, count: int) -> None:
+        """Refuse identifiers that are in use, and more tensors than a client may have.
 
         Raises:
-            PlanError: one of `count` identifiers from `base_id` is.
+            PlanError: one of `count` identifiers from `base_id` is in use.
+            OutOfMemoryError: there is no room for so many.
         """
         for tensor_id in range(base_id, base_id + count):
             if tensor_id in self._entries:
                 raise PlanError(f"Tensor {tensor_id} exists already; use a new identifier.")
+        if len(self._entries) + count > MAX_TENSORS:
+            raise OutOfMemoryError(
+                f"The client holds {len(self._entries)} of the {MAX_TENSORS} tensors that it may; free some of them."
+            )
 
     def entry(self, tensor_id: int) -> Entry:
         """Return the entry of a tensor.

@@ -7,24 +7,39 @@ their last message and then sleep in the kernel.
 from __future__ import annotations
 
 import array
+import math
 import os
 import select
 import socket
+import struct
+import time
 from time import perf_counter_ns
 
 from djinn.errors import ConnectionFailedError, ProtocolError
 from djinn.protocol.frames import HEADER_BYTES, pack_header, unpack_header
 from djinn.transport.shared_memory import SharedMemory
+from djinn.units import MiB
 
 _FIRST_READ_BYTES = 65_536
 _FIRST_PAYLOAD_BYTES = 1 << 20
 
 
 class FramedStream:
-    """Sends and receives (message body, payload) pairs; used by one thread at a time."""
+    """Sends and receives (message body, payload) pairs; used by one thread at a time.
 
-    def __init__(self, connection: socket.socket) -> None:
+    If `patience_s` is given, a message has to be whole so many seconds after it began, and a second more for each MiB of
+    its payload. It may begin when it likes, but for the first ones: until `is_greeted` the time runs from the start.
+    """
+
+    def __init__(self, connection: socket.socket, patience_s: float | None = None) -> None:
         self._socket = connection
+        self._patience_s = patience_s
+        self._greeting_deadline_s = self._deadline_s(0)
+        self.is_greeted = False
+        if patience_s is not None:
+            # Reads that find nothing return after that time, so that the deadline is looked at.
+            interval = struct.pack("2l", int(patience_s), int(patience_s % 1 * 1e6))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, interval)
         self._buffer = bytearray(_FIRST_READ_BYTES)
         self._view = memoryview(self._buffer)
         self._num_buffered = 0
@@ -118,16 +133,14 @@ class FramedStream:
         rights = array.array("i", [descriptor])
         self._socket.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
-    def receive_descriptor(self) -> int:
-        """Take the file descriptor that the peer passes next.
-
-        Raises:
-            ConnectionFailedError: the peer passed none.
-        """
-        _, descriptors, _, _ = socket.recv_fds(self._socket, 1, 1)
-        if not descriptors:
-            raise ConnectionFailedError("The server passed no shared memory; connect again.")
-        return descriptors[0]
+    def receive_descriptor(self) -> int | None:
+        """Take the file descriptor that the peer passes next; None if a message comes instead, or nothing any more."""
+        first, descriptors, _, _ = socket.recv_fds(self._socket, 1, 1)
+        if descriptors:
+            return descriptors[0]
+        self._buffer[: len(first)] = first
+        self._num_buffered = len(first)
+        return None
 
     def close(self) -> None:
         """Close the socket and unmap the shared memory."""
@@ -148,8 +161,31 @@ class FramedStream:
         return self.shared.num_bytes - offset_bytes
 
     def _fill(self, num_bytes: int) -> None:
+        if self._num_buffered >= num_bytes:
+            return
+        while not self._num_buffered:
+            self._num_buffered = self._read_on(self._view, math.inf if self.is_greeted else self._greeting_deadline_s)
+        deadline_s = self._deadline_s(0)
         while self._num_buffered < num_bytes:
-            self._num_buffered += self._read(self._view[self._num_buffered :], 0)
+            self._num_buffered += self._read_on(self._view[self._num_buffered :], deadline_s)
+
+    def _deadline_s(self, payload_bytes: int) -> float:
+        """Return when the rest of a message has to be there."""
+        return math.inf if self._patience_s is None else time.monotonic() + self._patience_s + payload_bytes / MiB
+
+    def _read_on(self, view: memoryview, deadline_s: float) -> int:
+        """Read what has come, or nothing when the interval of reads is over.
+
+        Raises:
+            ConnectionFailedError: the peer is gone.
+            ProtocolError: the deadline has passed.
+        """
+        if time.monotonic() > deadline_s:
+            raise ProtocolError("A message did not arrive whole in time; connect again and send it at once.")
+        try:
+            return self._read(view, 0)
+        except BlockingIOError:
+            return 0
 
     def _consume(self, num_bytes: int) -> None:
         rest = self._num_buffered - num_bytes
@@ -178,9 +214,10 @@ class FramedStream:
         received = min(self._num_buffered, num_bytes)
         payload = bytearray(self._view[:received])
         self._consume(received)
+        deadline_s = self._deadline_s(num_bytes)
         while received < num_bytes:
             if received == len(payload):
                 payload.extend(bytes(min(num_bytes - received, max(received, _FIRST_PAYLOAD_BYTES))))
             with memoryview(payload) as view:
-                received += self._read(view[received:], 0)
+                received += self._read_on(view[received:], deadline_s)
         return memoryview(payload)
