@@ -1,5 +1,6 @@
 # What counts instead of dates, which lie where a clock was set back: Snakemake compares a file's content only if the file
 # is younger than what was made from it.
+import contextlib
 import hashlib
 import time
 from functools import lru_cache
@@ -50,10 +51,18 @@ def date_before_trials(result):
                 os.utime(result, (before_s, before_s))
 
 
-# Nothing could be made from what is dated ahead: Snakemake fails a job whose output is older than its input.
-now_s = time.time()
-for path in glob(f"{RESULTS}/**/*.*", recursive=True):
-    if os.stat(path).st_mtime > now_s:
+def date_now(path):
+    """Date a file now that is dated ahead; a second ahead is one that is being written."""
+    now_s = time.time()
+    if os.stat(path).st_mtime > now_s + 1:
         os.utime(path, (now_s, now_s))
+
+
+# Nothing could be made from what is dated ahead: Snakemake fails a job whose output is older than its input. What vanishes
+# meanwhile, or is not this user's, is left to the jobs that need it.
+for path in [*glob(f"{RESULTS}/*.*"), *glob(f"{RESULTS}/trials/*/*/*.json"), *glob(f"{RESULTS}/pages/*")]:
+    with contextlib.suppress(OSError):
+        date_now(path)
 for result in [*ABLATIONS.values(), f"{RESULTS}/{SIMULATION_RESULT}.json", f"{RESULTS}/peers.json"]:
-    date_before_trials(result)
+    with contextlib.suppress(OSError):
+        date_before_trials(result)

@@ -72,13 +72,15 @@ def test_what_does_not_fit_is_refused_with_the_same_sentence(trial: Path, tmp_pa
     assert refused > 20
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema_version": 2}', "\x00"])
-def test_what_is_no_record_is_refused_with_the_same_sentence(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"schema_version": 2}', b"\x00", b'{"study": "\xff"}']
+)
+def test_what_is_no_record_is_refused_with_the_same_sentence(content: bytes, tmp_path: Path) -> None:
     """Nor is a file that is missing."""
     path = tmp_path / "trial_0.json"
     with pytest.raises(RecordError, match="does not exist; run the rule"):
         read_trial(path)
-    path.write_text(text)
+    path.write_bytes(content)
     outcome = _outcome(read_trial, path)
     assert isinstance(outcome, str)
     assert outcome == _outcome(read_record, path)

@@ -30,7 +30,7 @@ def read_trial(path: Path) -> TrialRecord:
         plain = msgspec.json.decode(path.read_bytes())
         _validate()(plain)
         record = msgspec.convert(plain, TrialRecord)
-    except (OSError, msgspec.MsgspecError, fastjsonschema.JsonSchemaException):
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError, fastjsonschema.JsonSchemaException):
         return read_record(path)
     return record if record.schema_version == SCHEMA_VERSION else read_record(path)
 

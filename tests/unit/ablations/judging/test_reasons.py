@@ -139,3 +139,11 @@ def test_a_gain_of_any_size_is_told_from_noise(interval: tuple[float, float, flo
     assert verdict.grade == grade
     assert verdict.noise_floor_pct == 5.0
     assert ("identical arms differ by up to 5 %" in verdict.reason) == (grade == Grade.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize(("noise_pct", "grade"), [(5.0, Grade.REPRODUCED), (90.0, Grade.INCONCLUSIVE)])
+def test_a_gain_of_a_given_size_is_told_from_noise_too(noise_pct: float, grade: Grade) -> None:
+    """What a claim of any gain is not granted, a claim of a larger one is not either."""
+    claim = _claim("at_least", 1.5, "ratio", no_effect=1.0, noise_floor="n")
+    verdict = judge_claim(claim, _result(m=_measured(1.52, 1.6, 1.68, "ratio"), n=_measured(-noise_pct, 0, 3, "%")))
+    assert verdict.grade == grade

@@ -42,6 +42,16 @@ def _perceptron(x: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> t
     return functional.softmax(torch.tanh(x @ first).transpose(0, 1).contiguous().t() @ second, dim=-1)
 
 
+def test_an_adopted_result_is_the_callers_alone() -> None:
+    """Its memory goes with it, before the plan is replayed again."""
+    operand = torch.randn(4, 8)
+    binding = _bind(_normed_twice, operand, min_adopted_bytes=0)
+    results = [_replay(binding, operand), torch.empty(4, 8)]
+    storages = [result.untyped_storage() for result in results]
+    adopted, alone = (torch._C._storage_Use_Count(storage._cdata) for storage in storages)
+    assert adopted == alone
+
+
 def test_views_cost_no_call() -> None:
     """A transpose is folded into the operands of its readers."""
     operands = torch.randn(4, 8), torch.randn(8, 16), torch.randn(16, 8)

@@ -63,35 +63,104 @@ def _stops_in_a_payload(stream: FramedStream) -> None:
 
 
 def _drips(stream: FramedStream) -> None:
-    for byte in pack_header(1 << 20, 0, is_shared=False) + bytes(100):
+    for byte in pack_header(100, 0, is_shared=False) + bytes(100):
         stream._socket.send(bytes([byte]))
         time.sleep(0.2)
 
 
-def _never_greets(stream: FramedStream) -> None:
+def _says_nothing(stream: FramedStream) -> None:
     """Nothing is sent."""
 
 
-@pytest.mark.parametrize("stop", [_stops_in_a_message, _stops_in_a_payload, _drips, _never_greets])
-def test_a_client_that_stops_in_a_message_is_left(address: str, stop: Callable[[FramedStream], None]) -> None:
-    """So is one that never greets; one that has greeted and says nothing stays as long as it likes."""
-    silent = Connection(Address.parse(address), None)
-    slow = FramedStream(Address.parse(address).connect())
-    descriptor = slow.receive_descriptor()
-    assert descriptor is not None
-    os.close(descriptor)
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        stop(slow)
+def _is_left(stream: FramedStream) -> bool:
     with contextlib.suppress(ConnectionFailedError):  # bytes that the server did not read take its last words away
-        answer = decode_reply(slow.receive()[0])
+        answer = decode_reply(stream.receive()[0])
         assert isinstance(answer, m.Failed)
         assert "did not arrive whole in time" in answer.message
     with pytest.raises(ConnectionFailedError):
-        slow.receive()
-    slow.close()
+        stream.receive()
+    return True
+
+
+@pytest.mark.parametrize("stop", [_stops_in_a_message, _stops_in_a_payload, _drips])
+def test_a_client_that_stops_in_a_message_is_left(address: str, stop: Callable[[FramedStream], None]) -> None:
+    """One that says nothing stays as long as it likes."""
+    silent, slow = (Connection(Address.parse(address), None) for _ in range(2))
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        stop(slow._stream)
+    assert _is_left(slow._stream)
     time.sleep(1.5)
     assert isinstance(silent.request(m.Ping(busy_us=0.0))[0], m.Done)
-    silent.close()
+    for connection in (silent, slow):
+        connection.close()
+
+
+@pytest.mark.parametrize("stop", [_stops_in_a_message, _drips, _says_nothing])
+def test_whoever_never_greets_is_left(address: str, stop: Callable[[FramedStream], None]) -> None:
+    """However slowly: the time runs from the start of the connection."""
+    with _ungreeted(address) as stream:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            stop(stream)
+        assert _is_left(stream)
+
+
+@pytest.mark.parametrize(("body_bytes", "payload_bytes"), [(4_097, 0), (10, 1), (10, 1 << 36)])
+def test_a_greeting_is_small(address: str, body_bytes: int, payload_bytes: int) -> None:
+    """Nobody who is not known yet makes the server wait for more, or keep it."""
+    with _ungreeted(address) as stream:
+        stream._socket.sendall(pack_header(body_bytes, payload_bytes, is_shared=False))
+        answer = decode_reply(stream.receive()[0])
+        assert isinstance(answer, m.Failed)
+        assert "greet first" in answer.message
+
+
+@contextlib.contextmanager
+def _ungreeted(address: str) -> Iterator[FramedStream]:
+    stream = FramedStream(Address.parse(address).connect())
+    descriptor = stream.receive_descriptor()
+    assert descriptor is not None
+    os.close(descriptor)
+    yield stream
+    stream.close()
+
+
+def test_threads_that_end_leave_no_connections(address: str) -> None:
+    """One after the other, more of them than there are places."""
+    client = Client(address, Config())
+    for _ in range(12):
+        thread = threading.Thread(target=lambda: client.request(m.Ping(busy_us=0.0)))
+        thread.start()
+        thread.join()
+        time.sleep(0.05)
+    assert len(client._connections) == 1
+    client.close()
+
+
+def test_a_client_outlives_the_thread_that_made_it(address: str) -> None:
+    """What it holds on the server stays."""
+    made: list[Client] = []
+
+    def make() -> None:
+        client = Client(address, Config())
+        client.request(m.OpenSession(opened_id="kept", arena_bytes=1 << 20))
+        made.append(client)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    time.sleep(0.2)
+    made[0].request(m.CloseSession(closed_id="kept"))
+    made[0].close()
+
+
+def test_a_reply_that_nobody_took_is_no_answer_to_the_next_request(address: str) -> None:
+    """Whoever interrupts a call asks over a new connection."""
+    client = Client(address, Config())
+    client.request(m.OpenSession(opened_id="kept", arena_bytes=1 << 20))
+    client.send(m.Ping(busy_us=0.0))
+    assert isinstance(client.request(m.Checksum(checked_id="kept"))[0], m.Digest)
+    client.request(m.CloseSession(closed_id="kept"))
+    client.close()
 
 
 def test_one_connection_too_many_is_told_so(address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 
 import pytest
 import torch
@@ -70,3 +71,27 @@ def test_when_all_is_taken_there_is_none(shared: SharedMemory) -> None:
     held.pop()
     gc.collect()
     assert buffers.take(1) is not None
+
+
+def test_what_was_held_at_a_fork_is_not_handed_out_again() -> None:
+    """The child holds it too, and shares the memory."""
+    shared = SharedMemory.create(2 * _NUM_PAGES * PAGE_BYTES)
+    buffers = ReplyBuffers(shared)
+    buffer = buffers.take(PAGE_BYTES)
+    assert buffer is not None
+    buffer.view[:] = b"p" * PAGE_BYTES
+    reads, writes = os.pipe()
+    child_id = os.fork()
+    if not child_id:
+        os.read(reads, 1)
+        os._exit(0 if buffer.view == b"p" * PAGE_BYTES else 1)
+    del buffer
+    gc.collect()
+    held = []
+    while (place := buffers.take(PAGE_BYTES)) is not None:
+        place.view[:] = b"q" * PAGE_BYTES
+        held.append(place)
+    os.write(writes, b"g")
+    _, status = os.waitpid(child_id, 0)
+    assert status == 0
+    assert len(held) == _NUM_PAGES - 1

@@ -154,7 +154,7 @@ def _hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) -
     """Return "inconclusive" where identical arms differ by as much as the claim speaks of.
 
     That is an upper bound on an overhead below what they differ by, unless the interval keeps the bound even with that
-    difference added; or a gain of any size (the bound is no effect) that is no larger than that difference.
+    difference added; or a gain, of whatever size, that is no larger than that difference.
     """
     floor = _noise(claim, result)
     if floor is None:
@@ -163,7 +163,7 @@ def _hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) -
     lower, upper = claim.bounds
     if upper is not None and claim.unit == "%" and floor_pct >= upper and measured.high + floor_pct >= upper:
         bound, what = upper, f"the bound is {upper:g} %"
-    elif lower is not None and lower == claim.no_effect and lower < measured.low <= lower + _in_unit(floor_pct, claim):
+    elif lower is not None and claim.no_effect is not None and _is_in_noise(measured, lower, claim, floor_pct):
         bound, what = _as_pct(measured.value, claim), "the gain reaches no further"
     else:
         return None
@@ -173,6 +173,12 @@ def _hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) -
         noise_floor_pct=floor_pct,
         num_invocations_needed=invocations_needed(floor, bound, centre=0.0),
     )
+
+
+def _is_in_noise(measured: Quantity, lower: float, claim: Claim, floor_pct: float) -> bool:
+    """Tell whether a gain that satisfies a bound reaches no further from no effect than identical arms do."""
+    assert claim.no_effect is not None, "there is nothing to differ from"
+    return claim.no_effect <= lower < measured.low <= claim.no_effect + _in_unit(floor_pct, claim)
 
 
 def _in_unit(floor_pct: float, claim: Claim) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import weakref
 from collections import deque
 from typing import Any
 
@@ -17,6 +18,10 @@ from djinn.transport.address import Address
 from djinn.transport.reply_buffers import ReplyBuffer
 
 _MAX_FREES = 4096
+
+
+class _ThreadEnd:
+    """Goes with the thread that holds it."""
 
 
 class Client:
@@ -55,12 +60,35 @@ class Client:
         """
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            if self.is_closed:
-                raise ConnectionFailedError("The runtime was shut down; call djinn.init() again.")
-            connection = Connection(self._address, self._token)
-            self._local.connection = connection
-            with self._lock:
-                self._connections.append(connection)
+            connection = self._connect()
+        return connection
+
+    def _connect(self) -> Connection:
+        if self.is_closed:
+            raise ConnectionFailedError("The runtime was shut down; call djinn.init() again.")
+        connection = Connection(self._address, self._token)
+        self._local.connection = connection
+        with self._lock:
+            is_first = not self._connections
+            self._connections.append(connection)
+        # The server forgets a client with its last connection, so the first one outlives its thread.
+        if not is_first:
+            self._local.end = end = _ThreadEnd()
+            weakref.finalize(end, self._disconnect, connection).atexit = False
+        return connection
+
+    def _disconnect(self, connection: Connection) -> None:
+        with self._lock:
+            if connection in self._connections:
+                self._connections.remove(connection)
+                connection.close()
+
+    def _connection_in_step(self) -> Connection:
+        """Return this thread's connection; a new one if the reply to its last request was never taken."""
+        connection = self.connection()
+        if connection.awaits_reply:
+            left, connection = connection, self._connect()
+            self._disconnect(left)
         return connection
 
     def request(
@@ -80,13 +108,16 @@ class Client:
         if self._frees:
             message.frees = self._take_frees()
         try:
-            self.connection().send(message, payload)
+            self._connection_in_step().send(message, payload)
         except ConnectionFailedError as error:
             raise self._explained(error) from error
 
     def reply_buffer(self, num_bytes: int) -> ReplyBuffer | None:
-        """Return a place for the payload of this thread's next reply, see `Connection.reply_buffer`."""
-        return self.connection().reply_buffer(num_bytes)
+        """Return a place for the payload of this thread's next reply, see `Connection.reply_buffer`; raises as `send` does."""
+        try:
+            return self._connection_in_step().reply_buffer(num_bytes)
+        except ConnectionFailedError as error:
+            raise self._explained(error) from error
 
     def receive(self, expected_us: float = 0.0) -> tuple[Any, memoryview]:
         """Wait for the reply to this thread's last request; raises as `Connection.receive` and `send` do."""

@@ -47,6 +47,8 @@ class Connection:
             )
         self._stream = FramedStream(address.connect())
         self.sent_ns = 0
+        # Whoever interrupts the wait for a reply leaves it to the next request, which would take it for its own.
+        self.awaits_reply = False
         self._polled_us = SPIN_US
         self._reply_buffers: ReplyBuffers | None = None
         # The descriptor comes before any frame: a read of frames would swallow it.
@@ -94,6 +96,7 @@ class Connection:
             message.client_core = current_core()
         body = encode(message)
         self.sent_ns = perf_counter_ns()
+        self.awaits_reply = True
         self._stream.send(body, payload)
 
     def reply_buffer(self, num_bytes: int) -> ReplyBuffer | None:
@@ -112,6 +115,7 @@ class Connection:
         """
         self._await_reply(expected_us)
         body, payload = self._stream.receive()
+        self.awaits_reply = False
         reply = decode_reply(body)
         if isinstance(reply, m.Failed):
             raise to_exception(reply)

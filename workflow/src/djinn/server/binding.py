@@ -83,6 +83,7 @@ class Binding:
         self._adopted: dict[int, ExchangeableStorage] = {
             storage: self.outputs.get(storage) or ExchangeableStorage() for storage in adopted
         }
+        self._adopted_outputs = [slot for storage, slot in self._adopted.items() if storage in self.outputs]
         self._tensors = [self._make_tensor(index) for index in range(len(self._trace.values))]
         for storage, slot in self.outputs.items():
             num_bytes = self._trace.storage_bytes[storage]
@@ -123,8 +124,13 @@ class Binding:
 
     def run(self) -> None:
         """Call every operation in order."""
-        for call, args, kwargs in self.calls:
-            call(*args, **kwargs)
+        try:
+            for call, args, kwargs in self.calls:
+                call(*args, **kwargs)
+        except BaseException:
+            for slot in self._adopted.values():
+                slot.let_go()
+            raise
 
     def check(self, inputs: Inputs, numbers: Iterable[int] | None = None) -> None:
         """Refuse arguments (all of them, or those of `numbers`) of other metadata than was planned for.
@@ -165,8 +171,11 @@ class Binding:
         return [storage if storage in self.outputs else None for storage in storages]
 
     def take_outputs(self) -> list[torch.Tensor]:
-        """Return new tensors over the current storages of the outputs."""
-        return [self._tensors[index].detach() for index in self._trace.outputs]
+        """Return new tensors over the current storages of the outputs; those that were adopted are the caller's alone."""
+        outputs = [self._tensors[index].detach() for index in self._trace.outputs]
+        for slot in self._adopted_outputs:
+            slot.let_go()
+        return outputs
 
     def _make_tensor(self, index: int) -> torch.Tensor:
         value = self._trace.values[index]

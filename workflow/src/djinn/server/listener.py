@@ -69,13 +69,27 @@ class Listener:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            if self._free_places.acquire(blocking=False):
-                threading.Thread(
-                    target=self._serve_connection, args=(connection,), name="djinn-connection", daemon=True
-                ).start()
-            else:
+            if not self._begin_to_serve(connection):
                 with connection:
                     _refuse(FramedStream(connection), ProtocolError(_NO_PLACE))
+
+    def _begin_to_serve(self, connection: socket.socket) -> bool:
+        """Serve a connection in a thread of its own, if there is a place for it."""
+        if not self._free_places.acquire(blocking=False):
+            return False
+        thread = threading.Thread(target=self._serve_in_place, args=(connection,), name="djinn-connection", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system grants no more threads
+            self._free_places.release()
+            return False
+        return True
+
+    def _serve_in_place(self, connection: socket.socket) -> None:
+        try:
+            self._serve_connection(connection)
+        finally:
+            self._free_places.release()
 
     def close(self) -> None:
         """Stop accepting and remove a Unix socket's file."""
@@ -96,7 +110,6 @@ class Listener:
                 _refuse(stream, error)
         finally:
             stream.close()
-            self._free_places.release()
 
     def _converse(self, stream: FramedStream, *, is_local: bool) -> None:
         if is_local:
@@ -123,8 +136,7 @@ class Listener:
     def _receive(self, stream: FramedStream) -> tuple[bytes, memoryview]:
         if self._spin_turn.acquire(blocking=False):
             try:
-                if stream.wait_spinning(SPIN_US):
-                    return stream.receive()
+                stream.wait_spinning(SPIN_US)
             finally:
                 self._spin_turn.release()
         return stream.receive()

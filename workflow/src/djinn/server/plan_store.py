@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -29,9 +30,13 @@ MAX_HELD_BYTES = 4 * GiB
 
 
 class PlanStore:
-    """The plans of one client, dropped with any of their weights, and the oldest ones where there are too many."""
+    """The plans of one client, dropped with any of their weights, and the oldest ones where there are too many.
+
+    Connections of the client add and drop at the same time.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._plans: OrderedDict[int, StoredPlan] = OrderedDict()
         self._by_weight: dict[int, set[int]] = {}
         self._next_id = 1
@@ -46,12 +51,13 @@ class PlanStore:
 
     def add(self, stored: StoredPlan) -> int:
         """Keep a plan and return its identifier."""
-        plan_id = self._next_id
-        self._next_id += 1
-        self._plans[plan_id] = stored
-        for weight_id in stored.weight_ids:
-            self._by_weight.setdefault(weight_id, set()).add(plan_id)
-        self._drop_oldest(plan_id)
+        with self._lock:
+            plan_id = self._next_id
+            self._next_id += 1
+            self._plans[plan_id] = stored
+            for weight_id in stored.weight_ids:
+                self._by_weight.setdefault(weight_id, set()).add(plan_id)
+            self._drop_oldest(plan_id)
         return plan_id
 
     def get(self, plan_id: int) -> StoredPlan:
@@ -69,17 +75,18 @@ class PlanStore:
 
     def drop(self, plan_id: int) -> None:
         """Forget a plan; unknown identifiers are ignored."""
-        stored = self._plans.pop(plan_id, None)
-        if stored is not None:
-            for weight_id in stored.weight_ids:
-                self._by_weight[weight_id].discard(plan_id)
+        with self._lock:
+            stored = self._plans.pop(plan_id, None)
+            if stored is not None:
+                for weight_id in stored.weight_ids:
+                    self._by_weight.get(weight_id, set()).discard(plan_id)
 
     def drop_users_of(self, weight_id: int) -> None:
         """Forget the plans that read a weight which is being freed."""
-        for plan_id in self._by_weight.pop(weight_id, set()):
-            stored = self._plans.pop(plan_id)
-            for other_id in stored.weight_ids:
-                self._by_weight.get(other_id, set()).discard(plan_id)
+        if weight_id in self._by_weight:
+            with self._lock:
+                for plan_id in list(self._by_weight.pop(weight_id, set())):
+                    self.drop(plan_id)
 
     def _drop_oldest(self, kept_id: int) -> None:
         held_bytes = {plan_id: stored.binding.held_bytes for plan_id, stored in list(self._plans.items())}

@@ -139,6 +139,9 @@ class TensorTable:
             if entry.block is not None and entry.block.session_id == session_id:
                 self.free(tensor_id)
                 self._closed_sessions[tensor_id] = session_id
+        # Whoever asks for one of the oldest is told less about why it is gone.
+        for tensor_id in list(self._closed_sessions)[: len(self._closed_sessions) - MAX_TENSORS]:
+            del self._closed_sessions[tensor_id]
 
     def check_integrity(self) -> None:
         """Assert that every block counts exactly the tensors that view it, and that each of them lies in it."""

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections import deque
 from dataclasses import dataclass
 
 from djinn.transport.shared_memory import SharedMemory
 from djinn.units import PAGE_BYTES, align_up
+
+
+class _Forks:
+    """How often this process has forked."""
+
+    count = 0
+
+    @classmethod
+    def note(cls) -> None:
+        """Count one that is about to happen."""
+        cls.count += 1
+
+
+os.register_at_fork(before=_Forks.note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +37,8 @@ class ReplyBuffers:
     """Hands out the end of a connection's shared memory; used by the connection's thread.
 
     A place is free again once nobody holds its view, or a tensor over it. Places keep their sizes, because plans return
-    results of the same sizes again and again: these come to memory that is committed already.
+    results of the same sizes again and again: these come to memory that is committed already. What was held when the
+    process forked is never handed out again: the child shares the memory and may still hold it.
     """
 
     def __init__(self, shared: SharedMemory) -> None:
@@ -31,13 +47,14 @@ class ReplyBuffers:
         self._first_unused = shared.payload_bytes
         self._offsets_by_size: dict[int, list[int]] = {}
         # Filled by finalizers, in whatever thread lets a view go.
-        self._returned: deque[tuple[int, int]] = deque()
+        self._returned: deque[tuple[int, int, int]] = deque()
 
     def take(self, num_bytes: int) -> ReplyBuffer | None:
         """Return a place for `num_bytes`; None if all memory is taken, by places of other sizes perhaps."""
         while self._returned:
-            size, offset = self._returned.popleft()
-            self._offsets_by_size[size].append(offset)
+            size, offset, num_forks = self._returned.popleft()
+            if num_forks == _Forks.count:
+                self._offsets_by_size[size].append(offset)
         size = align_up(num_bytes, PAGE_BYTES)
         offsets = self._offsets_by_size.setdefault(size, [])
         if not offsets:
@@ -47,5 +64,5 @@ class ReplyBuffers:
             self._first_unused += size
         offset = offsets.pop()
         view = self._view[offset : offset + num_bytes]
-        weakref.finalize(view, self._returned.append, (size, offset)).atexit = False
+        weakref.finalize(view, self._returned.append, (size, offset, _Forks.count)).atexit = False
         return ReplyBuffer(offset, view)

@@ -16,25 +16,27 @@ import time
 from time import perf_counter_ns
 
 from djinn.errors import ConnectionFailedError, ProtocolError
-from djinn.protocol.frames import HEADER_BYTES, pack_header, unpack_header
+from djinn.protocol.frames import HEADER_BYTES, FrameHeader, pack_header, unpack_header
 from djinn.transport.shared_memory import SharedMemory
 from djinn.units import MiB
 
 _FIRST_READ_BYTES = 65_536
 _FIRST_PAYLOAD_BYTES = 1 << 20
+# Whoever has not greeted yet may be anybody.
+MAX_GREETING_BYTES = 4_096
 
 
 class FramedStream:
     """Sends and receives (message body, payload) pairs; used by one thread at a time.
 
     If `patience_s` is given, a message has to be whole so many seconds after it began, and a second more for each MiB of
-    its payload. It may begin when it likes, but for the first ones: until `is_greeted` the time runs from the start.
+    it. It may begin when it likes; but until `is_greeted` the time runs from the start, and messages have to be small.
     """
 
     def __init__(self, connection: socket.socket, patience_s: float | None = None) -> None:
         self._socket = connection
         self._patience_s = patience_s
-        self._greeting_deadline_s = self._deadline_s(0)
+        self._deadline_s = self._greeting_deadline_s = self._from_now_s()
         self.is_greeted = False
         if patience_s is not None:
             # Reads that find nothing return after that time, so that the deadline is looked at.
@@ -87,8 +89,12 @@ class FramedStream:
             ConnectionFailedError: the peer is gone.
             ProtocolError: bytes that are not a frame.
         """
+        self._begin()
         self._fill(HEADER_BYTES)
         header = unpack_header(self._view[:HEADER_BYTES])
+        streamed_bytes = header.body_bytes + (0 if header.is_shared else header.payload_bytes)
+        if self._num_buffered < HEADER_BYTES + streamed_bytes or not self.is_greeted:
+            self._allow(header, streamed_bytes)
         body_end = HEADER_BYTES + header.body_bytes
         if body_end > len(self._buffer):
             self._grow(body_end)
@@ -161,26 +167,44 @@ class FramedStream:
         return self.shared.num_bytes - offset_bytes
 
     def _fill(self, num_bytes: int) -> None:
-        if self._num_buffered >= num_bytes:
-            return
-        while not self._num_buffered:
-            self._num_buffered = self._read_on(self._view, math.inf if self.is_greeted else self._greeting_deadline_s)
-        deadline_s = self._deadline_s(0)
         while self._num_buffered < num_bytes:
-            self._num_buffered += self._read_on(self._view[self._num_buffered :], deadline_s)
+            self._num_buffered += self._read_on(self._view[self._num_buffered :])
 
-    def _deadline_s(self, payload_bytes: int) -> float:
-        """Return when the rest of a message has to be there."""
-        return math.inf if self._patience_s is None else time.monotonic() + self._patience_s + payload_bytes / MiB
+    def _begin(self) -> None:
+        """Wait until a message begins, and note when it has to be there."""
+        if self.is_greeted:
+            self._deadline_s = math.inf
+            while not self._num_buffered:
+                self._num_buffered = self._read_on(self._view)
+            if self._num_buffered < HEADER_BYTES:
+                self._deadline_s = self._from_now_s()
 
-    def _read_on(self, view: memoryview, deadline_s: float) -> int:
+    def _allow(self, header: FrameHeader, streamed_bytes: int) -> None:
+        """Give a message the time that its length takes; before the greeting, refuse one that is no greeting.
+
+        Raises:
+            ProtocolError: it is refused.
+        """
+        if self._patience_s is None:
+            return
+        if self.is_greeted:
+            self._deadline_s = min(self._deadline_s, self._from_now_s()) + streamed_bytes / MiB
+        elif header.payload_bytes or header.body_bytes > MAX_GREETING_BYTES:
+            raise ProtocolError(
+                f"The peer began with {header.body_bytes} and {header.payload_bytes} bytes instead of a greeting; greet first."
+            )
+
+    def _from_now_s(self) -> float:
+        return math.inf if self._patience_s is None else time.monotonic() + self._patience_s
+
+    def _read_on(self, view: memoryview) -> int:
         """Read what has come, or nothing when the interval of reads is over.
 
         Raises:
             ConnectionFailedError: the peer is gone.
             ProtocolError: the deadline has passed.
         """
-        if time.monotonic() > deadline_s:
+        if time.monotonic() > self._deadline_s:
             raise ProtocolError("A message did not arrive whole in time; connect again and send it at once.")
         try:
             return self._read(view, 0)
@@ -214,10 +238,9 @@ class FramedStream:
         received = min(self._num_buffered, num_bytes)
         payload = bytearray(self._view[:received])
         self._consume(received)
-        deadline_s = self._deadline_s(num_bytes)
         while received < num_bytes:
             if received == len(payload):
                 payload.extend(bytes(min(num_bytes - received, max(received, _FIRST_PAYLOAD_BYTES))))
             with memoryview(payload) as view:
-                received += self._read_on(view[received:], deadline_s)
+                received += self._read_on(view[received:])
         return memoryview(payload)
