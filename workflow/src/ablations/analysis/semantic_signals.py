@@ -61,7 +61,8 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
         series["timelines"][mode] = samples[0]["common"]["timeline"]
     for better, worse in _GAINS:
         quantities[f"gain.{better}_over_{worse}"] = estimate_ratio(agents[better], agents[worse])
-    quantities["noise_floor"] = noise_floor(agents)
+    # Without eviction memory alone says how many there are, the same at every trial: that would dilute the noise.
+    quantities["noise_floor"] = noise_floor({mode: agents[mode] for mode in agents if mode != "none"})
     quantities["latency.proactive_over_reactive"] = _latency_ratio(trials, "proactive", "reactive")
     quantities |= _calibration(trials)
     return quantities, series
@@ -78,6 +79,9 @@ def expected_gain(calibration: dict[str, float]) -> float:
 
 def noise_floor(agents: dict[str, list[list[float]]]) -> Quantity | None:
     """Compare every second trial of a mode with the one before it, over all modes: by how many percent identical arms differ.
+
+    The modes of a trial run at different times, so their pairs are taken as independent of each other; a drift that lasts
+    from one trial to the next would be understated.
 
     Args:
         agents: for each mode the places where success may end, of each trial in order.
