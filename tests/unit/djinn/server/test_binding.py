@@ -19,7 +19,7 @@ from djinn.tracing import Input, simulate
 from djinn.units import MiB
 
 
-def _bind(function: Any, *inputs: torch.Tensor, look: Any = None, min_adopted_bytes: int = MiB) -> Binding:
+def _bind(function: Any, *inputs: torch.Tensor, look: Any = None, min_adopted_bytes: int | None = None) -> Binding:
     with torch.no_grad():
         trace = simulate(
             lambda phantoms: [function(*phantoms)],
@@ -68,8 +68,8 @@ def _normed_twice(x: torch.Tensor) -> torch.Tensor:
     return functional.layer_norm(functional.layer_norm(x, (8,)) * 2, (8,))
 
 
-@pytest.mark.parametrize(("min_adopted_bytes", "num_adopted"), [(128, 2), (129, 0)])
-def test_results_stay_where_they_were_allocated_from_a_size_on(min_adopted_bytes: int, num_adopted: int) -> None:
+@pytest.mark.parametrize(("min_adopted_bytes", "num_adopted"), [(128, 2), (129, 0), (None, 0)])
+def test_results_stay_where_they_were_allocated_from_a_size_on(min_adopted_bytes: int | None, num_adopted: int) -> None:
     """Up to their last use, if no operator writes them into planned buffers; what is returned stays as long as it is held."""
     operand = torch.randn(4, 8)
     binding = _bind(_normed_twice, operand, min_adopted_bytes=min_adopted_bytes)

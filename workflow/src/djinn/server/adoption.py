@@ -15,8 +15,10 @@ def out_form_of(node: TraceNode) -> OutForm | None:
     return None if resolve(node.operator).written else out_form(node.operator)
 
 
-def adopted_storages(trace: Trace, min_bytes: int) -> set[int]:
-    """Return the storages of at least `min_bytes` that operators without `out=` form allocate."""
+def adopted_storages(trace: Trace, min_bytes: int | None) -> set[int]:
+    """Return the storages of at least `min_bytes` that operators without `out=` form allocate; None stands for no size."""
+    if min_bytes is None:
+        return set()
     known = {trace.values[index].storage for index in range(trace.num_inputs)}
     known |= {trace.values[index].storage for index, _ in trace.constants}
     found: set[int] = set()

@@ -46,14 +46,15 @@ class Binding:
         replayer: what a device keeps to replay the plan by other means than call by call.
     """
 
-    def __init__(self, plan: MemoryPlan, stack: Region, device: torch.device, *, min_adopted_bytes: int) -> None:
+    def __init__(self, plan: MemoryPlan, stack: Region, device: torch.device, *, min_adopted_bytes: int | None) -> None:
         """Resolve every operator and make every operand.
 
         Args:
             plan: the plan.
             stack: where its activations lie.
             device: where its results are made.
-            min_adopted_bytes: from which size results of operators without `out=` form stay where these allocate them.
+            min_adopted_bytes: from which size results of operators without `out=` form stay where these allocate them;
+                None for never.
 
         Raises:
             UnsupportedOperatorError: an operator that the server does not run.

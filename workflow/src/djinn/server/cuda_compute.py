@@ -20,7 +20,7 @@ from djinn.server.slots import Inputs
 class CudaCompute(Compute):
     """The current CUDA device."""
 
-    min_adopted_bytes = 0  # a copy is a kernel, whatever its size
+    min_adopted_bytes: int | None = 0  # a copy is a kernel, whatever its size
 
     def __init__(self) -> None:
         super().__init__()
