@@ -19,8 +19,8 @@ from ablations.errors import SettingsError
         (["config/smoke.yaml"], "smoke"),
         (["config/paper.yaml"], "paper"),
         (["config/h100.yaml"], "h100"),
-        (["config/h100.yaml", "config/h100-13b.yaml"], "h100-13b"),
-        (["config/h100.yaml", "config/h100-gpt2.yaml"], "h100-gpt2"),
+        (["config/h100-13b.yaml"], "h100-13b"),
+        (["config/h100-gpt2.yaml"], "h100-gpt2"),
         (["tests/tiny.yaml"], "tiny"),
     ],
 )

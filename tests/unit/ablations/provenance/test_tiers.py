@@ -16,7 +16,7 @@ def test_every_configuration_of_the_repository_is_known(root: Path) -> None:
     """The default one first; claims are none."""
     tiers = known_tiers()
     assert next(iter(tiers)) == "laptop"
-    assert {"laptop", "smoke", "paper", "h100", "tiny"} == set(tiers)
+    assert {"laptop", "smoke", "paper", "h100", "h100-13b", "h100-gpt2", "tiny"} == set(tiers)
     assert tiers["smoke"].source == "config/smoke.yaml"
     assert tiers["laptop"].results_dir == root / "results"
     assert tiers["tiny"].results_dir == root / "results/tiny"
