@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from importlib import import_module
@@ -68,3 +69,12 @@ def require_package(name: str) -> Any:
         if os.environ.get("CI"):
             pytest.fail(f"{name} is missing although CI installs it")
         pytest.skip(f"{name} is not installed")
+
+
+def row_widths(table: str) -> set[int]:
+    """Return how many columns the rows of LaTeX tables take, those of `\\multicolumn` counted as what they span."""
+    widths = set()
+    for row in re.findall(r"^(.*?) \\\\", table, re.MULTILINE):
+        spans = [int(span) for span in re.findall(r"\\multicolumn\{(\d+)\}", row)]
+        widths.add(len(re.findall(r"(?<!\\)&", row)) + 1 + sum(spans) - len(spans))
+    return widths

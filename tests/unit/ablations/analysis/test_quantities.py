@@ -118,8 +118,8 @@ def test_it_agrees_with_scipys_bootstrap(count: int) -> None:
     assert quantity.high == pytest.approx(exact.high, abs=0.1 * (exact.high - exact.low))
 
 
-def test_equal_brackets_keep_their_width() -> None:
-    """Invocations that found the same bracket do not tell where in it the truth lies."""
+def test_invocations_that_agree_by_chance_keep_the_spread_of_their_iterations() -> None:
+    """Six equal medians of scattered samples are no certainty."""
     quantity = estimate([[40.0, 41.0, 42.0, 43.0, 44.0]] * 6, "agents")
     assert quantity.high - quantity.low > 1
 

@@ -137,7 +137,7 @@ def test_a_mode_that_fails_at_the_common_number_has_no_latency_there() -> None:
 
 
 def test_a_bracket_stands_for_the_places_in_it() -> None:
-    """The median is its geometric middle."""
+    """Its geometric middle is the value."""
     boundary = {"largest_success": 16, "smallest_failure": 64}
     samples = {mode: _samples(mode) for mode in MODES}
     samples["lru"] = _samples("lru", boundary=boundary, probes=[_probe(16)])
@@ -146,9 +146,19 @@ def test_a_bracket_stands_for_the_places_in_it() -> None:
     assert found["largest.lru"] == (16.0, "agents")
 
 
+def test_a_mode_that_never_succeeded_is_compared_with_none() -> None:
+    """Ten agents failed and fewer were not tried: that is no number of agents."""
+    samples = {mode: _samples(mode) for mode in MODES}
+    samples["lru"] = _samples("lru", boundary={"largest_success": 0, "smallest_failure": 10})
+    found, _ = summarise(semantic_signals, samples)
+    assert found["agents.lru"] == (0.0, "agents")
+    assert found["gain.proactive_over_lru"] is found["gain.proactive_plus_over_lru"] is None
+    assert found["gain.proactive_over_reactive"] == (1.6, "ratio")
+
+
 def test_identical_trials_have_no_noise() -> None:
     """Exactly, whatever the modes sustain."""
-    found = noise_floor({mode: [[float(agents)]] * 6 for mode, agents in AGENTS.items()})
+    found = noise_floor({mode: [float(agents)] * 6 for mode, agents in AGENTS.items()})
     assert found is not None
     assert (found.low, found.value, found.high, found.unit) == (0.0, 0.0, 0.0, "%")
     assert found.num_invocations == 3 * len(AGENTS)
@@ -159,7 +169,7 @@ def test_what_trials_differ_by_never_reads_as_the_gain() -> None:
     generator = np.random.default_rng(4)
     for _ in range(100):
         agents = {
-            mode: [[middle * factor] for factor in generator.lognormal(0, 0.05, 6)]
+            mode: [middle * factor for factor in generator.lognormal(0, 0.05, 6)]
             for mode, middle in (("reactive", 25.0), ("proactive", 40.0))
         }
         found = noise_floor(
@@ -171,7 +181,7 @@ def test_what_trials_differ_by_never_reads_as_the_gain() -> None:
 
 def test_a_true_difference_between_the_halves_shows() -> None:
     """In every second trial a tenth more."""
-    found = noise_floor({"lru": [[20.0], [22.0]] * 3, "proactive": [[40.0], [44.0]] * 3})
+    found = noise_floor({"lru": [20.0, 22.0] * 3, "proactive": [40.0, 44.0] * 3})
     assert found is not None
     assert (found.low, found.value, found.high) == pytest.approx((10.0, 10.0, 10.0))
 
@@ -179,8 +189,8 @@ def test_a_true_difference_between_the_halves_shows() -> None:
 @pytest.mark.parametrize("num_trials", [1, 2, 3])
 def test_fewer_than_four_trials_have_no_noise_floor(num_trials: int) -> None:
     """Nor do modes that sustained no agent, which have no ratio; of five trials the last has no partner."""
-    assert noise_floor({"lru": [[20.0]] * num_trials}) is None
-    assert noise_floor({"none": [[0.0]] * 6, "lru": [[20.0]] * num_trials}) is None
-    five = noise_floor({"none": [[0.0]] * 6, "lru": [[20.0]] * 5})
+    assert noise_floor({"lru": [20.0] * num_trials}) is None
+    assert noise_floor({"none": [0.0] * 6, "lru": [20.0] * num_trials}) is None
+    five = noise_floor({"none": [0.0] * 6, "lru": [20.0] * 5})
     assert five is not None
     assert five.num_invocations == 2

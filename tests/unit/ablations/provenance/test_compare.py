@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ablations.provenance.compare import compare_files, quantity_kind, quotient
+from support import row_widths
 
 RATIO, TIME = "token_speedup", "token.warm"
 
@@ -131,6 +132,8 @@ def test_the_table_has_the_ratios_alone(original: Path, references: Path, tmp_pa
     assert r"plan\_cache.token\_speedup ($\times$)" in table
     assert r"plan\_cache.token.warm" not in table
     assert table.count(r" \\") == 1 + sum(row["kind"] == "ratio" for row in comparison["rows"])
+    # A name, here with its interval, and of each machine the value with its interval and the quotient.
+    assert row_widths(table) == {3 + 3 * len(comparison["machines"])}
 
 
 @pytest.mark.parametrize(

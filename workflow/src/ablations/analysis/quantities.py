@@ -217,8 +217,7 @@ def _interval(points: Floats, draws: Floats) -> tuple[float, float]:
 def _rescaled(means: Floats, points: Floats, draws: Floats) -> Floats:
     """Give the bootstrap distribution the spread that invocations showed, and keep its shape.
 
-    Invocations that agree more closely than their own iterations allow did so by chance, or tell less than they seem
-    to, as brackets of a search do; then the iterations' spread stays.
+    Invocations that agree more closely than their own iterations allow did so by chance; then the iterations' spread stays.
     """
     from scipy import special
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-import numpy as np
 from scipy import special
 
+from ablations.analysis.brackets import Bracket, estimate_bracketed, estimate_bracketed_ratio, read_bracket
 from ablations.analysis.quantities import CONFIDENCE, Quantity, estimate, estimate_overhead_pct, estimate_ratio
 from ablations.analysis.trials import TrialSet
 
@@ -22,8 +22,6 @@ _PROBE_FIELDS = (
     "evictions",
     "oom_agents",
 )
-# Odd, so that the median is the bracket's geometric middle.
-_BRACKET_PLACES = 9
 # Of a mode, so that it has two pairs: one pair alone would show no spread between pairs.
 MIN_TRIALS_FOR_NOISE = 4
 _PARTS = ("restore", "queue", "compute")
@@ -43,11 +41,11 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
     """Return quantities for each mode and the gains of one over another, paired by trial."""
     quantities: dict[str, Quantity | None] = {}
     series: dict[str, Any] = {"probes": [], "success": {}, "timelines": {}}
-    agents: dict[str, list[list[float]]] = {}
+    agents: dict[str, list[Bracket]] = {}
     for mode in trials.variants:
         samples = trials.samples(mode)
-        agents[mode] = [_boundary(one["boundary"]) for one in samples]
-        quantities[f"agents.{mode}"] = estimate(agents[mode], "agents")
+        agents[mode] = [read_bracket(one["boundary"]) for one in samples]
+        quantities[f"agents.{mode}"] = estimate_bracketed(agents[mode], "agents")
         quantities[f"largest.{mode}"] = estimate([[one["boundary"]["largest_success"]] for one in samples], "agents")
         quantities[f"bound.{mode}"] = estimate([[one["bound"]] for one in samples], "agents")
         quantities |= _at(mode, "boundary", [_boundary_probes(one) for one in samples])
@@ -60,9 +58,11 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
         series["success"][mode] = _success(samples)
         series["timelines"][mode] = samples[0]["common"]["timeline"]
     for better, worse in _GAINS:
-        quantities[f"gain.{better}_over_{worse}"] = estimate_ratio(agents[better], agents[worse])
+        quantities[f"gain.{better}_over_{worse}"] = estimate_bracketed_ratio(agents[better], agents[worse])
     # Without eviction memory alone says how many there are, the same at every trial: that would dilute the noise.
-    quantities["noise_floor"] = noise_floor({mode: agents[mode] for mode in agents if mode != "none"})
+    quantities["noise_floor"] = noise_floor(
+        {mode: [bracket.middle for bracket in brackets] for mode, brackets in agents.items() if mode != "none"}
+    )
     quantities["latency.proactive_over_reactive"] = _latency_ratio(trials, "proactive", "reactive")
     quantities |= _calibration(trials)
     return quantities, series
@@ -77,34 +77,22 @@ def expected_gain(calibration: dict[str, float]) -> float:
     return 1 + calibration["idle_timeout_s"] / (calibration["phase_s"] + swaps_s)
 
 
-def noise_floor(agents: dict[str, list[list[float]]]) -> Quantity | None:
+def noise_floor(agents: dict[str, list[float]]) -> Quantity | None:
     """Compare every second trial of a mode with the one before it, over all modes: by how many percent identical arms differ.
 
     The modes of a trial run at different times, so their pairs are taken as independent of each other; a drift that lasts
     from one trial to the next would be understated.
 
     Args:
-        agents: for each mode the places where success may end, of each trial in order.
+        agents: for each mode the agents of each trial, in order.
 
     Returns:
         The excess of agents alive at once, each pair of trials being an invocation; None where no mode has four trials
-        that sustained any agent.
+        of which each sustained any agent.
     """
-    enough = [
-        trials
-        for trials in agents.values()
-        if len(trials) >= MIN_TRIALS_FOR_NOISE and min(min(places) for places in trials) > 0
-    ]
+    enough = [trials for trials in agents.values() if len(trials) >= MIN_TRIALS_FOR_NOISE and min(trials) > 0]
     pairs = [pair for trials in enough for pair in zip(trials[1::2], trials[::2], strict=False)]
-    return estimate_overhead_pct([one for one, _ in pairs], [other for _, other in pairs]) if pairs else None
-
-
-def _boundary(found: dict[str, Any]) -> list[float]:
-    """Return places where success may end, evenly over the bracket on a logarithmic scale: more is not known of one trial."""
-    success, failure = found["largest_success"], found["smallest_failure"]
-    if failure is None or failure - success <= 1:
-        return [float(success)]
-    return [float(place) for place in np.geomspace(max(success, 1), failure, _BRACKET_PLACES)]
+    return estimate_overhead_pct([[one] for one, _ in pairs], [[other] for _, other in pairs]) if pairs else None
 
 
 def _boundary_probes(one: dict[str, Any]) -> Samples:
