@@ -70,6 +70,7 @@ def test_contradictions_name_each_other(root: Path) -> None:
         ({"comparison": "between", "threshold": [5, 2]}, "no value of full_forward.warm_overhead can satisfy between"),
         ({"comparison": "equivalent", "threshold": 0}, "no value of .* can satisfy equivalent 0"),
         ({"unit": "ratio", "threshold": -1}, "threshold -1 ratio of claim os_tax.one is negative"),
+        ({"unit": "ratio", "comparison": "equivalent", "threshold": 0.1}, "a margin around zero, where no ratio lies"),
         ({"unit": "ms"}, "absolute time .ms. without the hardware"),
         ({"hardware": "H100"}, "is in %, which machines can be compared by, but names hardware H100"),
         (

@@ -36,7 +36,7 @@ def test_a_study_without_a_result_names_its_variants_and_the_command(study: str)
         (
             "gain.proactive_over_lru",
             {"largest.proactive": Q, "largest.lru": Q},
-            "a mode that it compares did not succeed",
+            "in some trial nothing that it is made of was measured",
         ),
     ],
 )
@@ -45,3 +45,9 @@ def test_a_metric_without_a_value_names_the_modes_that_failed(
 ) -> None:
     """And no other, whether or not they failed too."""
     assert message in why_no_value("semantic_signals", metric, {"quantities": quantities})
+
+
+def test_arenas_without_a_density_are_told_of_the_budget() -> None:
+    """Study 2 has no modes."""
+    found = why_no_value("session_arena", "density_gain", {"quantities": {}})
+    assert "no arena of some size fits; raise budget_mb" in found

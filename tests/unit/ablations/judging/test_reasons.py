@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import msgspec
 import pytest
 
+from ablations.analysis.bounds import invocations_needed
 from ablations.analysis.quantities import Quantity
 from ablations.judging.claims import Claim, Contradiction, Requirement
 from ablations.judging.verdicts import Grade, describe, judge_claim
@@ -42,14 +45,18 @@ def test_a_quantity_is_described_with_interval_unit_and_count(unit: str, count: 
 
 
 @pytest.mark.parametrize(
-    ("comparison", "threshold", "wanted"),
-    [("at_most", 4.0, "less than 4×"), ("at_least", 1.0, "more than 1×"), ("equivalent", 9.0, "between -9 and 9×")],
+    ("comparison", "threshold", "unit", "wanted"),
+    [
+        ("at_most", 4.0, "ratio", "2.5 [2, 3]× over 6 invocations: the whole interval is less than 4×"),
+        ("at_least", 1.0, "ratio", "2.5 [2, 3]× over 6 invocations: the whole interval is more than 1×"),
+        ("equivalent", 9.0, "%", "2.5 [2, 3] % over 6 invocations: the whole interval is between -9 and 9 %"),
+    ],
 )
-def test_what_holds_is_said_with_what_was_wanted(comparison: str, threshold: float, wanted: str) -> None:
+def test_what_holds_is_said_with_what_was_wanted(comparison: str, threshold: float, unit: str, wanted: str) -> None:
     """And nothing else where nothing else is to be said."""
-    verdict = judge_claim(_claim(comparison, threshold, "ratio"), _result(m=_measured(2, 2.5, 3, "ratio")))
+    verdict = judge_claim(_claim(comparison, threshold, unit), _result(m=_measured(2, 2.5, 3, unit)))
     assert verdict.grade == Grade.REPRODUCED
-    assert verdict.reason == f"2.5 [2, 3]× over 6 invocations: the whole interval is {wanted}"
+    assert verdict.reason == wanted
 
 
 def test_a_result_that_was_simulated_is_said_to_be() -> None:
@@ -74,6 +81,8 @@ def test_an_inconsistent_claim_is_told_what_it_is_here() -> None:
     measured = judge_claim(claim, _result(m=_measured(2, 2.5, 3, "us")))
     assert measured.reason == "both cannot be; here it is 2.5 [2, 3] us over 6 invocations"
     assert judge_claim(claim, _result(m=None)).reason == "both cannot be"
+    unmeasured = judge_claim(claim, None)
+    assert (unmeasured.grade, unmeasured.reason) == (Grade.INCONSISTENT, "both cannot be")
 
 
 @pytest.mark.parametrize(
@@ -147,3 +156,44 @@ def test_a_gain_of_a_given_size_is_told_from_noise_too(noise_pct: float, grade: 
     claim = _claim("at_least", 1.5, "ratio", no_effect=1.0, noise_floor="n")
     verdict = judge_claim(claim, _result(m=_measured(1.52, 1.6, 1.68, "ratio"), n=_measured(-noise_pct, 0, 3, "%")))
     assert verdict.grade == grade
+
+
+@pytest.mark.parametrize(
+    ("comparison", "threshold", "unit", "interval", "grade"),
+    [
+        ("at_most", 5.0, "%", (45.0, 50.0, 55.0), Grade.NOT_REPRODUCED),
+        ("at_most", 5.0, "%", (10.0, 10.5, 12.0), Grade.INCONCLUSIVE),
+        ("at_most", 5.0, "%", (-2.0, -1.5, -1.0), Grade.INCONCLUSIVE),
+        ("at_most", 5.0, "%", (-9.0, -5.0, -1.2), Grade.REPRODUCED),
+        ("equivalent", 5.0, "%", (-4.0, -3.5, -3.0), Grade.INCONCLUSIVE),
+        ("equivalent", 5.0, "%", (-30.0, -25.0, -20.0), Grade.NOT_REPRODUCED),
+        ("at_most", 1.0, "ratio", (0.97, 0.98, 0.99), Grade.INCONCLUSIVE),
+        ("at_most", 1.0, "ratio", (0.8, 0.85, 0.9), Grade.REPRODUCED),
+        ("at_most", 1.0, "ratio", (1.2, 1.3, 1.4), Grade.NOT_REPRODUCED),
+    ],
+)
+def test_noise_hides_what_lies_within_it_of_the_bound(
+    comparison: str, threshold: float, unit: str, interval: tuple[float, float, float], grade: Grade
+) -> None:
+    """On either side of either bound, and no more: what is far from it stays decided."""
+    claim = _claim(comparison, threshold, unit, noise_floor="n")
+    verdict = judge_claim(claim, _result(m=_measured(*interval, unit), n=_measured(-6.1, 0.0, 3.0, "%")))
+    assert verdict.grade == grade
+
+
+def test_pairs_of_trials_are_told_as_trials() -> None:
+    """Six trials of four modes make twelve pairs, so half as many trials as pairs are needed."""
+    claim = _claim("at_least", 1.0, "ratio", no_effect=1.0, noise_floor="n")
+    floor = _measured(-5.0, 0.0, 5.0, "%", 12)
+    pairs = invocations_needed(msgspec.convert(floor, Quantity), 6.0, centre=0.0)
+    verdict = judge_claim(claim, _result(m=_measured(1.04, 1.06, 1.08, "ratio"), n=floor))
+    assert pairs is not None
+    assert verdict.num_invocations_needed == math.ceil(pairs / 2)
+
+
+def test_too_few_trials_for_a_close_call_promise_no_number() -> None:
+    """Three that scatter widely around the bound would not be decided by six."""
+    verdict = judge_claim(_claim("at_most", 5.0, "%"), _result(m=_measured(1.0, 5.01, 9.0, "%", 3)))
+    assert verdict.num_invocations_needed is None
+    clear = judge_claim(_claim("at_most", 5.0, "%"), _result(m=_measured(1.0, 1.1, 1.2, "%", 3)))
+    assert clear.num_invocations_needed == 6

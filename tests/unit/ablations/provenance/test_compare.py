@@ -148,9 +148,10 @@ def test_units_tell_what_is_comparable(unit: str, kind: str) -> None:
 def test_overheads_are_compared_as_slow_downs() -> None:
     """1 % beside 3 % is no factor of three."""
     one, three = {"unit": "%", "value": 1.0}, {"unit": "%", "value": 3.0}
-    assert quotient(one, three) == pytest.approx(1.01 / 1.03)
-    assert quotient({"unit": "ratio", "value": 6.0}, {"unit": "ratio", "value": 3.0}) == 2
-    assert quotient({"unit": "us", "value": -1.0}, {"unit": "us", "value": 3.0}) is None
+    assert quotient("token.warm_overhead", one, three) == pytest.approx(1.01 / 1.03)
+    assert quotient("reserve_over_commit", one, three) == pytest.approx(1 / 3)
+    assert quotient("gain", {"unit": "ratio", "value": 6.0}, {"unit": "ratio", "value": 3.0}) == 2
+    assert quotient("slope", {"unit": "us", "value": -1.0}, {"unit": "us", "value": 3.0}) is None
 
 
 def test_the_page_names_the_accelerator(original: Path, references: Path, tmp_path: Path, edit: Any) -> None:

@@ -62,6 +62,13 @@ def test_without_eviction_memory_is_the_limit(make_scenario: Any) -> None:
     assert run_together(scenario, 6, 1).outcome == "out_of_memory"
 
 
+def test_one_agent_that_misses_the_objective_is_no_crowd(make_scenario: Any) -> None:
+    """Although stopping lets its last phase end."""
+    scenario = make_scenario("none", steady_phases=1, step_s=2.0, latency_objective_s=1.0)
+    assert run_together(scenario, 1, 1).outcome == "latency"
+    assert largest_crowd(scenario, 1, resolution=0.0) == 0
+
+
 def test_no_policy_beats_the_oracle(make_scenario: Any) -> None:
     """Beyond the resolution of the search."""
     found = {

@@ -170,11 +170,21 @@ def _check_requirement(path: Path, claim: Claim, requirement: Requirement) -> No
             f"{path}: no value of {requirement.metric} can satisfy {requirement.comparison} {_shown(requirement.threshold)} of claim "
             f"{claim.id}; give a lower bound that is less than the upper one."
         )
-    if requirement.unit in ("ratio", *TIME_UNITS) and (lower or upper or 0) < 0:
+    if requirement.unit == "ratio" and requirement.comparison == "equivalent":
+        raise ClaimsError(
+            f"{path}: claim {claim.id} compares {requirement.metric} in ratio with a margin around zero, where no ratio lies; "
+            "use between, or a metric in %."
+        )
+    if requirement.unit in ("ratio", *TIME_UNITS) and _least(requirement) < 0:
         raise ClaimsError(
             f"{path}: threshold {_shown(requirement.threshold)} {requirement.unit} of claim {claim.id} is negative, "
             f"which no {requirement.metric} can be; correct it."
         )
+
+
+def _least(requirement: Requirement) -> float:
+    """Return the least number of a threshold as it was typed."""
+    return min(requirement.threshold) if isinstance(requirement.threshold, tuple) else requirement.threshold
 
 
 def _check_hardware(path: Path, claim: Claim) -> None:

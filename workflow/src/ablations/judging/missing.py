@@ -34,4 +34,6 @@ def why_no_value(study: str, metric: str, result: dict[str, Any]) -> str:
             f"{metric} has no value, because in some trial no probe of {' and '.join(alone)} succeeded; raise max_probes in "
             "the configuration, so that the search gets down to where it does, and run it again, which measures the study anew"
         )
-    return f"{metric} has no value, because a mode that it compares did not succeed"
+    if study == "session_arena":
+        return f"{metric} has no value, because no arena of some size fits; raise budget_mb, or leave the largest of arena_sizes_mb out"
+    return f"{metric} has no value, because in some trial nothing that it is made of was measured"

@@ -8,6 +8,7 @@ sensitivity, ICH guideline E10, section 1.5) and a noise floor below its bound. 
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Any
 
@@ -22,6 +23,8 @@ from ablations.judging.missing import why_no_result, why_no_value
 # Of a result's flags; the others tell of contamination.
 SIMULATED = "simulated"
 UNDERPOWERED = "underpowered"
+# How metrics begin whose intervals cover the brackets of a search, which more trials alone do not narrow.
+_BRACKETED = ("gain.", "agents.")
 
 
 class Grade(StrEnum):
@@ -64,9 +67,15 @@ def judge_claim(claim: Claim, result: dict[str, Any] | None) -> Verdict:
         ClaimsError: the metric is of another unit than the claim.
     """
     if result is None:
-        return Verdict(grade=Grade.NOT_TESTABLE, reason=why_no_result(claim.study))
+        return _decided_by_the_source(claim, None) or Verdict(
+            grade=Grade.NOT_TESTABLE, reason=why_no_result(claim.study)
+        )
     measured = read_quantity(claim, claim, result)
-    verdict = _decided_beforehand(claim, result, measured) or _decided_by_instrument(claim, result, measured)
+    verdict = (
+        _decided_by_the_source(claim, measured)
+        or _decided_beforehand(claim, result, measured)
+        or _decided_by_instrument(claim, result, measured)
+    )
     if verdict is None:
         assert measured is not None, "a missing quantity was decided beforehand"
         verdict = _decided_by_interval(claim, result, measured)
@@ -108,11 +117,16 @@ def _three_digits(number: float) -> str:
     return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
+def _decided_by_the_source(claim: Claim, measured: Quantity | None) -> Verdict | None:
+    """Return the verdict where the document contradicts itself, whatever is measured and whether anything is."""
+    if claim.contradiction is None or claim.contradiction.grade is None:
+        return None
+    here = f"; here it is {describe(measured)}" if measured else ""
+    return Verdict(grade=Grade(claim.contradiction.grade), reason=f"{claim.contradiction.why}{here}")
+
+
 def _decided_beforehand(claim: Claim, result: dict[str, Any], measured: Quantity | None) -> Verdict | None:
     """Return the verdict where measuring decides nothing."""
-    if claim.contradiction is not None and claim.contradiction.grade is not None:
-        here = f"; here it is {describe(measured)}" if measured else ""
-        return Verdict(grade=Grade(claim.contradiction.grade), reason=f"{claim.contradiction.why}{here}")
     if measured is None:
         return Verdict(
             grade=Grade.NOT_TESTABLE,
@@ -132,7 +146,8 @@ def _decided_by_instrument(claim: Claim, result: dict[str, Any], measured: Quant
     """Return "inconclusive" where the measurement could not have told the claim from its opposite."""
     assert measured is not None, "a missing quantity was decided beforehand"
     if measured.is_underpowered:
-        needed = _needed(claim, measured) or MIN_INVOCATIONS
+        is_open = measured.num_invocations > 1 and _bounds_inside(claim, measured)
+        needed = _needed(claim, measured) if is_open else MIN_INVOCATIONS
         return Verdict(
             grade=Grade.INCONCLUSIVE,
             reason=f"underpowered: {describe(measured)}, and fewer than {MIN_INVOCATIONS} carry no 95 % interval",
@@ -153,7 +168,7 @@ def _decided_by_instrument(claim: Claim, result: dict[str, Any], measured: Quant
 def _hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) -> Verdict | None:
     """Return "inconclusive" where identical arms differ by as much as the claim speaks of.
 
-    That is an upper bound on an overhead below what they differ by, unless the interval keeps the bound even with that
+    That is a bound on an overhead below what they differ by, unless the interval keeps or misses the bound even with that
     difference added; or a gain, of whatever size, that is no larger than that difference.
     """
     floor = _noise(claim, result)
@@ -161,18 +176,31 @@ def _hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) -
         return None
     floor_pct = noise_floor_pct(floor)
     lower, upper = claim.bounds
-    if upper is not None and claim.unit == "%" and floor_pct >= upper and measured.high + floor_pct >= upper:
-        bound, what = upper, f"the bound is {upper:g} %"
+    told = [bound for bound in (lower, upper) if bound is not None and upper is not None]
+    hidden = [bound for bound in told if _is_hidden(measured, bound, claim, floor_pct)]
+    if hidden:
+        needed, what = _as_pct(hidden[0], claim), f"the bound is {hidden[0]:g}{_shown_unit(claim.unit)}"
     elif lower is not None and claim.no_effect is not None and _is_in_noise(measured, lower, claim, floor_pct):
-        bound, what = _as_pct(measured.value, claim), "the gain reaches no further"
+        needed, what = _as_pct(measured.value, claim), "the gain reaches no further"
     else:
         return None
+    pairs_needed = invocations_needed(floor, needed, centre=0.0)
+    # Where trials of several modes were paired, there are more or fewer pairs than trials.
+    share = measured.num_invocations / floor.num_invocations
     return Verdict(
         grade=Grade.INCONCLUSIVE,
         reason=f"{describe(measured)} is not told from noise: identical arms differ by up to {floor_pct:.2g} %, and {what}",
         noise_floor_pct=floor_pct,
-        num_invocations_needed=invocations_needed(floor, bound, centre=0.0),
+        num_invocations_needed=None if pairs_needed is None else math.ceil(pairs_needed * share),
     )
+
+
+def _is_hidden(measured: Quantity, bound: float, claim: Claim, floor_pct: float) -> bool:
+    """Tell whether a bound is no further from no effect than identical arms are, and the interval no further from it."""
+    if claim.unit not in ("%", "ratio"):
+        return False
+    noise = _in_unit(floor_pct, claim)
+    return abs(_as_pct(bound, claim)) <= floor_pct and measured.low - noise < bound < measured.high + noise
 
 
 def _is_in_noise(measured: Quantity, lower: float, claim: Claim, floor_pct: float) -> bool:
@@ -196,8 +224,7 @@ def _decided_by_interval(claim: Claim, result: dict[str, Any], measured: Quantit
     reason, needed = f"{describe(measured)}: ", None
     if decision == "undecided":
         grade, needed = Grade.INCONCLUSIVE, _needed(claim, measured)
-        how_many = f"about {needed} invocations" if needed else "more than a thousand invocations"
-        reason += f"only part of the interval is {_wanted(claim)}; {how_many} would decide"
+        reason += f"only part of the interval is {_wanted(claim)}; {_what_would_decide(claim, needed)}"
     elif decision == "holds":
         is_simulated = any(flag.startswith(SIMULATED) for flag in result["flags"])
         grade = Grade.DIRECTION_ONLY if is_simulated else Grade.REPRODUCED
@@ -232,9 +259,19 @@ def _needed(claim: Claim, measured: Quantity) -> int | None:
     """Return how many invocations tell the value from the bounds that its interval holds."""
     if measured.num_invocations < 2:
         return None
-    inside = [bound for bound in claim.bounds if bound is not None and measured.low <= bound <= measured.high]
-    numbers = [invocations_needed(measured, bound) for bound in inside]
+    numbers = [invocations_needed(measured, bound) for bound in _bounds_inside(claim, measured)]
     return None if None in numbers or not numbers else max(number for number in numbers if number is not None)
+
+
+def _bounds_inside(claim: Claim, measured: Quantity) -> list[float]:
+    return [bound for bound in claim.bounds if bound is not None and measured.low <= bound <= measured.high]
+
+
+def _what_would_decide(claim: Claim, needed: int | None) -> str:
+    how_many = f"about {needed} invocations" if needed else "not even a thousand invocations"
+    if claim.metric.startswith(_BRACKETED):
+        return f"{how_many} would decide, if each probes more closely (max_probes)"
+    return f"{how_many} would decide"
 
 
 def _wanted(claim: Claim) -> str:

@@ -20,6 +20,8 @@ from ablations.rendering.formatting import format_quantity
 from ablations.rendering.latex import render_template
 from ablations.settings import STUDIES
 
+# In percent of something, where every other percentage says how much more one thing takes than another.
+_SHARES = ("reserve_over_commit", "reserve_residual", "commit_residual")
 _RATIO_UNITS = ("%", "ratio", "exponent")
 _TIME_UNITS = ("ns", "us", "ms", "s")
 _HARDWARE = ("cpu_model", "cpu_cores_used", "accelerator")
@@ -108,7 +110,7 @@ def _rows(study: str, result: dict[str, Any], references: list[Reference]) -> It
         if quantity is None:
             continue
         beside = {
-            reference.machine: _beside(quantity, other, _obstacle(quantity["unit"], result, reference.result))
+            reference.machine: _beside(name, quantity, other, _obstacle(quantity["unit"], result, reference.result))
             for reference in references
             if (other := reference.result["quantities"].get(name)) is not None and other["unit"] == quantity["unit"]
         }
@@ -130,10 +132,10 @@ def quantity_kind(unit: str) -> str:
     return "absolute time" if unit.partition("/")[0] in _TIME_UNITS else "count"
 
 
-def _beside(here: dict[str, Any], there: dict[str, Any], obstacle: str | None) -> dict[str, Any]:
+def _beside(name: str, here: dict[str, Any], there: dict[str, Any], obstacle: str | None) -> dict[str, Any]:
     overlap = here["low"] <= there["high"] and there["low"] <= here["high"]
     verdict = obstacle or ("intervals overlap" if overlap else "intervals apart")
-    return {"there": there, "quotient": quotient(here, there), "verdict": verdict}
+    return {"there": there, "quotient": quotient(name, here, there), "verdict": verdict}
 
 
 def _obstacle(unit: str, here: dict[str, Any], there: dict[str, Any]) -> str | None:
@@ -144,10 +146,10 @@ def _obstacle(unit: str, here: dict[str, Any], there: dict[str, Any]) -> str | N
     return None if same or quantity_kind(unit) != "absolute time" else "different hardware"
 
 
-def quotient(here: dict[str, Any], there: dict[str, Any]) -> float | None:
-    """Return how many times the other value this one is; overheads in percent are compared as slow-downs."""
+def quotient(name: str, here: dict[str, Any], there: dict[str, Any]) -> float | None:
+    """Return how many times the other value this one is; overheads in percent are compared as slow-downs, shares as they are."""
     one, other = here["value"], there["value"]
-    if here["unit"] == "%":
+    if here["unit"] == "%" and name not in _SHARES:
         one, other = 1 + one / 100, 1 + other / 100
     return one / other if one > 0 and other > 0 else None
 

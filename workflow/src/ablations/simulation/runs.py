@@ -133,7 +133,8 @@ def sustains(scenario: Scenario, num_agents: int, seed: int) -> bool:
 
     engine = Engine(scenario, _together(scenario, num_agents, seed), is_together=True, record=count)
     engine.run()
-    return engine.num_finished == num_agents
+    # Stopping lets the event at hand end, which may be the last agent's.
+    return num_slow <= num_allowed and engine.num_finished == num_agents
 
 
 def _together(scenario: Scenario, num_agents: int, seed: int) -> Iterator[AgentTrace]:
