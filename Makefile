@@ -4,7 +4,7 @@ ACTIVATE := . .venv/bin/activate
 
 .PHONY: reproduce smoke report test soak lint clean
 
-reproduce: .venv/workflow  ## measure and render everything (about twenty minutes on two cores)
+reproduce: .venv/workflow  ## measure and render everything (about eleven minutes on two cores)
 	$(ACTIVATE) && snakemake --cores 1 all --rerun-incomplete
 
 smoke: .venv/workflow  ## the same in about three minutes, with too few trials to conclude from

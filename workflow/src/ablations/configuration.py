@@ -14,7 +14,7 @@ import yaml
 from ablations.errors import SettingsError
 from ablations.settings import DEFAULT_CONFIG, Config, repository_root
 from ablations.simulation_settings import check_simulation
-from ablations.violations import explain_violation, require_finite
+from ablations.violations import explain_violation, first_violation, require_finite
 
 
 def load_config(*paths: Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -41,7 +41,7 @@ def validate_config(config: Mapping[str, Any], *, source: str = DEFAULT_CONFIG) 
     require_finite(config, source)
     schema_path = repository_root() / "workflow/schemas/config.schema.json"
     validator = jsonschema.Draft202012Validator(json.loads(schema_path.read_text()))
-    violation = jsonschema.exceptions.best_match(validator.iter_errors(dict(config)))
+    violation = first_violation(validator.iter_errors(dict(config)))
     if violation is not None:
         raise SettingsError(f"{source}: {explain_violation(violation, DEFAULT_CONFIG)}")
     converted = msgspec.convert(dict(config), Config)

@@ -1,15 +1,22 @@
-"""What is wrong with a configuration, said in one sentence."""
+"""What is wrong with a file that a user wrote, said in one sentence."""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jsonschema
 
 from ablations.errors import SettingsError
+
+
+def first_violation(violations: Iterable[jsonschema.ValidationError]) -> jsonschema.ValidationError | None:
+    """Return the one to tell of: an unknown key before a missing one, which it is likely meant to be; None of none."""
+    found = list(violations)
+    unknown = (violation for violation in found if violation.validator == "additionalProperties")
+    return next(unknown, None) or jsonschema.exceptions.best_match(found)
 
 
 def explain_violation(violation: jsonschema.ValidationError, example: str) -> str:

@@ -105,6 +105,15 @@ def test_edited_settings_are_refused(tiny_trials: dict[str, list[Path]], tmp_pat
     assert str(edited[0]) in str(caught.value)
 
 
+@pytest.mark.parametrize("fact", [{"torch": "1.0"}, {"cpu_model": "Z80"}, {"num_threads": 99}, {"accelerator": "H900"}])
+def test_an_edited_machine_is_refused(tiny_trials: dict[str, list[Path]], tmp_path: Path, fact: dict[str, Any]) -> None:
+    """Although it still bears the name of the one that measured."""
+    edited = _copies(tiny_trials["plan_cache"], tmp_path, lambda record: record["environment"].update(fact))
+    with pytest.raises(AggregationError, match="a machine and software that do not have the hash it gives") as caught:
+        aggregate_files("plan_cache", edited, tmp_path / "out.json")
+    assert str(edited[0]) in str(caught.value)
+
+
 def test_fewer_trials_than_expected_are_refused(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:
     """With those that are there, and the numbers of those that are not; nothing is written."""
     paths = tiny_trials["plan_cache"]

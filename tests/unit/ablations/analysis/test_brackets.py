@@ -53,6 +53,12 @@ def test_a_ratio_to_what_never_succeeded_has_no_value() -> None:
     assert estimate_bracketed_ratio(none, some) is None
 
 
+def test_a_count_is_never_less_than_none() -> None:
+    """However widely trials scatter."""
+    found = estimate_bracketed([_found(10, 16), _found(10, 16), _found(0, 10), _found(10, 16)], "agents")
+    assert found.low == 0.0
+
+
 @pytest.mark.parametrize("spread", [0.0, 0.02, 0.05])
 def test_the_interval_holds_the_truth_at_least_as_often_as_it_says(spread: float) -> None:
     """Trials that scatter by so much, bracketed by one grid of probes; wherever the truth lies in it."""

@@ -69,6 +69,11 @@ def test_contradictions_name_each_other(root: Path) -> None:
         ({"comparison": "between"}, "between with 1; give two numbers"),
         ({"comparison": "between", "threshold": [5, 2]}, "no value of full_forward.warm_overhead can satisfy between"),
         ({"comparison": "equivalent", "threshold": 0}, "no value of .* can satisfy equivalent 0"),
+        ({"threshold": float("nan")}, "threshold nan of claim os_tax.one is no finite number"),
+        (
+            {"comparison": "between", "threshold": [1, float("inf")]},
+            "threshold 1 to inf of claim os_tax.one is no finite",
+        ),
         ({"unit": "ratio", "threshold": -1}, "threshold -1 ratio of claim os_tax.one is negative"),
         ({"unit": "ratio", "comparison": "equivalent", "threshold": 0.1}, "a margin around zero, where no ratio lies"),
         ({"unit": "ms"}, "absolute time .ms. without the hardware"),
@@ -93,6 +98,13 @@ def test_a_wrong_claim_is_one_sentence(tmp_path: Path, change: dict[str, Any], m
     with pytest.raises(ClaimsError, match=message) as caught:
         _load(tmp_path, VALID | change)
     assert "\n" not in str(caught.value)
+
+
+def test_a_misspelt_key_is_named_rather_than_the_one_it_is_meant_to_be(tmp_path: Path) -> None:
+    """The file lacks metric, but what its author sees is metrik."""
+    claim = {("metrik" if key == "metric" else key): value for key, value in VALID.items()}
+    with pytest.raises(ClaimsError, match=r"key 'metrik' of claim os_tax\.one is unknown; did you mean metric"):
+        _load(tmp_path, claim)
 
 
 def test_near_matches_of_claims_are_suggested(tmp_path: Path) -> None:

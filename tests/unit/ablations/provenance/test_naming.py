@@ -51,6 +51,9 @@ def test_figures_of_studies_without_results_have_no_name() -> None:
     [
         "claims",
         "claims.json",
+        "figures/claims.pdf",
+        "/anywhere/results/claims.json",
+        "compare.txt",
         "claims_table",
         "ledger.json",
         "numbers",

@@ -67,7 +67,8 @@ def estimate_bracketed_ratio(numerator: Sequence[Bracket], denominator: Sequence
 
 
 def _covering(middle: Quantity, smallest: Quantity, largest: Quantity) -> Quantity:
-    return replace(middle, low=min(smallest.low, middle.low), high=max(largest.high, middle.high))
+    # What is searched for is a count.
+    return replace(middle, low=max(0.0, min(smallest.low, middle.low)), high=max(largest.high, middle.high))
 
 
 def _places(brackets: Sequence[Bracket], end: str) -> list[list[float]]:

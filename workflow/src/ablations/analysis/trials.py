@@ -10,7 +10,7 @@ from typing import Any
 
 from ablations.errors import AggregationError
 from ablations.fast_records import read_trial
-from ablations.measurement.machine import IDENTITY
+from ablations.measurement.machine import IDENTITY, machine_id
 from ablations.records import TrialRecord
 from ablations.settings import settings_hash
 
@@ -96,11 +96,19 @@ class TrialSet:
                 )
 
     def _refuse_edits(self) -> None:
-        """Refuse settings without their hash, which no trial writes; the schema refuses checks that failed."""
+        """Refuse settings and machines without their hash, which no trial writes; the schema refuses checks that failed."""
         for record, path in zip(self.records, self.paths, strict=True):
             if settings_hash(record.settings) != record.settings_sha256:
                 raise AggregationError(
                     f"Trial {path} has settings that do not have the hash it gives; delete it and measure it again."
+                )
+            if (
+                machine_id({name: record.environment.get(name) for name in IDENTITY})
+                != record.environment["machine_id"]
+            ):
+                raise AggregationError(
+                    f"Trial {path} tells of a machine and software that do not have the hash it gives; delete it and measure "
+                    "it again."
                 )
 
     def _refuse_mixtures(self) -> None:

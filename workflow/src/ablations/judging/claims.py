@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ import yaml
 
 from ablations.errors import ClaimsError
 from ablations.settings import repository_root
+from ablations.violations import first_violation
 
 DEFAULT_CLAIMS = "config/claims.yaml"
 TIME_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -108,7 +110,7 @@ def load_claims(path: Path) -> ClaimsFile:
     """
     text, content = _read(path)
     schema = json.loads((repository_root() / "workflow/schemas/claims.schema.json").read_text())
-    violation = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(content))
+    violation = first_violation(jsonschema.Draft202012Validator(schema).iter_errors(content))
     if violation is not None:
         raise ClaimsError(f"{path}: {_explain(violation, content)}")
     claims = msgspec.convert(content["claims"], tuple[Claim, ...])
@@ -164,6 +166,11 @@ def _check_requirement(path: Path, claim: Claim, requirement: Requirement) -> No
             f"{path}: claim {claim.id} compares {requirement.metric} {requirement.comparison} with {_shown(requirement.threshold)}; "
             "give two numbers for between and one for anything else."
         )
+    numbers = requirement.threshold if isinstance(requirement.threshold, tuple) else (requirement.threshold,)
+    if not all(map(math.isfinite, numbers)):
+        raise ClaimsError(
+            f"{path}: threshold {_shown(requirement.threshold)} of claim {claim.id} is no finite number; correct it."
+        )
     lower, upper = requirement.bounds
     if lower is not None and upper is not None and lower >= upper:
         raise ClaimsError(
@@ -175,16 +182,11 @@ def _check_requirement(path: Path, claim: Claim, requirement: Requirement) -> No
             f"{path}: claim {claim.id} compares {requirement.metric} in ratio with a margin around zero, where no ratio lies; "
             "use between, or a metric in %."
         )
-    if requirement.unit in ("ratio", *TIME_UNITS) and _least(requirement) < 0:
+    if requirement.unit in ("ratio", *TIME_UNITS) and min(numbers) < 0:
         raise ClaimsError(
             f"{path}: threshold {_shown(requirement.threshold)} {requirement.unit} of claim {claim.id} is negative, "
             f"which no {requirement.metric} can be; correct it."
         )
-
-
-def _least(requirement: Requirement) -> float:
-    """Return the least number of a threshold as it was typed."""
-    return min(requirement.threshold) if isinstance(requirement.threshold, tuple) else requirement.threshold
 
 
 def _check_hardware(path: Path, claim: Claim) -> None:

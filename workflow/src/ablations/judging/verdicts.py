@@ -150,7 +150,8 @@ def _decided_by_instrument(claim: Claim, result: dict[str, Any], measured: Quant
         needed = _needed(claim, measured) if is_open else MIN_INVOCATIONS
         return Verdict(
             grade=Grade.INCONCLUSIVE,
-            reason=f"underpowered: {describe(measured)}, and fewer than {MIN_INVOCATIONS} carry no 95 % interval",
+            reason=f"underpowered: {describe(measured)}, and fewer than {MIN_INVOCATIONS} carry no 95 % interval"
+            + _promise(needed),
             num_invocations_needed=needed,
         )
     for control in claim.controls:
@@ -187,11 +188,13 @@ def _hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) -
     pairs_needed = invocations_needed(floor, needed, centre=0.0)
     # Where trials of several modes were paired, there are more or fewer pairs than trials.
     share = measured.num_invocations / floor.num_invocations
+    num_needed = None if pairs_needed is None else math.ceil(pairs_needed * share)
     return Verdict(
         grade=Grade.INCONCLUSIVE,
-        reason=f"{describe(measured)} is not told from noise: identical arms differ by up to {floor_pct:.2g} %, and {what}",
+        reason=f"{describe(measured)} is not told from noise: identical arms differ by up to {floor_pct:.2g} %, and {what}"
+        + _promise(num_needed),
         noise_floor_pct=floor_pct,
-        num_invocations_needed=None if pairs_needed is None else math.ceil(pairs_needed * share),
+        num_invocations_needed=num_needed,
     )
 
 
@@ -265,6 +268,10 @@ def _needed(claim: Claim, measured: Quantity) -> int | None:
 
 def _bounds_inside(claim: Claim, measured: Quantity) -> list[float]:
     return [bound for bound in claim.bounds if bound is not None and measured.low <= bound <= measured.high]
+
+
+def _promise(num_needed: int | None) -> str:
+    return f"; about {num_needed} invocations would decide" if num_needed else ""
 
 
 def _what_would_decide(claim: Claim, needed: int | None) -> str:

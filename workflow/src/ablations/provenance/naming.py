@@ -27,7 +27,7 @@ from ablations.settings import STUDIES, VARIANTS
 
 # What the macro of a number may end with: its interval and its count have macros of their own.
 _MACRO_ENDINGS = ("", "Interval", "N")
-_FILE_ENDINGS = (".pdf", ".png", ".tex", ".json", ".html", ".rst")
+_FILE_ENDINGS = (".pdf", ".png", ".tex", ".json", ".html", ".rst", ".txt")
 # What else a reader may call the document, which needs all four studies and shares its name with a figure.
 _DOCUMENT_NAMES = ("summary", "document", "ablation_report")
 # What is made from all results that there are, by its file's name and by what a reader may call it.
@@ -70,14 +70,16 @@ def resolve(
     """Return what a name stands for.
 
     Args:
-        name: with or without a macro's backslash or a file's suffix.
+        name: with or without a macro's backslash or a file's folder and suffix.
         results: the aggregated results, by study.
         claims: what each judged claim rests on, by its id.
 
     Raises:
         SettingsError: nothing has this name; the message names the nearest.
     """
-    bare = name.strip().removeprefix("\\").removesuffix("{}")
+    # A file is meant wherever it lies; of a trial's path the study is known.
+    trial = re.search(r"trials/(\w+)/\w+/trial_\d+\.json$", name)
+    bare = trial[1] if trial else name.strip().rpartition("/")[2].removeprefix("\\").removesuffix("{}")
     known = known_names(results, claims)
     for candidate in (bare, *(bare.removesuffix(ending) for ending in _FILE_ENDINGS)):
         if candidate in known:

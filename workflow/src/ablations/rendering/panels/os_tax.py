@@ -1,4 +1,4 @@
-"""Panels of ablation 1: latency natively and through Djinn at three scales, and where the time goes."""
+"""Panels of ablation 1: latency natively and through Djinn at four scales, and where the time goes."""
 
 from __future__ import annotations
 

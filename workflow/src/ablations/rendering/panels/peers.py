@@ -1,4 +1,4 @@
-"""Panel of the peers: latency of three operations through each of them."""
+"""Panel of the peers: latency of four operations through each of them."""
 
 from __future__ import annotations
 
