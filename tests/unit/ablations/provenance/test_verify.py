@@ -99,6 +99,14 @@ def test_a_lost_file_is_found(whole: Path, name: str) -> None:
     assert ("lost", Path(name).name) in _found(whole)
 
 
+@pytest.mark.parametrize("name", ["bar.json", "decode/bar.json"])
+def test_what_is_no_trial_is_found_among_trials(whole: Path, name: str) -> None:
+    """At any depth; a journal, which an interrupted trial leaves, belongs there."""
+    (whole / "trials/plan_cache" / name).write_text("{}")
+    (whole / "trials/plan_cache/decode/trial_7.journal.jsonl").write_text("{}")
+    assert _found(whole) == {("added", Path(name).name)}
+
+
 @pytest.mark.parametrize("has_ledger", [True, False])
 def test_a_trial_that_was_added_is_found(whole: Path, has_ledger: bool) -> None:
     """No result was made from it."""

@@ -44,6 +44,7 @@ Kind = Literal[
 
 # Made on demand, or by killed processes; none of it is part of what the ledger answers for.
 _ON_DEMAND = ("README.md", LEDGER_NAME, "peers", "compare", "ablation_report")
+_JOURNAL_ENDING = ".journal.jsonl"
 _TOLERANCE = 1e-9
 
 
@@ -163,9 +164,16 @@ def _trials_without_result(results_dir: Path, results: dict[str, dict[str, Any]]
         for study, result in results.items()
         for entry in result["trials"]
     }
-    for path in trial_files(results_dir):
+    trials = trial_files(results_dir)
+    for path in trials:
         if path not in used and path.parent.parent.name in results:
             yield Finding("added", displayed(path), "no result was made from it; delete it or aggregate again")
+    for path in sorted((results_dir / "trials").rglob("*")):
+        is_ours = path in trials or path.name.startswith(".") or path.name.endswith(_JOURNAL_ENDING)
+        if path.is_file() and not is_ours:
+            yield Finding(
+                "added", displayed(path), "it is no trial, which are trials/<study>/<variant>/trial_<k>.json; delete it"
+            )
 
 
 def _records(results_dir: Path, config_files: list[Path]) -> Iterator[Finding]:
