@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 
 from ablations.judging.claims import DEFAULT_CLAIMS, load_claims
-from ablations.judging.verdicts import Grade, judge_claim
+from ablations.judging.grades import Grade
+from ablations.judging.verdicts import judge_claim
 from ablations.settings import STUDIES, VARIANTS
 
 CLAIMS = load_claims(Path(__file__).resolve().parents[4] / DEFAULT_CLAIMS).claims

@@ -11,7 +11,8 @@ import pytest
 from ablations.analysis.bounds import invocations_needed
 from ablations.analysis.quantities import Quantity
 from ablations.judging.claims import Claim, Contradiction, Requirement
-from ablations.judging.verdicts import Grade, describe, judge_claim
+from ablations.judging.grades import Grade, describe
+from ablations.judging.verdicts import judge_claim
 
 
 def _claim(comparison: str, threshold: float, unit: str, **more: Any) -> Claim:
@@ -131,6 +132,14 @@ def test_a_bound_at_the_very_end_of_an_interval_asks_for_more_invocations() -> N
     verdict = judge_claim(_claim("at_most", 3.0, "%"), _result(m=_measured(1, 2, 3, "%")))
     assert verdict.grade == Grade.INCONCLUSIVE
     assert verdict.num_invocations_needed is not None
+
+
+def test_an_overhead_is_told_over_a_native_graph_too() -> None:
+    """Where there is one, because eager PyTorch is the slower of the two baselines."""
+    result = _result(m=_measured(-82, -80, -76, "%"), m_over_graph=_measured(30, 34, 37, "%"))
+    verdict = judge_claim(_claim("at_most", 1.0, "%"), result)
+    assert verdict.grade == Grade.REPRODUCED
+    assert verdict.reason.endswith("; over a native CUDA graph it is 34 [30, 37] % over 6 invocations")
 
 
 @pytest.mark.parametrize(

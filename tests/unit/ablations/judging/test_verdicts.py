@@ -12,7 +12,8 @@ import pytest
 from ablations.analysis.quantities import Quantity
 from ablations.errors import ClaimsError
 from ablations.judging.claims import DEFAULT_CLAIMS, Claim, Requirement, load_claims
-from ablations.judging.verdicts import Grade, describe, judge_claim
+from ablations.judging.grades import Grade, describe
+from ablations.judging.verdicts import judge_claim
 
 CLAIMS = load_claims(Path(__file__).resolve().parents[4] / DEFAULT_CLAIMS).claims
 JUDGED = [claim for claim in CLAIMS if claim.contradiction is None or claim.contradiction.grade is None]

@@ -11,8 +11,8 @@ import pypdf
 import pytest
 
 from ablations.judging.claims import DEFAULT_CLAIMS
+from ablations.judging.grades import Grade
 from ablations.judging.judge import judge_files
-from ablations.judging.verdicts import Grade
 from ablations.rendering import shown_verdicts
 from ablations.rendering.claims import read_verdicts, render_claims_figure, render_claims_table
 from ablations.rendering.panels.claims import measured_claims

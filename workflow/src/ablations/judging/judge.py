@@ -14,7 +14,8 @@ from ablations.analysis.quantities import CONFIDENCE
 from ablations.analysis.reading import read_studies
 from ablations.errors import ClaimsError
 from ablations.judging.claims import Claim, ClaimsFile, load_claims, suggest
-from ablations.judging.verdicts import Grade, Verdict, judge_claim
+from ablations.judging.grades import Grade, Verdict
+from ablations.judging.verdicts import judge_claim
 from ablations.records import SCHEMA_VERSION, write_result
 from ablations.settings import repository_root
 

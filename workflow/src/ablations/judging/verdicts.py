@@ -8,52 +8,23 @@ sensitivity, ICH guideline E10, section 1.5) and a noise floor below its bound. 
 
 from __future__ import annotations
 
-import math
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from ablations.analysis.bounds import decide, invocations_needed, noise_floor_pct
+from ablations.analysis.bounds import decide, invocations_needed
 from ablations.analysis.quantities import MIN_INVOCATIONS, Quantity
 from ablations.errors import ClaimsError
 from ablations.judging.claims import TIME_UNITS, Claim, Requirement
+from ablations.judging.grades import Grade, Verdict, describe, promise, shown_unit
 from ablations.judging.missing import why_no_result, why_no_value
+from ablations.judging.noise import floor_of, has_direction, hidden_by_noise
 
 # Of a result's flags; the others tell of contamination.
 SIMULATED = "simulated"
 UNDERPOWERED = "underpowered"
 # How metrics begin whose intervals cover the brackets of a search, which more trials alone do not narrow.
 _BRACKETED = ("gain.", "agents.")
-
-
-class Grade(StrEnum):
-    """How a claim fared, best first."""
-
-    REPRODUCED = "reproduced"
-    DIRECTION_ONLY = "direction only"
-    NOT_REPRODUCED = "not reproduced"
-    INCONCLUSIVE = "inconclusive"
-    NOT_TESTABLE = "not testable here"
-    INCONSISTENT = "inconsistent in the source"
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one claim.
-
-    Attributes:
-        grade: of the claim.
-        reason: in a sentence, without a full stop.
-        measured: the metric in the claim's unit; None where there is none.
-        noise_floor_pct: the largest difference that identical arms showed; None without an A/A arm.
-        num_invocations_needed: to decide an inconclusive claim; None if decided, or if no number is known.
-    """
-
-    grade: Grade
-    reason: str
-    measured: Quantity | None = None
-    noise_floor_pct: float | None = None
-    num_invocations_needed: int | None = None
 
 
 def judge_claim(claim: Claim, result: dict[str, Any] | None) -> Verdict:
@@ -104,19 +75,6 @@ def read_quantity(claim: Claim, requirement: Requirement, result: dict[str, Any]
     return msgspec.structs.replace(quantity, unit=requirement.unit, **scaled)
 
 
-def describe(quantity: Quantity) -> str:
-    """Return a value with its interval, and how often it was measured."""
-    value, low, high = (_three_digits(number) for number in (quantity.value, quantity.low, quantity.high))
-    number = f"{value} [{low}, {high}]{_shown_unit(quantity.unit)}"
-    plural = "s" if quantity.num_invocations > 1 else ""
-    return f"{number} over {quantity.num_invocations} invocation{plural}"
-
-
-def _three_digits(number: float) -> str:
-    """Show a number with three digits, or with all before the point if there are more."""
-    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
-
-
 def _decided_by_the_source(claim: Claim, measured: Quantity | None) -> Verdict | None:
     """Return the verdict where the document contradicts itself, whatever is measured and whether anything is."""
     if claim.contradiction is None or claim.contradiction.grade is None:
@@ -151,7 +109,7 @@ def _decided_by_instrument(claim: Claim, result: dict[str, Any], measured: Quant
         return Verdict(
             grade=Grade.INCONCLUSIVE,
             reason=f"underpowered: {describe(measured)}, and fewer than {MIN_INVOCATIONS} carry no 95 % interval"
-            + _promise(needed),
+            + promise(needed),
             num_invocations_needed=needed,
         )
     for control in claim.controls:
@@ -163,66 +121,11 @@ def _decided_by_instrument(claim: Claim, result: dict[str, Any], measured: Quant
                 reason=f"the instrument is in doubt: {control.metric} {found} although {control.why}, so that it would "
                 f"not have seen what the claim denies",
             )
-    return _hidden_by_noise(claim, result, measured)
-
-
-def _hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) -> Verdict | None:
-    """Return "inconclusive" where identical arms differ by as much as the claim speaks of.
-
-    That is a bound on an overhead below what they differ by, unless the interval keeps or misses the bound even with that
-    difference added; or a gain, of whatever size, that is no larger than that difference.
-    """
-    floor = _noise(claim, result)
-    if floor is None:
-        return None
-    floor_pct = noise_floor_pct(floor)
-    lower, upper = claim.bounds
-    told = [bound for bound in (lower, upper) if bound is not None and upper is not None]
-    hidden = [bound for bound in told if _is_hidden(measured, bound, claim, floor_pct)]
-    if hidden:
-        needed, what = _as_pct(hidden[0], claim), f"the bound is {hidden[0]:g}{_shown_unit(claim.unit)}"
-    elif lower is not None and claim.no_effect is not None and _is_in_noise(measured, lower, claim, floor_pct):
-        needed, what = _as_pct(measured.value, claim), "the gain reaches no further"
-    else:
-        return None
-    pairs_needed = invocations_needed(floor, needed, centre=0.0)
-    # Where trials of several modes were paired, there are more or fewer pairs than trials.
-    share = measured.num_invocations / floor.num_invocations
-    num_needed = None if pairs_needed is None else math.ceil(pairs_needed * share)
-    return Verdict(
-        grade=Grade.INCONCLUSIVE,
-        reason=f"{describe(measured)} is not told from noise: identical arms differ by up to {floor_pct:.2g} %, and {what}"
-        + _promise(num_needed),
-        noise_floor_pct=floor_pct,
-        num_invocations_needed=num_needed,
-    )
-
-
-def _is_hidden(measured: Quantity, bound: float, claim: Claim, floor_pct: float) -> bool:
-    """Tell whether a bound is no further from no effect than identical arms are, and the interval no further from it."""
-    if claim.unit not in ("%", "ratio"):
-        return False
-    noise = _in_unit(floor_pct, claim)
-    return abs(_as_pct(bound, claim)) <= floor_pct and measured.low - noise < bound < measured.high + noise
-
-
-def _is_in_noise(measured: Quantity, lower: float, claim: Claim, floor_pct: float) -> bool:
-    """Tell whether a gain that satisfies a bound reaches no further from no effect than identical arms do."""
-    assert claim.no_effect is not None, "there is nothing to differ from"
-    return claim.no_effect <= lower < measured.low <= claim.no_effect + _in_unit(floor_pct, claim)
-
-
-def _in_unit(floor_pct: float, claim: Claim) -> float:
-    return floor_pct / (100 if claim.unit == "ratio" else 1)
-
-
-def _as_pct(gain: float, claim: Claim) -> float:
-    return 100 * (gain - 1) if claim.unit == "ratio" else gain
+    return hidden_by_noise(claim, result, measured)
 
 
 def _decided_by_interval(claim: Claim, result: dict[str, Any], measured: Quantity) -> Verdict:
-    floor = _noise(claim, result)
-    floor_pct = None if floor is None else noise_floor_pct(floor)
+    floor_pct = floor_of(claim, result)
     decision = decide(measured, *claim.bounds)
     reason, needed = f"{describe(measured)}: ", None
     if decision == "undecided":
@@ -235,27 +138,9 @@ def _decided_by_interval(claim: Claim, result: dict[str, Any], measured: Quantit
             ", but simulated data reproduce nothing" if is_simulated else ""
         )
     else:
-        grade = Grade.DIRECTION_ONLY if _has_direction(claim, measured, floor_pct) else Grade.NOT_REPRODUCED
+        grade = Grade.DIRECTION_ONLY if has_direction(claim, measured, floor_pct) else Grade.NOT_REPRODUCED
         reason += f"none of the interval is {_wanted(claim)}"
     return Verdict(grade=grade, reason=reason, noise_floor_pct=floor_pct, num_invocations_needed=needed)
-
-
-def _has_direction(claim: Claim, measured: Quantity, floor_pct: float | None) -> bool:
-    """Tell whether there is an effect of the claimed sign, beyond what identical arms show."""
-    lower, upper = claim.bounds
-    if claim.no_effect is None:
-        return False
-    noise = _in_unit(floor_pct or 0.0, claim)
-    if lower is not None and lower > claim.no_effect:
-        return decide(measured, claim.no_effect + noise, None) == "holds"
-    if upper is not None and upper < claim.no_effect:
-        return decide(measured, None, claim.no_effect - noise) == "holds"
-    return False
-
-
-def _noise(claim: Claim, result: dict[str, Any]) -> Quantity | None:
-    plain = result["quantities"][claim.noise_floor] if claim.noise_floor else None
-    return None if plain is None else msgspec.convert(plain, Quantity)
 
 
 def _needed(claim: Claim, measured: Quantity) -> int | None:
@@ -270,10 +155,6 @@ def _bounds_inside(claim: Claim, measured: Quantity) -> list[float]:
     return [bound for bound in claim.bounds if bound is not None and measured.low <= bound <= measured.high]
 
 
-def _promise(num_needed: int | None) -> str:
-    return f"; about {num_needed} invocations would decide" if num_needed else ""
-
-
 def _what_would_decide(claim: Claim, needed: int | None) -> str:
     how_many = f"about {needed} invocations" if needed else "not even a thousand invocations"
     if claim.metric.startswith(_BRACKETED):
@@ -283,14 +164,10 @@ def _what_would_decide(claim: Claim, needed: int | None) -> str:
 
 def _wanted(claim: Claim) -> str:
     lower, upper = claim.bounds
-    unit = _shown_unit(claim.unit)
+    unit = shown_unit(claim.unit)
     if lower is not None and upper is not None:
         return f"between {lower:g} and {upper:g}{unit}"
     return f"more than {lower:g}{unit}" if lower is not None else f"less than {upper:g}{unit}"
-
-
-def _shown_unit(unit: str) -> str:
-    return {"ratio": "×", "exponent": ""}.get(unit, f" {unit}")
 
 
 def _remarks(claim: Claim, result: dict[str, Any]) -> str:
@@ -298,6 +175,10 @@ def _remarks(claim: Claim, result: dict[str, Any]) -> str:
     remarks = []
     if claim.contradiction is not None and claim.contradiction.grade is None:
         remarks.append(claim.contradiction.why)
+    # Where native PyTorch has a second form, an overhead over the first alone would say too little.
+    over_graph = result["quantities"].get(f"{claim.metric}_over_graph")
+    if over_graph is not None:
+        remarks.append(f"over a native CUDA graph it is {describe(msgspec.convert(over_graph, Quantity))}")
     flags = [flag for flag in result["flags"] if flag != UNDERPOWERED]
     if flags:
         remarks.append(f"flags of the trials: {', '.join(flags)}")

@@ -149,9 +149,14 @@ def _obstacle(unit: str, here: dict[str, Any], there: dict[str, Any]) -> str | N
 def quotient(name: str, here: dict[str, Any], there: dict[str, Any]) -> float | None:
     """Return how many times the other value this one is; overheads in percent are compared as slow-downs, shares as they are."""
     one, other = here["value"], there["value"]
-    if here["unit"] == "%" and name not in _SHARES:
+    if is_excess(name, here["unit"]):
         one, other = 1 + one / 100, 1 + other / 100
     return one / other if one > 0 and other > 0 else None
+
+
+def is_excess(name: str, unit: str) -> bool:
+    """Tell whether a quantity says by how many percent one thing takes more than another."""
+    return unit == "%" and name not in _SHARES
 
 
 def _notes(here: dict[str, dict[str, Any]], references: dict[str, list[Reference]]) -> Iterator[str]:
@@ -192,6 +197,7 @@ def _row_lines(row: dict[str, Any]) -> Iterator[str]:
     yield f"{row['study']}.{row['quantity']}: {here.plain} {here.interval}"
     for machine, beside in row["references"].items():
         there = format_quantity(beside["there"])
-        times = f", here {beside['quotient']:.3g} times that" if beside["quotient"] is not None else ""
+        kind = "as a slow-down " if is_excess(row["quantity"], row["unit"]) else ""
+        times = f", here {kind}{beside['quotient']:.3g} times that" if beside["quotient"] is not None else ""
         yield f"    {machine}: {there.plain} {there.interval}{times}; {beside['verdict']}"
     yield from (f"    paper: {text}" for text in row["paper"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablations.judging.verdicts import Grade
+from ablations.judging.grades import Grade
 from ablations.records import read_result
 from ablations.rendering.formatting import Number, format_quantity
 
