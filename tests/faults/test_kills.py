@@ -100,13 +100,21 @@ def workflow(finished: object, checkout: Path, tmp_path: Path) -> Iterator[Workf
 def _stop_at_the_trial(process: psutil.Popen) -> None:
     """Stop a workflow as soon as it measures, and wait until the trial has ended, which it has no part in."""
     deadline_s = time.monotonic() + 120
-    while not any("--workflow-pid" in word for child in process.children() for word in child.cmdline()):
+    while not any("--workflow-pid" in word for child in process.children() for word in _command(child)):
         assert time.monotonic() < deadline_s, "the workflow measures nothing"
         time.sleep(0.005)
     process.suspend()
     while any(child.status() != psutil.STATUS_ZOMBIE for child in process.children(recursive=True)):
         assert time.monotonic() < deadline_s, "the trial does not end"
         time.sleep(0.05)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """Return a process's command line; nothing of one that has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # a zombie too
+        return []
 
 
 def test_a_trial_that_ended_before_its_killed_workflow_noted_it_is_kept(workflow: Workflow) -> None:

@@ -132,7 +132,10 @@ def _against_ledger(results_dir: Path) -> Iterator[Finding]:
         elif now["sha256"] != entry["sha256"]:
             yield Finding("outdated", shown, "changed since the ledger was written; run the whole workflow")
         elif now["made_from"] is not None and now["made_from"] != entry["made_from"]:
-            yield Finding("stale", shown, "made from other results or by other code than those of now; make it again")
+            what = (
+                "results or code that may have gone into it changed since; snakemake --cores 1 all makes it again if so"
+            )
+            yield Finding("stale", shown, what)
     yield from _beyond_ledger(results_dir, set(known))
 
 
