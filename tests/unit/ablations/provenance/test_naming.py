@@ -31,6 +31,12 @@ def test_the_variants_of_a_quantity(study: str, quantity: str | None, variants: 
     assert set(Subject(study, quantity).variants) == set(variants)
 
 
+def test_a_trial_leads_to_its_study() -> None:
+    """Wherever the folder lies."""
+    found = resolve("build/results/trials/plan_cache/decode/trial_0.json", RESULTS, {})
+    assert found == (Subject("plan_cache"),)
+
+
 def test_a_claim_shadows_a_cell_of_the_same_name() -> None:
     """And leads to more than the cell."""
     both = (Subject("plan_cache", "token.warm"), Subject("plan_cache", "token.cold"))

@@ -24,6 +24,7 @@ def hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) ->
         return None
     floor_pct = noise_floor_pct(floor)
     lower, upper = claim.bounds
+    # A lower bound alone is a gain's, which is told from no effect below.
     told = [bound for bound in (lower, upper) if bound is not None and upper is not None]
     hidden = [bound for bound in told if _is_hidden(measured, bound, claim, floor_pct)]
     if hidden:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ablations.analysis.reading import read_aggregated
 from ablations.errors import AblationError, RecordError
+from ablations.measurement.journal import journal_path
 from ablations.provenance.folder import (
     LEDGER_NAME,
     displayed,
@@ -44,7 +45,6 @@ Kind = Literal[
 
 # Made on demand, or by killed processes; none of it is part of what the ledger answers for.
 _ON_DEMAND = ("README.md", LEDGER_NAME, "peers", "compare", "ablation_report")
-_JOURNAL_ENDING = ".journal.jsonl"
 _TOLERANCE = 1e-9
 
 
@@ -172,11 +172,16 @@ def _trials_without_result(results_dir: Path, results: dict[str, dict[str, Any]]
         if path not in used and path.parent.parent.name in results:
             yield Finding("added", displayed(path), "no result was made from it; delete it or aggregate again")
     for path in sorted((results_dir / "trials").rglob("*")):
-        is_ours = path in trials or path.name.startswith(".") or path.name.endswith(_JOURNAL_ENDING)
+        is_ours = path in trials or path.name.startswith(".") or _is_journal(path)
         if path.is_file() and not is_ours:
             yield Finding(
                 "added", displayed(path), "it is no trial, which are trials/<study>/<variant>/trial_<k>.json; delete it"
             )
+
+
+def _is_journal(path: Path) -> bool:
+    """Tell whether a file is what an interrupted trial leaves."""
+    return path == journal_path(path.with_suffix("").with_suffix(".json"))
 
 
 def _records(results_dir: Path, config_files: list[Path]) -> Iterator[Finding]:
