@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+
+import pytest
+
+from ablations.cli import main
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """What the command line sets before any stage."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def test_a_reader_that_has_had_enough_ends_it_without_a_word() -> None:
@@ -17,3 +31,33 @@ def test_a_reader_that_has_had_enough_ends_it_without_a_word() -> None:
     os.close(writer)
     assert finished.stderr == ""
     assert finished.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "trial --study os_tax --variant micro_add --trial 0 --settings { --output unmeasured.json",
+        "simulate --benchmark 0",
+    ],
+)
+def test_what_goes_on_for_long_collects_cycles(stage: str) -> None:
+    """A trial as a user's process does, which is what it measures; the simulation for its constant memory."""
+    assert main(stage.split()) == 2
+    assert gc.isenabled()
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_what_ends_soon_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+    """Looking for cycles took a sixth of its time."""
+    assert main(["schema"]) == 0
+    assert capsys.readouterr().out
+    assert not gc.isenabled()
+
+
+def test_what_renders_text_loads_neither_numpy_nor_matplotlib() -> None:
+    """Each stage is a process of its own, and loading them would take longer than its work."""
+    modules = ("tables", "macros", "document", "appendix", "pages", "simulation_table")
+    imports = "; ".join(f"import ablations.rendering.{module}" for module in modules)
+    command = [sys.executable, "-c", f"{imports}; import sys; print({{'numpy', 'matplotlib'}} & set(sys.modules))"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "set()"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 from importlib import import_module
@@ -108,6 +109,7 @@ def _add_claim_stages(stages: Any) -> None:
 
 
 def _trial(options: argparse.Namespace) -> None:
+    gc.enable()  # what is measured runs as in a user's process
     if options.settings is not None:
         try:
             settings = json.loads(options.settings)

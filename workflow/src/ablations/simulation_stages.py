@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 from importlib import import_module
 from pathlib import Path
@@ -60,6 +61,7 @@ def drawn(options: argparse.Namespace) -> list[tuple[str, Path]]:
 
 
 def _simulate(options: argparse.Namespace) -> None:
+    gc.enable()  # a million lives in constant memory
     if options.benchmark is not None:
         _benchmark(_config(options), options.benchmark)
     elif options.traces is not None:

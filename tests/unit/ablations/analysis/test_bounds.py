@@ -11,7 +11,8 @@ from scipy import stats
 
 from ablations.analysis import quantities
 from ablations.analysis.bounds import decide, invocations_needed, noise_floor_pct
-from ablations.analysis.quantities import Quantity, estimate, estimate_overhead_pct
+from ablations.analysis.quantities import estimate, estimate_overhead_pct
+from ablations.analysis.quantity import Quantity
 
 
 def _quantity(low: float, value: float, high: float, *, unit: str = "%", count: int = 6) -> Quantity:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from ablations.analysis.bounds import invocations_needed
-from ablations.analysis.quantities import Quantity
+from ablations.analysis.quantity import Quantity
 from ablations.judging.claims import Claim, Contradiction, Requirement
 from ablations.judging.grades import Grade, describe
 from ablations.judging.verdicts import judge_claim

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ablations.analysis.quantities import Quantity
+from ablations.analysis.quantity import Quantity
 from ablations.errors import ClaimsError
 from ablations.judging.claims import DEFAULT_CLAIMS, Claim, Requirement, load_claims
 from ablations.judging.grades import Grade, describe

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ablations.analysis.quantities import MIN_INVOCATIONS
+from ablations.analysis.quantity import MIN_INVOCATIONS
 from ablations.analysis.trials import TrialSet
 from ablations.errors import AggregationError
 from ablations.records import SCHEMA_VERSION, write_result

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from ablations.analysis.quantities import CONFIDENCE, MIN_INVOCATIONS, Quantity
+from ablations.analysis.quantity import CONFIDENCE, MIN_INVOCATIONS, Quantity
 
 Decision = Literal["holds", "fails", "undecided"]
 

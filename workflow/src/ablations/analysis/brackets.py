@@ -15,7 +15,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ablations.analysis.quantities import Quantity, estimate, estimate_ratio
+from ablations.analysis.quantities import estimate, estimate_ratio
+from ablations.analysis.quantity import Quantity
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ablations.analysis.quantities import (
-    Quantity,
     estimate,
     estimate_difference,
     estimate_overhead_by_rounds_pct,
@@ -13,6 +12,7 @@ from ablations.analysis.quantities import (
     estimate_ratio,
     sample_quantile,
 )
+from ablations.analysis.quantity import Quantity
 from ablations.analysis.trials import TrialSet
 
 _ARMS = ("native", "djinn_warm", "djinn_cold")

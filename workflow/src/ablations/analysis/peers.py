@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ablations.analysis.quantities import Quantity, estimate, estimate_ratio
+from ablations.analysis.quantities import estimate, estimate_ratio
+from ablations.analysis.quantity import Quantity
 from ablations.analysis.trials import TrialSet
 
 ARMS = ("native", "compiled", "djinn", "ray", "native_beside_rpc", "rpc")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from ablations.analysis.quantities import Quantity, estimate, estimate_overhead_pct, estimate_ratio
+from ablations.analysis.quantities import estimate, estimate_overhead_pct, estimate_ratio
+from ablations.analysis.quantity import Quantity
 from ablations.analysis.trials import TrialSet
 
 ARMS = ("cold", "warm", "cache_off", "native")

@@ -1,4 +1,4 @@
-"""Reported quantities: a value with its interval, from a bootstrap that resamples invocations first, then iterations.
+"""Estimates quantities from samples: values with intervals, from a bootstrap that resamples invocations first, then iterations.
 
 Iterations within one process share its memory layout, its page placement and its share of the machine's drift, so
 they are not independent; resampling them alone gives intervals that are far too narrow (Kalibera and Jones, "Rigorous
@@ -17,15 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ablations.analysis.quantity import CONFIDENCE, Quantity
 from ablations.errors import AggregationError
 
-CONFIDENCE = 0.95
-# Fewer invocations cannot carry a 95 % interval.
-MIN_INVOCATIONS = 6
 _NUM_RESAMPLES = 10_000
 _SEED = 20_211
 # Of the rounds, at each end.
@@ -36,32 +33,6 @@ _CHANCE_AGREEMENT = 0.01
 Samples = Sequence[float]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-
-class Quantity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One reported number.
-
-    Attributes:
-        value: the estimate.
-        low, high: ends of the interval at `confidence`.
-        unit: of all three.
-        num_invocations: processes that were measured.
-        num_samples: iterations in all of them; of the smaller arm for a comparison.
-        confidence: of the interval.
-    """
-
-    value: float
-    low: float
-    high: float
-    unit: str
-    num_invocations: int
-    num_samples: int
-    confidence: float = CONFIDENCE
-
-    @property
-    def is_underpowered(self) -> bool:
-        """Tell whether there are too few invocations for the interval to mean what it says."""
-        return self.num_invocations < MIN_INVOCATIONS
 
 
 def estimate(invocations: Sequence[Samples], unit: str, *, quantile: float = 0.5) -> Quantity:
@@ -265,6 +236,8 @@ def _resampled_quantiles(samples: Samples, quantile: float, generator: np.random
     """
     ordered = np.sort(np.asarray(samples, dtype=float))
     num_samples = len(ordered)
+    if num_samples == 1:
+        return np.full(_NUM_RESAMPLES, ordered[0])
     rank = _rank(num_samples, quantile)
     uniform = generator.beta(rank, num_samples - rank + 1, _NUM_RESAMPLES)
     drawn: Floats = ordered[np.minimum((uniform * num_samples).astype(int), num_samples - 1)]

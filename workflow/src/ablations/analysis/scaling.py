@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ablations.analysis.quantities import Quantity, estimate
+from ablations.analysis.quantities import estimate
+from ablations.analysis.quantity import Quantity
 
 _NUM_BINS = 20
 

@@ -8,7 +8,8 @@ from typing import Any
 from scipy import special
 
 from ablations.analysis.brackets import Bracket, estimate_bracketed, estimate_bracketed_ratio, read_bracket
-from ablations.analysis.quantities import CONFIDENCE, Quantity, estimate, estimate_overhead_pct, estimate_ratio
+from ablations.analysis.quantities import estimate, estimate_overhead_pct, estimate_ratio
+from ablations.analysis.quantity import CONFIDENCE, Quantity
 from ablations.analysis.trials import TrialSet
 
 _PROBE_FIELDS = (

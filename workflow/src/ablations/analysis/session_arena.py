@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pandas as pd
 
-from ablations.analysis.quantities import Quantity, estimate, estimate_overhead_pct, estimate_ratio
+from ablations.analysis.quantities import estimate, estimate_overhead_pct, estimate_ratio
+from ablations.analysis.quantity import Quantity
 from ablations.analysis.scaling import binned_medians, fit_power_law, slope_over_groups, slope_over_range
 from ablations.analysis.trials import TrialSet
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ablations.analysis.quantities import Quantity
+from ablations.analysis.quantity import Quantity
 
 
 class Grade(StrEnum):

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ablations.analysis.bounds import ONE_SIDED_CONFIDENCE
-from ablations.analysis.quantities import CONFIDENCE
+from ablations.analysis.quantity import CONFIDENCE
 from ablations.analysis.reading import read_studies
 from ablations.errors import ClaimsError
 from ablations.judging.claims import Claim, ClaimsFile, load_claims, suggest

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ablations.analysis.bounds import decide, invocations_needed, noise_floor_pct
-from ablations.analysis.quantities import Quantity
+from ablations.analysis.quantity import Quantity
 from ablations.judging.claims import Claim
 from ablations.judging.grades import Grade, Verdict, describe, promise, shown_unit
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ablations.analysis.bounds import decide, invocations_needed
-from ablations.analysis.quantities import MIN_INVOCATIONS, Quantity
+from ablations.analysis.quantity import MIN_INVOCATIONS, Quantity
 from ablations.errors import ClaimsError
 from ablations.judging.claims import TIME_UNITS, Claim, Requirement
 from ablations.judging.grades import Grade, Verdict, describe, promise, shown_unit

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -98,7 +97,8 @@ def _rendering_code() -> str:
     return _digest(*((displayed(path), file_sha256(path)) for path in rendering_files()))
 
 
-def _versions(packages: Iterable[str]) -> list[str | None]:
+@lru_cache(maxsize=2)
+def _versions(packages: tuple[str, ...]) -> list[str | None]:
     return [installed_version(package) for package in packages]
 
 

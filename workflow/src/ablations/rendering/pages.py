@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from ablations.analysis.quantities import CONFIDENCE, MIN_INVOCATIONS
+from ablations.analysis.quantity import CONFIDENCE, MIN_INVOCATIONS
 from ablations.analysis.reading import read_studies
 from ablations.records import write_text
 from ablations.rendering.formatting import format_quantity

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -60,12 +61,9 @@ GRADE_LOOKS: dict[str, tuple[str, str, str]] = {
 def new_figure(width_in: float, height_in: float, **subplots: Any) -> tuple[Figure, Any]:
     """Return a figure in the paper's style and its axes."""
     mpl.rcParams.update(mpl.rcParamsDefault)
-    mpl.use("Agg")
     mpl.style.use(Path(__file__).with_name("paper.mplstyle"))
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(width_in, height_in), **subplots)
-    return figure, axes
+    figure = Figure(figsize=(width_in, height_in))
+    return figure, figure.subplots(**subplots)
 
 
 def label_panel(axes: Axes, letter: str) -> None:
@@ -100,7 +98,6 @@ def save(figure: Figure, output: Path) -> None:
     Raises:
         RecordError: the folder cannot be written to.
     """
-    from matplotlib import pyplot
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
@@ -109,12 +106,9 @@ def save(figure: Figure, output: Path) -> None:
     if layout is not None:
         layout.execute(figure)
         figure.set_layout_engine("none")
-    try:
-        with replacing(output) as temporary:
-            FigureCanvasPdf(figure).print_pdf(temporary, metadata=_NO_PDF_DATES)
-        # The PDF leaves its own 72 dots an inch behind.
-        figure.set_dpi(dpi)
-        with replacing(output.with_suffix(".png")) as temporary:
-            FigureCanvasAgg(figure).print_png(temporary, metadata=_NO_PNG_SOFTWARE)
-    finally:
-        pyplot.close(figure)
+    with replacing(output) as temporary:
+        FigureCanvasPdf(figure).print_pdf(temporary, metadata=_NO_PDF_DATES)
+    # The PDF leaves its own 72 dots an inch behind.
+    figure.set_dpi(dpi)
+    with replacing(output.with_suffix(".png")) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary, metadata=_NO_PNG_SOFTWARE)

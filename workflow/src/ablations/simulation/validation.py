@@ -88,7 +88,12 @@ def _scenario(record: TrialRecord) -> Scenario:
 def _oracle_agents(records: list[TrialRecord]) -> float | None:
     """Return the median, over the trials of the policy that makes the most of estimates, of its agents with exact ones."""
     found = [
-        largest_crowd(replace(live_scenario(record), policy=ORACLE), record.seed, resolution=0.0)
+        largest_crowd(
+            replace(live_scenario(record), policy=ORACLE),
+            record.seed,
+            resolution=0.0,
+            start=max(1, record.samples["boundary"]["middle"]),
+        )
         for record in records
         if record.variant == "proactive_plus"
     ]
