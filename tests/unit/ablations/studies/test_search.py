@@ -46,3 +46,39 @@ def test_the_budget_is_kept() -> None:
     calls = []
     find_boundary(lambda number: bool(calls.append(number)) or number <= 77, start=3, max_probes=7)
     assert len(calls) <= 7
+
+
+@given(st.integers(0, 300), st.integers(1, 300), st.integers(1, 300))
+def test_what_is_known_changes_no_answer(truth: int, start: int, number: int) -> None:
+    """A sharp boundary is found from wherever something was tried before."""
+    found = find_boundary(lambda number: number <= truth, start=start, max_probes=60, known=(number, number <= truth))
+    assert found.smallest_failure is not None
+    assert found.largest_success <= truth < found.smallest_failure
+
+
+@pytest.mark.parametrize(
+    ("known", "truth", "first"),
+    [
+        ((8, True), 10, [22, 13, 10]),  # halved between what is known and the prediction that failed
+        ((30, True), 40, [33]),  # the prediction is known to succeed, and is not tried
+        ((8, False), 6, [7]),  # nor where it is known to fail
+        ((40, False), 23, [22, 24]),  # far above the prediction it says nothing
+    ],
+)
+def test_what_is_known_saves_probes(known: tuple[int, bool], truth: int, first: list[int]) -> None:
+    """With a prediction of 22."""
+    calls: list[int] = []
+
+    def succeeds(number: int) -> bool:
+        calls.append(number)
+        return number <= truth
+
+    find_boundary(succeeds, start=22, max_probes=10, known=known)
+    assert calls[: len(first)] == first
+
+
+def test_a_search_without_a_success_has_no_middle() -> None:
+    """It says nothing of where one is."""
+    found = find_boundary(lambda number: False, start=20, max_probes=2)
+    assert found.smallest_failure is not None
+    assert found.largest_success == found.middle == 0

@@ -11,8 +11,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# A prediction is rarely off by more; what it is, the growing steps find.
-_FIRST_STEP = 1.25
+# A prediction is rarely off by more; what it is, the growing steps find. Simulated for the signal study, three probes
+# close the bracket as far with a tenth as four do with a quarter.
+_FIRST_STEP = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,14 @@ class Boundary:
 
     @property
     def middle(self) -> float:
-        """Where success probably ends: halfway between the two on a logarithmic scale, or at the success if they are neighbours."""
+        """Where success probably ends: halfway between the two on a logarithmic scale, or at the success if they are neighbours.
+
+        0 if none succeeded: a search that has not seen a success says nothing of where one is.
+        """
         success, failure = self.largest_success, self.smallest_failure
         if failure is None or failure - success <= 1:
             return float(success)
-        return math.sqrt(max(success, 1) * failure)
+        return math.sqrt(success * failure)
 
 
 class Tries:
@@ -50,6 +54,10 @@ class Tries:
     def is_exhausted(self) -> bool:
         """Tell whether no probe is left."""
         return self._remaining <= 0
+
+    def note(self, number: int, *, is_success: bool) -> None:
+        """Take in an outcome that was seen before and costs nothing."""
+        self.outcomes.setdefault(number, []).append(is_success)
 
     def run(self, number: int) -> None:
         """Probe a number once."""
@@ -71,7 +79,14 @@ class Tries:
         return 2 * sum(outcomes) > len(outcomes)
 
 
-def find_boundary(probe: Callable[[int], bool], *, start: int, max_probes: int, tolerance: float = 0.05) -> Boundary:
+def find_boundary(
+    probe: Callable[[int], bool],
+    *,
+    start: int,
+    max_probes: int,
+    tolerance: float = 0.05,
+    known: tuple[int, bool] | None = None,
+) -> Boundary:
     """Search the largest number for which `probe` succeeds.
 
     Args:
@@ -79,10 +94,19 @@ def find_boundary(probe: Callable[[int], bool], *, start: int, max_probes: int, 
         start: where to begin, at least 1; a prediction, not a limit.
         max_probes: budget.
         tolerance: relative width at which the bracket is narrow enough; neighbours always are.
+        known: a number that was tried before, and whether it succeeded; no part of the budget.
     """
     tries = Tries(probe, max_probes)
     step, growth = _FIRST_STEP, 1.0
-    tries.run(start)
+    is_decided = False
+    if known is not None:
+        number, is_success = known
+        is_decided = number >= start if is_success else number <= start
+        # A failure above the prediction would only draw the search away from it.
+        if is_success or is_decided:
+            tries.note(number, is_success=is_success)
+    if not is_decided:
+        tries.run(start)
     while not tries.is_exhausted:
         found = tries.boundary(tolerance)
         if found.smallest_failure is None:

@@ -46,7 +46,7 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
         warmup = journal.step("warmup", lambda: _warm_up(prober, study, variant))
         calibration = journal.step("calibration", lambda: _calibrate(workload, warmup))
         common = journal.step("common", lambda: prober.probe(study.common_agents, 0))
-        probes, found = _search(prober, study, calibration, variant, progress, journal)
+        probes, found = _search(prober, study, calibration, common, variant, progress, journal)
         stats = djinn.stats()
     _check_mode(variant, [warmup, common, *probes])
     require(variant == "none" or warmup["checksums_compared"] > 0, "no session's memory was verified")
@@ -163,12 +163,13 @@ def _search(
     prober: Prober,
     study: SemanticSignals,
     calibration: dict[str, float],
+    common: Probe,
     mode: str,
     progress: Progress,
     journal: Journal,
 ) -> tuple[list[Probe], Boundary]:
     probes: list[Probe] = []
-    repetitions: Counter[int] = Counter()
+    repetitions = Counter([study.common_agents])
 
     def probe(num_agents: int) -> bool:
         repetition = repetitions[num_agents]
@@ -181,7 +182,8 @@ def _search(
     # Queues lengthen responses from an unloaded phase to the objective; halfway is where the boundary is likely.
     likely_s = (calibration["phase_s"] + study.latency_objective_s) / 2
     start = max(1, int(agent_bound(study, calibration, mode, likely_s)))
-    return probes, find_boundary(probe, start=start, max_probes=study.max_probes)
+    known = study.common_agents, common["outcome"] == "success"
+    return probes, find_boundary(probe, start=start, max_probes=study.max_probes, known=known)
 
 
 def _check_mode(mode: str, probes: list[Probe]) -> None:
