@@ -1,7 +1,9 @@
 """Finds the largest number that succeeds, for a success that is noisy and costly to try.
 
-The bracket starts at a prediction and grows, in steps that grow, until one end succeeds and the other
-fails, so that nothing caps the answer; then it is halved on a logarithmic scale. The boundary is tried again while the
+A try may say more than whether it succeeded: where, as far as it can tell, success ends. The search starts at a
+prediction and aims a little beyond what the last try says, until one end of the bracket succeeds and the other fails;
+steps grow, so that nothing caps the answer. Within the bracket it goes where the failure points, and halves it on a
+logarithmic scale where nothing points anywhere or that has not narrowed it. The boundary is tried again while the
 budget of probes lasts, because one success or failure there may be chance.
 """
 
@@ -10,10 +12,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import fmean
 
-# A prediction is rarely off by more; what it is, the growing steps find. Simulated for the signal study, three probes
-# close the bracket as far with a tenth as four do with a quarter.
-_FIRST_STEP = 1.1
+# Without an estimate the next try lies so far from the last one; the steps after it are wider and wider.
+_STEP = 1.1
+# With one, so far beyond it: between two tries that merely touch it, the bracket would stay as wide as it was.
+_MARGIN = 1.05
+# A bracket that much wider than its lower end is not aimed into, but closed from above by a success.
+_WIDE = 1.15
+# Tries that did not halve the bracket, after which it is halved.
+_PATIENCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a try.
+
+    Attributes:
+        is_success: whether the number succeeded.
+        estimate: where success ends, as far as this try tells; None if it does not.
+    """
+
+    is_success: bool
+    estimate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +66,24 @@ class Boundary:
 class Tries:
     """Outcomes so far for each number."""
 
-    def __init__(self, probe: Callable[[int], bool], max_probes: int) -> None:
+    def __init__(self, probe: Callable[[int], Outcome], max_probes: int) -> None:
         self._probe = probe
-        self._remaining = max_probes
-        self.outcomes: dict[int, list[bool]] = {}
+        self.num_left = max_probes
+        self.outcomes: dict[int, list[Outcome]] = {}
 
-    @property
-    def is_exhausted(self) -> bool:
-        """Tell whether no probe is left."""
-        return self._remaining <= 0
-
-    def note(self, number: int, *, is_success: bool) -> None:
+    def note(self, number: int, outcome: Outcome) -> None:
         """Take in an outcome that was seen before and costs nothing."""
-        self.outcomes.setdefault(number, []).append(is_success)
+        self.outcomes.setdefault(number, []).append(outcome)
 
     def run(self, number: int) -> None:
         """Probe a number once."""
-        self._remaining -= 1
-        self.outcomes.setdefault(number, []).append(self._probe(number))
+        self.num_left -= 1
+        self.note(number, self._probe(number))
+
+    def estimate(self, number: int) -> float | None:
+        """Return where success ends according to the tries of a number; None if they do not say."""
+        estimates = [outcome.estimate for outcome in self.outcomes.get(number, ()) if outcome.estimate is not None]
+        return fmean(estimates) if estimates else None
 
     def boundary(self, tolerance: float) -> Boundary:
         """Read the boundary off all outcomes."""
@@ -76,16 +97,16 @@ class Tries:
     def _is_success(self, number: int) -> bool:
         """Tell whether most probes of a number succeeded; ties count as failures."""
         outcomes = self.outcomes[number]
-        return 2 * sum(outcomes) > len(outcomes)
+        return 2 * sum(outcome.is_success for outcome in outcomes) > len(outcomes)
 
 
 def find_boundary(
-    probe: Callable[[int], bool],
+    probe: Callable[[int], Outcome],
     *,
     start: int,
     max_probes: int,
     tolerance: float = 0.05,
-    known: tuple[int, bool] | None = None,
+    known: tuple[int, Outcome] | None = None,
 ) -> Boundary:
     """Search the largest number for which `probe` succeeds.
 
@@ -94,42 +115,72 @@ def find_boundary(
         start: where to begin, at least 1; a prediction, not a limit.
         max_probes: budget.
         tolerance: relative width at which the bracket is narrow enough; neighbours always are.
-        known: a number that was tried before, and whether it succeeded; no part of the budget.
+        known: a number that was tried before, and what came of it; no part of the budget.
     """
     tries = Tries(probe, max_probes)
-    step, growth = _FIRST_STEP, 1.0
-    is_decided = False
-    if known is not None:
-        number, is_success = known
-        is_decided = number >= start if is_success else number <= start
-        # A failure above the prediction would only draw the search away from it.
-        if is_success or is_decided:
-            tries.note(number, is_success=is_success)
-    if not is_decided:
+    if known is None or not _take_in(tries, *known, start):
         tries.run(start)
-    while not tries.is_exhausted:
+    narrowing = _Narrowing(tries)
+    reach = 1.0
+    while tries.num_left > 0:
         found = tries.boundary(tolerance)
-        if found.smallest_failure is None:
-            tries.run(max(found.largest_success + 1, round(found.largest_success * step)))
-            step, growth = step * growth, step
-        elif found.largest_success == 0 and found.smallest_failure > 1:
-            tries.run(min(found.smallest_failure - 1, max(1, round(found.smallest_failure / step))))
-            step, growth = step * growth, step
+        success, failure = found.largest_success, found.smallest_failure
+        if failure is None:
+            tries.run(max(success + 1, round(_beyond(tries, success, 1) * reach)))
+            reach *= _STEP
+        elif success == 0 and failure > 1:
+            tries.run(min(failure - 1, max(1, round(_beyond(tries, failure, -1) / reach))))
+            reach *= _STEP
         elif found.is_budget_hit:
-            tries.run(_between(found.largest_success, found.smallest_failure))
+            tries.run(narrowing.next_between(success, failure))
         elif not _confirm(tries, found):
             break
     return tries.boundary(tolerance)
 
 
-def _between(success: int, failure: int) -> int:
-    return min(failure - 1, max(success + 1, round(math.sqrt(max(success, 1) * failure))))
+def _take_in(tries: Tries, number: int, outcome: Outcome, start: int) -> bool:
+    """Note what is known, unless it is a failure above the prediction, and tell whether it decides the prediction."""
+    decides = number >= start if outcome.is_success else number <= start
+    if outcome.is_success or decides:
+        tries.note(number, outcome)
+    return decides
+
+
+def _beyond(tries: Tries, number: int, direction: int) -> float:
+    """Return where to try next, upwards (1) or downwards (-1) of a number."""
+    estimate = tries.estimate(number)
+    return number * _STEP**direction if estimate is None else estimate * _MARGIN**direction
+
+
+class _Narrowing:
+    """Narrows a bracket by what its failures say, and by halves if that is slow."""
+
+    def __init__(self, tries: Tries) -> None:
+        self._tries = tries
+        self._width = math.inf
+        self._num_slow = 0
+
+    def next_between(self, success: int, failure: int) -> int:
+        """Return the number to try between a success and a failure that are no neighbours."""
+        width = math.log(failure / success)
+        self._num_slow = self._num_slow + 1 if width > self._width / 2 else 0
+        self._width = width
+        # A failure is of a server that is full, where what a try says holds; a success may be far from that.
+        place = self._tries.estimate(failure)
+        if place is not None and failure > _WIDE * success < place / _MARGIN:
+            place /= _MARGIN
+        if place is None or not success < place < failure or self._num_slow >= _PATIENCE:
+            place = math.sqrt(success * failure)
+        return min(failure - 1, max(success + 1, round(place)))
 
 
 def _confirm(tries: Tries, found: Boundary) -> bool:
-    """Probe a side of the boundary that was probed only once; tell whether there was one."""
+    """Probe a side of the boundary that was probed only once; tell whether there was one.
+
+    Not with the last probe: what it refuted could not be looked for any more.
+    """
     for number in (found.largest_success, found.smallest_failure):
-        if number and len(tries.outcomes[number]) < 2:
+        if number and len(tries.outcomes[number]) < 2 <= tries.num_left:
             tries.run(number)
             return True
     return False

@@ -22,7 +22,7 @@ from ablations.studies.agents import Workload
 from ablations.studies.on_device import running_runtime
 from ablations.studies.probes import Prober
 from ablations.studies.results import Measured, require
-from ablations.studies.search import Boundary, find_boundary
+from ablations.studies.search import Boundary, Outcome, find_boundary
 
 _NUM_CALIBRATION_PHASES = 8
 _SIGNALLING = ("proactive", "proactive_plus")
@@ -171,19 +171,32 @@ def _search(
     probes: list[Probe] = []
     repetitions = Counter([study.common_agents])
 
-    def probe(num_agents: int) -> bool:
+    def probe(num_agents: int) -> Outcome:
         repetition = repetitions[num_agents]
         repetitions[num_agents] += 1
         probes.append(journal.step(f"{num_agents} agents", lambda: prober.probe(num_agents, repetition)))
         progress.note(f"{mode}: {num_agents} agents, {probes[-1]['outcome']}")
         progress.update(len(probes), study.max_probes, mode)
-        return bool(probes[-1]["outcome"] == "success")
+        return _outcome(study, probes[-1])
 
     # Queues lengthen responses from an unloaded phase to the objective; halfway is where the boundary is likely.
     likely_s = (calibration["phase_s"] + study.latency_objective_s) / 2
     start = max(1, int(agent_bound(study, calibration, mode, likely_s)))
-    known = study.common_agents, common["outcome"] == "success"
+    known = study.common_agents, _outcome(study, common)
     return probes, find_boundary(probe, start=start, max_probes=study.max_probes, known=known)
+
+
+def _outcome(study: SemanticSignals, probe: Probe) -> Outcome:
+    """Return whether a crowd kept the objective, and how many would just keep it.
+
+    By Little's law N = X (W + R): a server that is full serves as many requests a second whatever the number of agents, so
+    with responses of R instead of R' they are in the ratio of W + R to W + R'.
+    """
+    wait_s = (study.wait_min_s + study.wait_max_s) / 2
+    estimate = None
+    if probe["outcome"] in ("success", "latency"):
+        estimate = probe["num_agents"] * (wait_s + study.latency_objective_s) / (wait_s + probe["p99_ms"] / 1e3)
+    return Outcome(probe["outcome"] == "success", estimate)
 
 
 def _check_mode(mode: str, probes: list[Probe]) -> None:
