@@ -20,6 +20,7 @@ def _cost(slope: float, seed: int) -> list[tuple[float, float]]:
 def test_a_known_slope_lies_in_its_interval(slope: float) -> None:
     """Over sizes, with skewed noise."""
     quantity = slope_over_groups([_cost(slope, seed) for seed in range(6)], "ns/MB")
+    assert quantity is not None
     assert quantity.low <= slope <= quantity.high
     assert quantity.high - quantity.low < 0.02
 
@@ -33,6 +34,7 @@ def test_a_growing_cost_is_not_called_flat() -> None:
         pairs[17] = (17.0, 1e6)
         invocations.append(pairs)
     quantity = slope_over_range(invocations, "ns")
+    assert quantity is not None
     assert 0 < quantity.low <= 0.01 <= quantity.high
 
 
@@ -64,7 +66,16 @@ def test_a_cost_that_thrashes_at_one_size_has_a_residual() -> None:
     assert residual.low > 50
 
 
-def test_two_sizes_have_a_slope_and_one_has_none() -> None:
+def test_two_sizes_have_a_slope() -> None:
     """Through two points there is exactly one line."""
-    assert slope_over_groups([[(1.0, 5.0), (3.0, 9.0)]], "ns/MB").value == pytest.approx(2.0)
-    assert slope_over_groups([[(1.0, 5.0), (1.0, 9.0)]], "ns/MB").value == 0.0
+    slope = slope_over_groups([[(1.0, 5.0), (3.0, 9.0)]], "ns/MB")
+    assert slope is not None
+    assert slope.value == pytest.approx(2.0)
+
+
+def test_a_single_size_has_no_growth() -> None:
+    """Neither a slope of zero nor an exponent of zero was measured."""
+    invocations = [[(64.0, 3.0), (64.0, 4.0)], [(64.0, 3.5)]]
+    assert slope_over_groups(invocations, "ns/MB") is None
+    assert slope_over_range(invocations, "ns") is None
+    assert fit_power_law(invocations) == (None, None)

@@ -138,6 +138,21 @@ def test_nothing_is_claimed_below_the_noise_floor(claim: Claim) -> None:
 
 
 @pytest.mark.parametrize("claim", BOUNDED_OVERHEADS, ids=lambda claim: claim.id)
+@pytest.mark.parametrize("num_pairs", [6, 12, 24])
+def test_what_was_measured_already_is_not_asked_for(claim: Claim, num_pairs: int) -> None:
+    """Where several modes are paired there are more pairs than trials; and too few of either decide nothing."""
+    result = _result(claim)
+    assert claim.noise_floor is not None
+    measured = result["quantities"][claim.metric]["num_invocations"]
+    for spread in (1.0, 3.0, 9.0, 27.0):
+        floor = {"value": 0.9 * spread, "low": -0.1 * spread, "high": 2.0 * spread, "num_invocations": num_pairs}
+        result["quantities"][claim.noise_floor].update(floor)
+        verdict = judge_claim(claim, result)
+        if verdict.grade == Grade.INCONCLUSIVE:
+            assert verdict.num_invocations_needed is None or verdict.num_invocations_needed > measured
+
+
+@pytest.mark.parametrize("claim", BOUNDED_OVERHEADS, ids=lambda claim: claim.id)
 @pytest.mark.parametrize(("far_enough", "grade"), [(True, Grade.REPRODUCED), (False, Grade.INCONCLUSIVE)])
 def test_an_interval_far_below_the_bound_is_not_hidden(claim: Claim, *, far_enough: bool, grade: Grade) -> None:
     """If it keeps the bound with all that identical arms differ by; where it only nearly does, it is."""

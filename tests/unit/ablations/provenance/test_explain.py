@@ -66,9 +66,9 @@ def test_every_figure_is_explained(original: Path, figure: str, suffix: str) -> 
         assert f"study         {study}: " in text
 
 
-@pytest.mark.parametrize("name", ["os_tax", "ablation_1", "ablation_1.json", "ablation_os_tax_table.tex"])
+@pytest.mark.parametrize("name", ["os_tax", "ablation_1", "ablation_1.json", "ablation_os_tax_table.tex", "E1"])
 def test_a_whole_study_is_explained(original: Path, name: str) -> None:
-    """By its own name, its result's and its table's; all variants went in."""
+    """By its own name, its result's, its table's and the appendix's; all variants went in."""
     text = _explained(name, original)
     assert f"4 of {', '.join(sorted(VARIANTS['os_tax']))}" in text
 
@@ -150,11 +150,12 @@ def test_without_verdicts_it_says_so(whole: Path) -> None:
 
 @pytest.mark.usefixtures("_read_once")
 def test_every_claim_is_explained(whole: Path, root: Path) -> None:
-    """With what the judge said of it, and all the numbers that it rests on."""
+    """By its id and by what pages call it: with what the judge said of it, and all the numbers that it rests on."""
     judge_files(root / "config/claims.yaml", list(result_files(whole).values()), whole / "claims.json")
-    for claim in all_claims():
+    for number, claim in enumerate(all_claims(), start=1):
         text = _explained(claim.id, whole)
-        assert re.search(rf"^claim +{claim.id}$", text, re.MULTILINE)
+        assert _explained(f"C{number}", whole) == text
+        assert re.search(rf"^claim +{claim.id} \(C{number}\)$", text, re.MULTILINE)
         assert re.search(r"^  grade +\w+", text, re.MULTILINE)
         assert f"quantity      {claim.study}.{claim.metric}" in text
 

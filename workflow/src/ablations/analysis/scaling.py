@@ -13,36 +13,44 @@ from ablations.analysis.quantity import Quantity
 _NUM_BINS = 20
 
 
-def slope_over_groups(invocations: Sequence[Sequence[tuple[float, float]]], unit: str) -> Quantity:
+Points = Sequence[tuple[float, float]]
+
+
+def slope_over_groups(invocations: Sequence[Points], unit: str) -> Quantity | None:
     """Estimate the slope of y over x, where x takes few distinct values; medians of y at each x are fitted.
 
     Args:
-        invocations: (x, y) pairs of each invocation, with at least two distinct x.
+        invocations: (x, y) pairs of each invocation.
         unit: of the slope.
+
+    Returns:
+        None where some invocation has a single x.
     """
-    return estimate([[_fit(_medians(pairs))] for pairs in invocations], unit)
+    return _slope([_medians(pairs) for pairs in invocations], unit)
 
 
-def slope_over_range(invocations: Sequence[Sequence[tuple[float, float]]], unit: str) -> Quantity:
+def slope_over_range(invocations: Sequence[Points], unit: str) -> Quantity | None:
     """Estimate the slope of y over x, where every x is different; medians of y in equal bins of x are fitted."""
-    return estimate([[_fit(binned_medians(pairs))] for pairs in invocations], unit)
+    return _slope([binned_medians(pairs) for pairs in invocations], unit)
 
 
-def fit_power_law(invocations: Sequence[Sequence[tuple[float, float]]]) -> tuple[Quantity, Quantity]:
+def fit_power_law(invocations: Sequence[Points]) -> tuple[Quantity | None, Quantity | None]:
     """Fit y = a x^b to the medians of y at each x, within each invocation.
 
     Args:
-        invocations: positive (x, y) pairs of each invocation, with at least two distinct x.
+        invocations: positive (x, y) pairs of each invocation.
 
     Returns:
         The exponent b (0: x does not matter, 1: proportional, more: worse than linear), and by how many percent the
-        median that fits worst lies off the fit.
+        median that fits worst lies off the fit; None where some invocation has a single x.
     """
+    if not all(len(_medians(pairs)) > 1 for pairs in invocations):
+        return None, None
     fits = [_log_fit(_medians(pairs)) for pairs in invocations]
     return estimate([[b] for b, _ in fits], "exponent"), estimate([[residual] for _, residual in fits], "%")
 
 
-def binned_medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def binned_medians(pairs: Points) -> list[tuple[float, float]]:
     """Return (mean x, median y) of up to 20 bins of equal numbers of pairs in order of x."""
     frame = pd.DataFrame(pairs, columns=["x", "y"])
     bins = pd.qcut(frame["x"], min(_NUM_BINS, len(frame)), duplicates="drop")
@@ -50,20 +58,24 @@ def binned_medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, fl
     return [(float(x), float(y)) for x, y in grouped.to_numpy()]
 
 
-def _medians(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _medians(pairs: Points) -> list[tuple[float, float]]:
     medians = pd.DataFrame(pairs, columns=["x", "y"]).groupby("x")["y"].median()
     return [(float(x), float(y)) for x, y in medians.items()]
 
 
-def _log_fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _log_fit(points: Points) -> tuple[float, float]:
     x, y = np.log(points).T
     slope, intercept = np.polyfit(x, y, 1)
     residuals = y - (intercept + slope * x)
     return float(slope), float(100 * np.expm1(np.abs(residuals).max()))
 
 
-def _fit(points: Sequence[tuple[float, float]]) -> float:
-    if len({x for x, _ in points}) < 2:
-        return 0.0
+def _slope(invocations: Sequence[Points], unit: str) -> Quantity | None:
+    if not all(len(points) > 1 for points in invocations):
+        return None
+    return estimate([[_fit(points)] for points in invocations], unit)
+
+
+def _fit(points: Points) -> float:
     x, y = np.asarray(points).T
     return float(np.polyfit(x, y, 1)[0])

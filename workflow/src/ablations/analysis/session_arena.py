@@ -1,4 +1,7 @@
-"""Ablation 2, reported: cost of reserving, committing and releasing arenas, its growth, and density in one budget."""
+"""Ablation 2, reported: cost of reserving, committing and releasing arenas, its growth, and density in one budget.
+
+What compares sizes is None where a configuration has a single one.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
     quantities["reserve_with_many"] = estimate(last, "us")
     quantities["growth_with_many"] = estimate_ratio(last, first)
     smallest, largest = (_of_size(frames["density"], "sessions", size) for size in (sizes[0], sizes[-1]))
-    quantities["density_gain"] = estimate_ratio(smallest, largest)
+    quantities["density_gain"] = estimate_ratio(smallest, largest) if len(sizes) > 1 else None
     series = {
         "sizes_mb": sizes,
         "by_live_sessions": [[(1e3 * x, y / 1e3) for x, y in binned_medians(pairs)] for pairs in by_count],
@@ -63,7 +66,7 @@ def _scaling(frames: dict[str, list[pd.DataFrame]], sizes: list[int]) -> dict[st
         pairs = [_pairs(frame["size_mb"], frame[f"{kind}_us"]) for frame in frames[kind]]
         found[f"{kind}_exponent"], found[f"{kind}_residual"] = fit_power_law(pairs)
     smallest, largest = (_of_size(frames["reserve"], "reserve_us", size) for size in (sizes[0], sizes[-1]))
-    found["penalty_of_smallest"] = estimate_overhead_pct(smallest, largest)
+    found["penalty_of_smallest"] = estimate_overhead_pct(smallest, largest) if len(sizes) > 1 else None
     committed = _of_size(frames["commit"], "commit_us", sizes[0])
     found["reserve_over_commit"] = _as_pct(estimate_ratio(smallest, committed))
     return found

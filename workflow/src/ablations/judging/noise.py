@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ablations.analysis.bounds import decide, invocations_needed, noise_floor_pct
-from ablations.analysis.quantity import Quantity
+from ablations.analysis.quantity import MIN_INVOCATIONS, Quantity
 from ablations.judging.claims import Claim
 from ablations.judging.grades import Grade, Verdict, describe, promise, shown_unit
 
@@ -36,7 +36,11 @@ def hidden_by_noise(claim: Claim, result: dict[str, Any], measured: Quantity) ->
     pairs_needed = invocations_needed(floor, needed, centre=0.0)
     # Where trials of several modes were paired, there are more or fewer pairs than trials.
     share = measured.num_invocations / floor.num_invocations
-    num_needed = None if pairs_needed is None else math.ceil(pairs_needed * share)
+    num_needed = None if pairs_needed is None else max(MIN_INVOCATIONS, math.ceil(pairs_needed * share))
+    if num_needed is not None and num_needed <= measured.num_invocations:
+        num_needed = (
+            None  # so many were measured: what the arms differ by is more than scatter, which more would not lessen
+        )
     return Verdict(
         grade=Grade.INCONCLUSIVE,
         reason=f"{describe(measured)} is not told from noise: identical arms differ by up to {floor_pct:.2g} %, and {what}"

@@ -12,6 +12,7 @@ from typing import Any
 from ablations.judging.claims import DEFAULT_CLAIMS, Claim, load_claims
 from ablations.provenance.naming import Subject
 from ablations.records import read_result
+from ablations.rendering.shown_verdicts import claim_label
 from ablations.settings import repository_root
 
 VERDICTS_NAME = "claims.json"
@@ -24,11 +25,13 @@ class JudgedClaim:
 
     Attributes:
         identity: its id.
+        label: what pages call it: C1, C2, ...
         facts: what the judge wrote about it, in order, as text.
         subjects: the quantities that it rests on.
     """
 
     identity: str
+    label: str
     facts: tuple[tuple[str, str], ...]
     subjects: tuple[Subject, ...]
 
@@ -64,13 +67,13 @@ def read_claims(results_dir: Path, results: Mapping[str, dict[str, Any]]) -> dic
         return {}
     known = {claim.id: claim for claim in all_claims()}
     judged = {}
-    for verdict in read_result(path, "verdicts")["verdicts"]:
+    for number, verdict in enumerate(read_result(path, "verdicts")["verdicts"], start=1):
         claim = known.get(verdict["id"])
         # A claim that was removed since still rests on its metric.
         metrics = (verdict["metric"],) if claim is None else claim.metrics
         quantities = results.get(verdict["study"], {"quantities": {}})["quantities"]
         subjects = tuple(Subject(verdict["study"], metric) for metric in dict.fromkeys(metrics) if metric in quantities)
-        judged[verdict["id"]] = JudgedClaim(verdict["id"], tuple(_facts(verdict)), subjects)
+        judged[verdict["id"]] = JudgedClaim(verdict["id"], claim_label(number), tuple(_facts(verdict)), subjects)
     return judged
 
 

@@ -32,7 +32,7 @@ def explain(name: str, results_dir: Path, config_files: list[Path]) -> Iterator[
     """Yield the lines that explain a name.
 
     Args:
-        name: a macro, cell, claim, figure, table or study.
+        name: a macro, cell, claim, figure, table or study; claims and experiments also as C1 or E1.
         results_dir: the folder of results.
         config_files: the configuration that the results were measured with, where it is not one of the repository's.
 
@@ -42,8 +42,9 @@ def explain(name: str, results_dir: Path, config_files: list[Path]) -> Iterator[
     """
     results = {study: read_aggregated(path) for study, path in result_files(results_dir).items()}
     claims = read_claims(results_dir, results)
-    subjects = resolve(name, results, {claim: judged.subjects for claim, judged in claims.items()})
-    judged = claims.get(name.strip())
+    named = claims | {judged.label: judged for judged in claims.values()}
+    subjects = resolve(name, results, {claim: judged.subjects for claim, judged in named.items()})
+    judged = named.get(name.strip())
     if judged is not None:
         yield from _claim_lines(judged)
     elif not claims:
@@ -54,7 +55,7 @@ def explain(name: str, results_dir: Path, config_files: list[Path]) -> Iterator[
 
 
 def _claim_lines(judged: JudgedClaim) -> Iterator[str]:
-    yield _line("claim", judged.identity)
+    yield _line("claim", f"{judged.identity} ({judged.label})")
     for key, text in judged.facts:
         yield _line(f"  {key}", text)
     if not judged.subjects:

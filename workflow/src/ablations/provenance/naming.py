@@ -105,7 +105,8 @@ def known_names(
         whole = (Subject(study),)
         names |= {study: whole, (TABLE_NAMES | EXTRA_TABLE_NAMES)[study]: whole}
         if result["ablation"] is not None:
-            names[f"ablation_{result['ablation']}"] = whole
+            # The appendix calls it an experiment.
+            names |= dict.fromkeys((f"ablation_{result['ablation']}", f"E{result['ablation']}"), whole)
         for quantity in result["quantities"]:
             subject = (Subject(study, quantity),)
             names[f"{study}.{quantity}"] = subject

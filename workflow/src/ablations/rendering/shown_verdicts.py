@@ -56,10 +56,15 @@ def by_grade(verdicts: list[ShownVerdict]) -> list[tuple[str, list[ShownVerdict]
     return [(grade, members) for grade, members in groups if members]
 
 
+def claim_label(number: int) -> str:
+    """Return what pages call a claim, by its place in the claims file, from 1."""
+    return f"C{number}"
+
+
 def _shown(number: int, verdict: dict[str, Any]) -> ShownVerdict:
     measured, unit = verdict["measured"], verdict["unit"]
     return ShownVerdict(
-        label=f"C{number}",
+        label=claim_label(number),
         **{name: verdict[name] for name in ("id", "study", "quote", "section", "line", "reading", "grade", "reason")},
         bound=_bound(*verdict["bounds"]) + _unit(unit),
         measured=None if measured is None else format_quantity(measured, unit),
