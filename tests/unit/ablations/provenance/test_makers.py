@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ablations.provenance import makers
 from ablations.provenance.folder import read_head
 from ablations.provenance.makers import made_from, rendering_files, trial_made_from
 
@@ -63,3 +65,36 @@ def test_what_cannot_be_told_is_none(whole: Path) -> None:
 def test_whatever_renders_is_covered(root: Path, name: str) -> None:
     """So that an edit of it is not taken for an edit of the result."""
     assert root / name in rendering_files()
+
+
+@pytest.fixture
+def edited_template(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that edits a template of a copy, which is looked at from then on."""
+    copy = tmp_path / "repository"
+    for folder in ("workflow/src/ablations/rendering", "workflow/templates"):
+        shutil.copytree(root / folder, copy / folder)
+
+    def edit(name: str) -> None:
+        with (copy / "workflow/templates" / name).open("a") as file:
+            file.write("% edited")
+        makers._rendering_code.cache_clear()
+
+    monkeypatch.setattr(makers, "repository_root", lambda: copy)
+    makers._rendering_code.cache_clear()
+    yield edit
+    makers._rendering_code.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("template", "others"),
+    [
+        ("ablation_cache_table.tex.j2", {"ablation_cache_table.tex", "report.tex"}),
+        ("sections/os_tax.tex.j2", {"report.tex"}),
+    ],
+)
+def test_a_template_concerns_what_it_makes(whole: Path, edited_template: Any, template: str, others: set[str]) -> None:
+    """Its table, and what is put together from several; not other tables, and no figure."""
+    names = ("ablation_cache_table.tex", "ablation_arena_table.tex", "claims.pdf", "ablation_summary.png", "report.tex")
+    before = {name: made_from(whole, whole / name) for name in names}
+    edited_template(template)
+    assert {name for name in names if made_from(whole, whole / name) != before[name]} == others

@@ -7,6 +7,8 @@ import msgspec
 CONFIDENCE = 0.95
 # Fewer invocations cannot carry a 95 % interval.
 MIN_INVOCATIONS = 6
+# Of a mode of study 4, so that it has two pairs: one pair alone would show no spread between pairs.
+MIN_TRIALS_FOR_NOISE = 4
 
 
 class Quantity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ from scipy import special
 
 from ablations.analysis.brackets import Bracket, estimate_bracketed, estimate_bracketed_ratio, read_bracket
 from ablations.analysis.quantities import estimate, estimate_overhead_pct, estimate_ratio
-from ablations.analysis.quantity import CONFIDENCE, Quantity
+from ablations.analysis.quantity import CONFIDENCE, MIN_TRIALS_FOR_NOISE, Quantity
 from ablations.analysis.trials import TrialSet
 
 _PROBE_FIELDS = (
@@ -23,8 +23,6 @@ _PROBE_FIELDS = (
     "evictions",
     "oom_agents",
 )
-# Of a mode, so that it has two pairs: one pair alone would show no spread between pairs.
-MIN_TRIALS_FOR_NOISE = 4
 _PARTS = ("restore", "queue", "compute")
 _GAINS = (
     ("reactive", "none"),

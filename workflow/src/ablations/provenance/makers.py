@@ -16,7 +16,17 @@ from ablations.measurement.machine import installed_version
 from ablations.measurement.sources import module_sources, sources_hash
 from ablations.provenance.folder import TrialHead, displayed, file_sha256, locate_trial, read_head, result_name
 from ablations.records import read_result
-from ablations.rendering.names import SIMULATION_RESULT, SIMULATION_SWEEPS
+from ablations.rendering.names import (
+    CLAIMS_FIGURE,
+    CLAIMS_TABLE,
+    EXTRA_TABLE_NAMES,
+    FIGURES,
+    SIMULATION_FIGURES,
+    SIMULATION_RESULT,
+    SIMULATION_SWEEPS,
+    SIMULATION_TABLE,
+    TABLE_NAMES,
+)
 from ablations.settings import MEASURABLE, STUDIES, repository_root
 
 _AGGREGATING = ("numpy", "scipy", "pandas")
@@ -32,6 +42,9 @@ _RENDERING_FILES = (
     "envs/requirements.txt",
 )
 _DERIVED = (f"{SIMULATION_RESULT}.json", "claims.json")
+# What one template each makes; documents and pages are put together from several.
+_TABLES = {*TABLE_NAMES.values(), *EXTRA_TABLE_NAMES.values(), CLAIMS_TABLE, SIMULATION_TABLE}
+_FIGURES = {*FIGURES, *SIMULATION_FIGURES, CLAIMS_FIGURE}
 
 
 def trial_made_from(head: TrialHead) -> str:
@@ -53,15 +66,15 @@ def result_made_from(results_dir: Path, path: Path) -> str | None:
 
 
 def rendered_made_from(results_dir: Path, path: Path) -> str | None:
-    """Return the hash of what a table, a figure, a page or the verdicts are made from: all results, and all that renders.
+    """Return the hash of what a table, a figure, a page or the verdicts are made from: all results, and what may render it.
 
-    None for the simulation, whose settings are known to the workflow alone.
+    Of templates a table has its own and a figure none. None for the simulation, whose settings are known to the workflow alone.
     """
     if path.stem in (SIMULATION_RESULT, SIMULATION_SWEEPS):
         return None
     names = [*(result_name(study) for study in STUDIES), *_DERIVED]
     inputs = [results_dir / name for name in names if name != path.name and (results_dir / name).is_file()]
-    return _digest(*map(file_sha256, inputs), _rendering_code(), *_versions(_RENDERING))
+    return _digest(*map(file_sha256, inputs), _rendering_code(_templates_of(path)), *_versions(_RENDERING))
 
 
 def rendering_files() -> list[Path]:
@@ -92,9 +105,19 @@ def _aggregating_code(study: str) -> str:
     return sources_hash(module_sources("ablations.analysis.aggregate", f"ablations.analysis.{study}"))
 
 
-@lru_cache(maxsize=1)
-def _rendering_code() -> str:
-    return _digest(*((displayed(path), file_sha256(path)) for path in rendering_files()))
+def _templates_of(path: Path) -> str:
+    """Return which files of the templates' folder may take part in a rendered file, as a pattern."""
+    if path.suffix == ".tex" and path.stem in _TABLES:
+        return f"{path.stem}.tex.j2"
+    return "" if path.suffix in (".pdf", ".png") and path.stem in _FIGURES else "**/*"
+
+
+@lru_cache(maxsize=16)
+def _rendering_code(templates: str) -> str:
+    folder = repository_root() / "workflow/templates"
+    own = set(folder.glob(templates)) if templates else set()
+    files = [path for path in rendering_files() if path in own or not path.is_relative_to(folder)]
+    return _digest(*((displayed(path), file_sha256(path)) for path in files))
 
 
 @lru_cache(maxsize=2)

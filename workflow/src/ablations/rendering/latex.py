@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 
+from ablations.analysis.quantity import MIN_TRIALS_FOR_NOISE
 from ablations.rendering.cells import table_cell, table_column, table_interval, table_value
 from ablations.rendering.formatting import format_quantity
 from ablations.settings import repository_root
@@ -52,6 +53,7 @@ def render_template(name: str, **values: Any) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
+    environment.globals["min_trials_for_noise"] = MIN_TRIALS_FOR_NOISE
     environment.filters["tex"] = escape
     environment.filters["number"] = format_quantity
     environment.filters["value"] = table_value
