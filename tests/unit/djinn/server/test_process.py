@@ -57,6 +57,28 @@ def test_a_server_started_by_hand_serves_clients(server: tuple[subprocess.Popen[
     assert process.poll() is None
 
 
+def test_a_server_whose_client_was_killed_while_it_started_leaves_nothing(tmp_path: Path) -> None:
+    """It has its settings, but nobody reads that it is ready, and its input has ended."""
+    folder = tmp_path / "private"
+    folder.mkdir()
+    reader, writer = os.pipe()
+    os.close(reader)
+    address = f"unix:{folder / 'socket'}"
+    command = [sys.executable, "-m", "djinn.server", "--listen", address, "--config", "-", "--exit-with-stdin"]
+    finished = subprocess.run(
+        [*command, "--private-folder", str(folder)],
+        input="{}\n",
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert not folder.exists()
+
+
 def test_tcp_works_on_loopback() -> None:
     """The same protocol without shared memory."""
     process = subprocess.Popen(

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import threading
+from contextlib import suppress
 
 from djinn.config import Config
 from djinn.errors import DjinnError
@@ -48,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Torch's modules are hundreds of thousands of objects that never die; a collection need not walk them in mid-call.
     gc.collect()
     gc.freeze()
-    print(f"{READY_LINE}{listener.address}", flush=True)
+    with suppress(BrokenPipeError):  # a client that was killed meanwhile; standard input has ended too
+        print(f"{READY_LINE}{listener.address}", flush=True)
     listener.serve()
     return 0
 
@@ -60,8 +62,9 @@ def _exit_with_stdin(listener: Listener, private_folder: str | None) -> None:
 
 
 def _exit(listener: Listener, private_folder: str | None) -> None:
-    listener.close()
+    # Before the listener ends, with which the main thread may end the process.
     _remove(private_folder)
+    listener.close()
     # Connection threads sleep in the kernel and hold nothing that outlives the process.
     os._exit(0)
 
