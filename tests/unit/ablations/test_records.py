@@ -46,6 +46,22 @@ def test_another_version_is_refused(
         read_record(tmp_path / "other.json")
 
 
+@pytest.mark.parametrize("content", [b"NaN", b'{"schema_version": NaN}', b'{"a": "\xff"}', b"\x00"])
+def test_what_json_does_not_know_is_refused(content: bytes, tmp_path: Path) -> None:
+    """Python's own reader would take numbers that are none, which compare with nothing."""
+    (tmp_path / "odd.json").write_bytes(content)
+    with pytest.raises(RecordError, match=r"odd.json is not complete JSON .*; delete it and run its trial again"):
+        read_record(tmp_path / "odd.json")
+
+
+@pytest.mark.parametrize("damaged", [b"{", b'{"schema_version": 0}', b'{"schema_version": 1}'])
+def test_a_result_that_is_no_trial_is_made_again_by_the_workflow(damaged: bytes, tmp_path: Path) -> None:
+    """No trial makes an aggregate or a verdict."""
+    (tmp_path / "claims.json").write_bytes(damaged)
+    with pytest.raises(RecordError, match="delete it and run the workflow again"):
+        read_result(tmp_path / "claims.json", "verdicts")
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -7,15 +7,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import msgspec
 
 from ablations.errors import RecordError
-from ablations.settings import repository_root
+from ablations.schemas import TRIAL_SCHEMA, find_violation
 
 SCHEMA_VERSION = 1
 
@@ -122,7 +120,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 def write_record(path: Path, record: TrialRecord) -> None:
     """Write a trial record, checked against its schema."""
-    write_result(path, msgspec.to_builtins(record), "trial_record")
+    write_result(path, msgspec.to_builtins(record), TRIAL_SCHEMA)
 
 
 def write_result(path: Path, plain: dict[str, Any], schema_name: str) -> None:
@@ -132,7 +130,7 @@ def write_result(path: Path, plain: dict[str, Any], schema_name: str) -> None:
         RecordError: it does not fit the schema, or the folder cannot be written to.
     """
     # A round trip turns tuples into what a reader will see.
-    _check(json.loads(json.dumps(plain)), schema_name, path)
+    _check(msgspec.json.decode(msgspec.json.encode(plain)), schema_name, path)
     write_json(path, plain)
 
 
@@ -142,8 +140,7 @@ def read_record(path: Path) -> TrialRecord:
     Raises:
         RecordError: the file is missing, truncated, of another version or does not fit the schema.
     """
-    plain = read_result(path, "trial_record")
-    return msgspec.convert(plain, TrialRecord)
+    return msgspec.convert(read_result(path, TRIAL_SCHEMA), TrialRecord)
 
 
 def read_result(path: Path, schema_name: str) -> dict[str, Any]:
@@ -152,20 +149,19 @@ def read_result(path: Path, schema_name: str) -> dict[str, Any]:
     Raises:
         RecordError: the file is missing, truncated, of another version or does not fit the schema.
     """
+    remedy = _remedy(schema_name)
     try:
-        plain = json.loads(path.read_text())
+        plain = msgspec.json.decode(path.read_bytes())
     except FileNotFoundError as error:
         raise RecordError(f"Result {path} does not exist; run the rule or script that makes it.") from error
     except OSError as error:
         raise RecordError(f"Result {path} cannot be read ({error.strerror}); check its permissions.") from error
-    except ValueError as error:
-        raise RecordError(
-            f"Result {path} is not complete JSON ({error}); delete it and run its trial again."
-        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"Result {path} is not complete JSON ({error}); {remedy}.") from error
     version = plain.get("schema_version") if isinstance(plain, dict) else None
     if version != SCHEMA_VERSION:
-        newer = isinstance(version, int) and version > SCHEMA_VERSION
-        remedy = "use the release that wrote it" if newer else "delete it and run its trial again"
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            remedy = "use the release that wrote it"
         raise RecordError(
             f"Result {path} has schema version {version}, but this release reads {SCHEMA_VERSION}; {remedy}."
         )
@@ -175,15 +171,11 @@ def read_result(path: Path, schema_name: str) -> dict[str, Any]:
 
 
 def _check(plain: Any, schema_name: str, path: Path) -> None:
-    violation = jsonschema.exceptions.best_match(_validator(schema_name).iter_errors(plain))
+    violation = find_violation(plain, schema_name)
     if violation is not None:
-        place = ".".join(str(part) for part in violation.absolute_path) or "the top level"
-        raise RecordError(
-            f"Result {path} does not fit schema {schema_name} at {place} ({violation.message[:200]}); delete it and run its trial again."
-        )
+        raise RecordError(f"Result {path} does not fit schema {schema_name} {violation}; {_remedy(schema_name)}.")
 
 
-@lru_cache(maxsize=8)
-def _validator(schema_name: str) -> jsonschema.Draft202012Validator:
-    path = repository_root() / f"workflow/schemas/{schema_name}.schema.json"
-    return jsonschema.Draft202012Validator(json.loads(path.read_text()))
+def _remedy(schema_name: str) -> str:
+    """Return what to do with a file of this kind that is damaged."""
+    return "delete it and run " + ("its trial" if schema_name == TRIAL_SCHEMA else "the workflow") + " again"

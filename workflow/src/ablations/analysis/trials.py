@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ablations.errors import AggregationError
-from ablations.fast_records import read_trial
 from ablations.measurement.machine import IDENTITY, machine_id
-from ablations.records import TrialRecord
+from ablations.records import TrialRecord, read_record
 from ablations.settings import settings_hash
 
 # Each must be the same in all trials of an aggregate: (what to call it, how to read it).
@@ -32,7 +31,7 @@ class TrialSet:
             RecordError: a file that is missing, damaged or of another kind.
             AggregationError: files that do not belong together; the message names them.
         """
-        found = sorted(((read_trial(path), path) for path in paths), key=lambda pair: (pair[0].variant, pair[0].trial))
+        found = sorted(((read_record(path), path) for path in paths), key=lambda pair: (pair[0].variant, pair[0].trial))
         self.study = study
         self.paths = [path for _, path in found]
         self.records = [record for record, _ in found]

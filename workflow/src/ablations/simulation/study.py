@@ -6,8 +6,7 @@ import hashlib
 from pathlib import Path
 
 from ablations.errors import RecordError
-from ablations.fast_records import read_trial
-from ablations.records import read_result, require_writable, write_result
+from ablations.records import read_record, read_result, require_writable, write_result
 from ablations.simulation.validation import simulate_trials
 from ablations.simulation.virtual import SCHEMA_NAME
 
@@ -29,7 +28,7 @@ def validate_files(simulated: Path, trial_paths: list[Path], output: Path) -> No
     paths = sorted(trial_paths)
     result = {
         **read_result(simulated, SCHEMA_NAME),
-        "validation": simulate_trials([read_trial(path) for path in paths]),
+        "validation": simulate_trials([read_record(path) for path in paths]),
         "trials": [_manifest(path) for path in paths],
     }
     write_result(output, result, SCHEMA_NAME)
