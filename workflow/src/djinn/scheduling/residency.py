@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Protocol
 
+from djinn.scheduling.host_copies import HostCopies
 from djinn.scheduling.policies import Action, Policy
 from djinn.scheduling.sessions import UNKNOWN_RESUME_S, Session
 from djinn.scheduling.states import Event, State
@@ -45,7 +46,6 @@ class Residency:
 
     Attributes:
         resident_bytes: device memory that sessions take, those that are being moved included.
-        pool_used_bytes: host memory that copies take.
         num_evictions: sessions that left memory.
         num_reclaims: those among them that needed no copy for it.
         num_restores: sessions that were brought back because a request waited.
@@ -58,15 +58,12 @@ class Residency:
         self._policy = policy
         self._driver = driver
         self._budget_bytes = budget_bytes
-        self._pool_bytes = pool_bytes
+        self._copies = HostCopies(pool_bytes, driver.forgot_copy)
         self._waiting: deque[Session] = deque()
         self._leaving_bytes = 0
         # Sessions whose copy found no room in the pool, by what was to become of them.
         self._postponed: dict[Session, Action] = {}
-        # Copies of sessions that compute or may soon: dropped when the pool is short.
-        self._spare_copies: dict[Session, None] = {}
         self.resident_bytes = 0
-        self.pool_used_bytes = 0
         self.num_evictions = self.num_reclaims = self.num_restores = self.num_prefetches = 0
         self.num_rejections = self.num_sessions = 0
 
@@ -74,6 +71,11 @@ class Residency:
     def next_tick_s(self) -> float:
         """When `tick` has something to do, infinity if never without an event before."""
         return self._policy.next_tick_s
+
+    @property
+    def pool_used_bytes(self) -> int:
+        """Host memory that copies take."""
+        return self._copies.used_bytes
 
     @property
     def num_waiting(self) -> int:
@@ -138,7 +140,7 @@ class Residency:
         self.num_sessions -= 1
         if was_resident:
             self.resident_bytes -= session.num_bytes
-        self._forget_copy(session)
+        self._copies.forget(session)
         self._retry_postponed(now_s)
         self._serve(now_s)
 
@@ -164,7 +166,7 @@ class Residency:
         was_prefetched = session.state is State.PREFETCHING
         session.step(Event.PREFETCHED if was_prefetched else Event.SWAPPED_IN)
         if not self._policy.keeps_copies:
-            self._forget_copy(session)
+            self._copies.forget(session)
             self._retry_postponed(now_s)
         if session.waits_for_memory:
             self._grant(session, now_s)
@@ -190,15 +192,12 @@ class Residency:
         resident_bytes = sum(session.num_bytes for session in sessions if session.state not in absent)
         assert resident_bytes == self.resident_bytes, f"{self.resident_bytes} bytes counted, {resident_bytes} resident"
         assert self.resident_bytes <= self._budget_bytes, f"{self.resident_bytes} bytes exceed the budget"
-        copied_bytes = sum(session.copy_bytes for session in sessions)
-        assert copied_bytes == self.pool_used_bytes, f"{self.pool_used_bytes} bytes counted, {copied_bytes} copied"
-        assert self.pool_used_bytes <= self._pool_bytes, f"{self.pool_used_bytes} bytes exceed the pool"
+        self._copies.check_integrity(sessions)
 
     def _start(self, session: Session) -> None:
         session.step(Event.REQUEST)
         self._policy.became_busy(session)
-        if session.has_copy:
-            self._spare_copies[session] = None
+        self._copies.spare(session)
         if self._postponed:
             self._postponed.pop(session, None)
 
@@ -216,8 +215,7 @@ class Residency:
             self.num_reclaims += 1
             self._leave(session, now_s)
             return True
-        self._spare_copies.pop(session, None)
-        if not self._take_pool_room(session):
+        if not self._copies.make_room(session):
             self._postponed[session] = action
             return False
         session.copy_began_s = now_s
@@ -250,24 +248,6 @@ class Residency:
         self.num_evictions += 1
         self._driver.released(session)
         self._policy.left(session, now_s)
-
-    def _take_pool_room(self, session: Session) -> bool:
-        """Take host memory for a copy, from copies that only save a later transfer if need be."""
-        more_bytes = session.used_bytes - session.copy_bytes
-        while self.pool_used_bytes + more_bytes > self._pool_bytes:
-            if not self._spare_copies:
-                return False
-            self._forget_copy(next(iter(self._spare_copies)))
-        self.pool_used_bytes += more_bytes
-        session.copy_bytes = session.used_bytes
-        return True
-
-    def _forget_copy(self, session: Session) -> None:
-        self._spare_copies.pop(session, None)
-        if session.has_copy:
-            self.pool_used_bytes -= session.copy_bytes
-            session.has_copy, session.copy_bytes = False, 0
-            self._driver.forgot_copy(session)
 
     def _retry_postponed(self, now_s: float) -> None:
         """Copy those out for whom the pool had no room."""

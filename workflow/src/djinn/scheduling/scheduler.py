@@ -14,6 +14,7 @@ from typing import Any
 from djinn.errors import OutOfMemoryError, SessionClosedError
 from djinn.memory.arena import Arena
 from djinn.memory.vmu import VirtualMemoryUnit
+from djinn.scheduling.clock_thread import ClockThread
 from djinn.scheduling.entries import Entry
 from djinn.scheduling.link_thread import LinkThread
 from djinn.scheduling.policies import Policy
@@ -50,16 +51,12 @@ class Scheduler:
         self._entries: dict[str, Entry] = {}
         self._num_signals = 0
         self._num_timeouts = 0
-        # Guards the residency. Whoever waits for a session to be moved waits for `_moved`, the clock's thread for `_due`.
+        # Guards the residency; whoever waits for a session to be moved waits for `_moved`.
         self._lock = threading.RLock()
         self._moved = threading.Condition(self._lock)
-        self._due = threading.Condition(self._lock)
-        self._watched_s = float("inf")
-        self._is_stopping = False
         self._outward = LinkThread("djinn-outward", self._copy_out, self._report_copied_out)
         self._inward = LinkThread("djinn-inward", self._copy_in, self._report_copied_in)
-        self._clock_thread = threading.Thread(target=self._watch_time, name="djinn-clock", daemon=True)
-        self._clock_thread.start()
+        self._clock_thread = ClockThread(self._residency, self._lock, clock)
 
     def open(self, session_id: str, arena_bytes: int | None) -> Arena:
         """Reserve an arena and admit the session, waiting for memory if the policy can free some.
@@ -146,7 +143,7 @@ class Scheduler:
             now_s = self._clock()
             resume_s = None if estimated_resume_ms is None else now_s + estimated_resume_ms / 1e3
             self._residency.wait(entry.session, resume_s, now_s)
-            self._watch_next()
+            self._clock_thread.look()
         return 0.0
 
     def checksum(self, session_id: str) -> str:
@@ -191,10 +188,7 @@ class Scheduler:
 
     def stop(self) -> None:
         """End the threads."""
-        with self._lock:
-            self._is_stopping = True
-            self._due.notify()
-        self._clock_thread.join()
+        self._clock_thread.stop()
         self._outward.stop()
         self._inward.stop()
 
@@ -249,7 +243,7 @@ class Scheduler:
                 self._check_open(entry)
                 entry.expect_answer()
                 is_granted = self._residency.request(entry.session, self._clock())
-                self._watch_next()
+                self._clock_thread.look()
             if is_granted:
                 return
             self._await_answer(entry)
@@ -275,7 +269,7 @@ class Scheduler:
         with self._lock:
             entry.note_used_bytes()
             self._residency.finish(entry.session, self._clock())
-            self._watch_next()
+            self._clock_thread.look()
         entry.turn.release()
 
     def _copy_out(self, entry: Entry) -> None:
@@ -295,20 +289,5 @@ class Scheduler:
     def _report(self, report: Callable[[Session, float], None], entry: Entry) -> None:
         with self._lock:
             report(entry.session, self._clock())
-            self._watch_next()
+            self._clock_thread.look()
             self._moved.notify_all()
-
-    def _watch_next(self) -> None:
-        """Wake the clock's thread if something is due before what it waits for."""
-        if self._residency.next_tick_s < self._watched_s:
-            self._due.notify()
-
-    def _watch_time(self) -> None:
-        with self._lock:
-            while not self._is_stopping:
-                self._watched_s = self._residency.next_tick_s
-                remaining_s = self._watched_s - self._clock()
-                if remaining_s > 0:
-                    self._due.wait(None if remaining_s == float("inf") else remaining_s)
-                else:
-                    self._residency.tick(self._clock())
