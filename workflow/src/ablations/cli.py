@@ -109,7 +109,6 @@ def _add_claim_stages(stages: Any) -> None:
 
 
 def _trial(options: argparse.Namespace) -> None:
-    gc.enable()  # what is measured runs as in a user's process
     if options.settings is not None:
         try:
             settings = json.loads(options.settings)
@@ -125,9 +124,12 @@ def _trial(options: argparse.Namespace) -> None:
     with import_module("ablations.measurement.exclusive").measuring_alone():
         if import_module("ablations.measurement.sources").starts_server(options.study):
             import_module("djinn.client.process").launch()  # imports torch while this process does, too
-        import_module("ablations.trial").run_trial(
-            options.study, options.variant, options.trial, settings, options.output
-        )
+        run_trial = import_module("ablations.trial").run_trial
+        # What is measured runs as in a user's process: collections on, and what was imported among the old objects.
+        gc.freeze()
+        gc.unfreeze()
+        gc.enable()
+        run_trial(options.study, options.variant, options.trial, settings, options.output)
 
 
 def _sources(options: argparse.Namespace) -> None:
