@@ -37,7 +37,7 @@ def test_a_reader_that_has_had_enough_ends_it_without_a_word() -> None:
 @pytest.mark.parametrize(
     "stage",
     [
-        "trial --study os_tax --variant micro_add --trial 0 --settings { --output unmeasured.json",
+        "trial --study session_arena --variant arenas --trial 0 --settings {} --output unmeasured.json",
         "simulate --benchmark 0",
     ],
 )
