@@ -72,9 +72,10 @@ class ForwardShape(Settings, frozen=True):
 
 
 class Sampling(Settings, frozen=True):
-    """How often each scale of the OS tax is sampled."""
+    """How often each scale of the OS tax is sampled: `lead_in` calls that are no samples come before each block of them."""
 
     rounds: Count
+    lead_in: Count
     block: Count
     cold: Count
 

@@ -39,17 +39,24 @@ def test_samples_are_microseconds_in_order() -> None:
 
 
 def test_lead_in_calls_are_kept_apart() -> None:
-    """One before each block, and none among the samples."""
+    """As many as asked for before each block, and none among the samples; what comes after a block follows all of these."""
     calls: list[str] = []
 
     def call(name: str) -> int:
         calls.append(name)
         return 1000
 
-    arm = Arm("a", lambda: call("sample"), block=2, lead_in=lambda: call("lead-in"))
+    arm = Arm(
+        "a",
+        lambda: call("sample"),
+        block=2,
+        lead_in=lambda: call("lead-in"),
+        num_lead_ins=3,
+        after_block=lambda: calls.append("after"),
+    )
     alternate([arm], rounds=2, seed=1, settle_s=0)
-    assert calls == ["lead-in", "sample", "sample"] * 2
-    assert (len(arm.samples_us), len(arm.lead_in_us)) == (4, 2)
+    assert calls == ["lead-in", "lead-in", "lead-in", "sample", "sample", "after"] * 2
+    assert (len(arm.samples_us), len(arm.lead_in_us)) == (4, 6)
 
 
 def test_order_depends_on_the_seed() -> None:

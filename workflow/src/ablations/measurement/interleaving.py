@@ -26,6 +26,8 @@ class Arm:
         block: consecutive samples each time it is this arm's turn.
         max_blocks: turns after which the arm is done; None takes part in every round.
         lead_in: a call before each block that is no sample: after the pause, processors and processes are asleep.
+        num_lead_ins: how many of them each time.
+        after_block: called after each block, for what must not come between two samples.
         samples_us: durations in order.
         lead_in_us: durations of the lead-in calls, kept apart.
     """
@@ -35,6 +37,8 @@ class Arm:
     block: int = 1
     max_blocks: int | None = None
     lead_in: Callable[[], int] | None = None
+    num_lead_ins: int = 1
+    after_block: Callable[[], None] = lambda: None
     samples_us: list[float] = field(default_factory=list)
     lead_in_us: list[float] = field(default_factory=list)
     num_blocks: int = 0
@@ -57,8 +61,9 @@ def alternate(
         for arm in turns:
             time.sleep(settle_s)
             if arm.lead_in is not None:
-                arm.lead_in_us.append(arm.lead_in() / 1e3)
+                arm.lead_in_us.extend(arm.lead_in() / 1e3 for _ in range(arm.num_lead_ins))
             arm.samples_us.extend(arm.call() / 1e3 for _ in range(arm.block))
+            arm.after_block()
             arm.num_blocks += 1
             order.append(arm.name)
         on_round(number + 1)

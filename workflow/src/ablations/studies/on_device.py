@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,9 @@ from ablations.settings import ModelShape, TrialSettings
 from ablations.studies.results import require
 
 DEVICE = "remote_accelerator:0"
+
+_memcmp = ctypes.CDLL(None).memcmp
+_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
 @contextmanager
@@ -65,15 +69,12 @@ def require_equal(actual: torch.Tensor, expected: torch.Tensor, what: str) -> No
     """
     actual, expected = actual.cpu(), expected.cpu()
     is_alike = actual.dtype == expected.dtype and actual.shape == expected.shape
-    is_equal = is_alike and _bytes_of(actual) == _bytes_of(expected)
+    is_equal = is_alike and _has_same_bytes(actual.contiguous(), expected.contiguous())
     require(is_equal, f"{what} differs from native PyTorch by {'' if is_equal else _distance(actual, expected)}")
 
 
-def _bytes_of(tensor: torch.Tensor) -> bytes:
-    if tensor.dtype is torch.bfloat16:  # which NumPy does not know
-        tensor = tensor.view(torch.int16)
-    content: bytes = tensor.numpy().tobytes()
-    return content
+def _has_same_bytes(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return int(_memcmp(one.data_ptr(), other.data_ptr(), one.nbytes)) == 0
 
 
 def _distance(actual: torch.Tensor, expected: torch.Tensor) -> str:

@@ -9,7 +9,11 @@ complete on the device, natively after a synchronisation, through Djinn with the
 the same module as a CUDA graph over static operands.
 
 An empty remote call of the same length shows the floor: what the machine asks of any runtime in another process.
-Every block begins with a call that is no sample, because both processes slept in the pause before it.
+Every block begins with calls that are no samples, because both processes slept in the pause before it: with one such
+call, the first samples of a block still took half as long again as the later ones, natively and through Djinn alike.
+
+Every result is compared with the expected one, bit for bit: at once on the host, which takes microseconds, and after the
+block on CUDA, where fetching one takes longer than the layer that made it, for which the server would have gone to sleep.
 
 The smallest scale is `torch.add` on 1x1. Plans belong to modules, so it is wrapped in one whose only state is the
 other operand; natively the same module is called.
@@ -18,6 +22,7 @@ other operand; natively the same module is called.
 from __future__ import annotations
 
 import statistics
+from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
@@ -64,6 +69,7 @@ class Subject:
         self.remote_operands = tuple(operand.cpu().to(DEVICE) for operand in operands)
         self.graph = NativeGraph(self.native, operands) if device == "cuda" else None
         self.expected = self.native(*operands).cpu()
+        self._unchecked: list[tuple[torch.Tensor, str]] = []
         self.native_us = 0.0
         self.parts: dict[str, dict[str, list[float]]] = {
             "warm": {part: [] for part in PARTS},
@@ -76,17 +82,17 @@ class Subject:
         result = self.native(*self.operands)
         await_device(self.device)
         end_ns = perf_counter_ns()
-        require_equal(result, self.expected, "a native result")
+        self._expect(result, "a native result")
         return end_ns - start_ns
 
     def call_graph(self) -> int:
-        """Return the nanoseconds of one replay of the native CUDA graph."""
+        """Return the nanoseconds of one replay of the native CUDA graph, whose result the next one overwrites."""
         assert self.graph is not None, "only CUDA has graphs"
         start_ns = perf_counter_ns()
         result = self.graph(*self.operands)
         await_device(self.device)
         end_ns = perf_counter_ns()
-        require_equal(result, self.expected, "a native graph's result")
+        self._expect(result, "a native graph's result")
         return end_ns - start_ns
 
     def call_warm(self) -> int:
@@ -125,13 +131,28 @@ class Subject:
         end_ns = perf_counter_ns()
         assert timestamps is not None, "a call left no timestamps"
         require(timestamps.planned, "a module call ran without a plan")
-        # A copy is fetched on CUDA: fetching the result itself would make the next one come along with its call.
-        require_equal(result if self.device == "cpu" else result.clone(), self.expected, f"a {kind} result")
+        self._expect(result, f"a {kind} result")
         passed = (start_ns, timestamps.sent_ns, timestamps.started_ns, timestamps.finished_ns, end_ns)
         parts = self.parts[kind]
         for part, begin, end in zip(PARTS, passed, passed[1:], strict=False):
             parts[part].append((end - begin) / 1e3)
         return end_ns - start_ns, timestamps
+
+    def _expect(self, result: torch.Tensor, what: str) -> None:
+        self._unchecked.append((result, what))
+        if self.device == "cpu":
+            self.check_results()
+
+    def check_results(self) -> None:
+        """Compare what was not compared yet with the expected result.
+
+        Raises:
+            MeasurementError: they differ.
+        """
+        results, self._unchecked = self._unchecked, []
+        for result, what in results:
+            # A copy is fetched on CUDA: fetching the result itself would make the next one come along with its call.
+            require_equal(result if self.device == "cpu" else result.clone(), self.expected, what)
 
 
 def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progress, journal: Journal) -> Measured:
@@ -148,17 +169,7 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
         subject = Subject(study, variant, seed, settings.device)
         warmup_us = _warm_up(subject, study.warmup)
         before = djinn.stats()["plan_cache"]
-        arms = {
-            "native": Arm("native", subject.call_native, sampling.block, lead_in=subject.call_native),
-            "native_again": Arm("native_again", subject.call_native, sampling.block, lead_in=subject.call_native),
-            "djinn_warm": Arm("djinn_warm", subject.call_warm, sampling.block, lead_in=subject.lead_in_remote),
-            "djinn_cold": Arm(
-                "djinn_cold", subject.call_cold, max_blocks=sampling.cold, lead_in=subject.lead_in_remote
-            ),
-            "floor": Arm("floor", subject.call_floor, sampling.block, lead_in=subject.lead_in_remote),
-        }
-        if subject.graph is not None:
-            arms["native_graph"] = Arm("native_graph", subject.call_graph, sampling.block, lead_in=subject.call_graph)
+        arms = _arms(subject, sampling)
         order = alternate(
             list(arms.values()),
             rounds=sampling.rounds,
@@ -177,6 +188,20 @@ def run_trial(settings: TrialSettings, variant: str, seed: int, progress: Progre
     return Measured(
         samples=samples, counters={name: stats[name] for name in ("plan_cache", "memory", "server")}, checks=checks
     )
+
+
+def _arms(subject: Subject, sampling: Sampling) -> dict[str, Arm]:
+    arm = partial(Arm, num_lead_ins=sampling.lead_in, after_block=subject.check_results)
+    arms = [
+        arm("native", subject.call_native, sampling.block, lead_in=subject.call_native),
+        arm("native_again", subject.call_native, sampling.block, lead_in=subject.call_native),
+        arm("djinn_warm", subject.call_warm, sampling.block, lead_in=subject.lead_in_remote),
+        arm("djinn_cold", subject.call_cold, max_blocks=sampling.cold, lead_in=subject.lead_in_remote),
+        arm("floor", subject.call_floor, sampling.block, lead_in=subject.lead_in_remote),
+    ]
+    if subject.graph is not None:
+        arms.append(arm("native_graph", subject.call_graph, sampling.block, lead_in=subject.call_graph))
+    return {arm.name: arm for arm in arms}
 
 
 def make_module(
@@ -212,6 +237,7 @@ def _warm_up(subject: Subject, num_calls: int) -> dict[str, list[float]]:
     for kinds in subject.parts.values():
         for values in kinds.values():
             values.clear()
+    subject.check_results()
     subject.native_us = statistics.median(native)
     return {"native": native, "djinn": remote}
 

@@ -101,7 +101,8 @@ class _Rounds:
             require(is_close, f"compiled code lies {self.compiled_distance} from eager PyTorch")
         self._progress.note(f"{', '.join(calls)} are ready")
         timed = {name: _timed(call, self._operands, self._expected, name) for name, call in calls.items()}
-        arms = [Arm(name, call, self._sampling.block, lead_in=call) for name, call in timed.items()]
+        block, num_lead_ins = self._sampling.block, self._sampling.lead_in
+        arms = [Arm(name, call, block, lead_in=call, num_lead_ins=num_lead_ins) for name, call in timed.items()]
         num_rounds = self._sampling.rounds
         self.order += alternate(
             arms, rounds=num_rounds, seed=self._seed, on_round=lambda done: self._progress.update(done, num_rounds)
