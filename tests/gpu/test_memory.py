@@ -63,6 +63,20 @@ def test_swaps_restore_every_byte_at_nearly_the_speed_of_a_pinned_copy() -> None
     assert swap_in >= 0.8 * plain_in
 
 
+def test_a_copy_is_timed_by_the_device_without_what_it_waits_for() -> None:
+    """A computation that was queued before it delays the copy, and is not counted as part of it."""
+    pool = PinnedPool(torch.device("cuda", 0), 256 * MiB)
+    source = torch.ones(128 * MiB, dtype=torch.uint8, device="cuda")
+    copy = pool.allocate(source.nbytes)
+    pool.copy_out(copy, source)
+    torch.cuda._sleep(1_000_000_000)  # cycles: half a second
+    start_s = perf_counter()
+    copy_us = pool.copy_out(copy, source)
+    passed_us = 1e6 * (perf_counter() - start_s)
+    assert 0 < copy_us < 0.5 * passed_us
+    assert copy_us > 1e6 * source.nbytes / 200e9, "no link of this kind moves 200 GB/s"
+
+
 def _link_gb_per_s(link: object) -> float:
     return float(link.moved_bytes / link.busy_us / 1e3)  # type: ignore[attr-defined]
 

@@ -1,6 +1,7 @@
 """Page-locked host memory beside a CUDA device: copies run on streams of their own, one in each direction.
 
-The pool is locked once, at the start: locking memory takes as long as copying it several times.
+The pool is locked once, at the start: locking memory takes as long as copying it several times. Copies are timed by events
+on their stream, which see neither the computation that a copy waits for nor the host's part.
 """
 
 from __future__ import annotations
@@ -60,13 +61,13 @@ class PinnedPool(HostPool):
             with self._lock:
                 self._free_list.release(offset, _padded(copy.nbytes))
 
-    def copy_out(self, destination: torch.Tensor, source: torch.Tensor) -> None:
-        """Copy to the host."""
-        self._copy(destination, source, self._outward)
+    def copy_out(self, destination: torch.Tensor, source: torch.Tensor) -> float:
+        """Copy to the host, and return the microseconds that it took on the device's clock."""
+        return self._copy(destination, source, self._outward)
 
-    def copy_in(self, destination: torch.Tensor, source: torch.Tensor) -> None:
-        """Copy to the device."""
-        self._copy(destination, source, self._inward)
+    def copy_in(self, destination: torch.Tensor, source: torch.Tensor) -> float:
+        """Copy to the device, and return the microseconds that it took on the device's clock."""
+        return self._copy(destination, source, self._inward)
 
     def digest(self, data: torch.Tensor) -> str:
         """Return a digest; what lies on the device is folded there, since fetching it would take as long as a swap."""
@@ -79,11 +80,15 @@ class PinnedPool(HostPool):
             digest.update(_fold(words[start : start + step], weights).cpu().numpy().data)
         return digest.hexdigest()
 
-    def _copy(self, destination: torch.Tensor, source: torch.Tensor, stream: torch.cuda.Stream) -> None:
+    def _copy(self, destination: torch.Tensor, source: torch.Tensor, stream: torch.cuda.Stream) -> float:
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         stream.wait_stream(torch.cuda.default_stream(self._device))
         with torch.cuda.stream(stream):
+            began.record(stream)
             destination.copy_(source, non_blocking=True)
-        stream.synchronize()
+            ended.record(stream)
+        ended.synchronize()
+        return 1e3 * float(began.elapsed_time(ended))
 
 
 def _padded(num_bytes: int) -> int:

@@ -17,7 +17,13 @@ _WORDS_PER_BLOCK = TENSOR_ALIGNMENT_BYTES // 8
 
 
 class Link:
-    """One direction between device and host: one transfer at a time, at most at the stated bandwidth."""
+    """One direction between device and host: one transfer at a time, at most at the stated bandwidth.
+
+    Attributes:
+        num_transfers: that are complete.
+        moved_bytes: by them.
+        busy_us: that they took, on the device's clock where it has one; what the stated bandwidth adds is included.
+    """
 
     def __init__(self, bandwidth_gb_per_s: float | None, wait: Callable[[float], None] = time.sleep) -> None:
         self._bandwidth_gb_per_s = bandwidth_gb_per_s
@@ -27,17 +33,18 @@ class Link:
         self.moved_bytes = 0
         self.busy_us = 0.0
 
-    def move(self, copy: Callable[[], int]) -> None:
-        """Let `copy` copy and return its bytes; where it is faster than the stated bandwidth, wait for the difference."""
+    def move(self, copy: Callable[[], tuple[int, float]]) -> None:
+        """Let `copy` copy and return its bytes and microseconds; if faster than stated, wait for the difference."""
         with self._lock:
             start_ns = time.perf_counter_ns()
-            num_bytes = copy()
+            num_bytes, busy_us = copy()
             if self._bandwidth_gb_per_s is not None:
                 due_s = num_bytes / (self._bandwidth_gb_per_s * 1e9)
                 remaining_s = due_s - (time.perf_counter_ns() - start_ns) / 1e9
                 if remaining_s > 0:
                     self._wait(remaining_s)
-            self.busy_us += (time.perf_counter_ns() - start_ns) / 1e3
+                    busy_us = (time.perf_counter_ns() - start_ns) / 1e3
+            self.busy_us += busy_us
             self.moved_bytes += num_bytes
             self.num_transfers += 1
 
@@ -94,14 +101,16 @@ class SwapPool:
         return self._host.digest(data)
 
 
-def _moved(copy: Callable[[torch.Tensor, torch.Tensor], None], destination: torch.Tensor, source: torch.Tensor) -> int:
-    copy(destination, source)
-    return source.nbytes
+def _moved(
+    copy: Callable[[torch.Tensor, torch.Tensor], float], destination: torch.Tensor, source: torch.Tensor
+) -> tuple[int, float]:
+    return source.nbytes, copy(destination, source)
 
 
-def _copy_changes(destination: torch.Tensor, source: torch.Tensor) -> int:
-    """Copy those blocks of a tensor's alignment that differ, and return their bytes."""
+def _copy_changes(destination: torch.Tensor, source: torch.Tensor) -> tuple[int, float]:
+    """Copy those blocks of a tensor's alignment that differ, and return their bytes and the microseconds that it took."""
+    start_ns = time.perf_counter_ns()
     old, new = (data.view(torch.int64).view(-1, _WORDS_PER_BLOCK) for data in (destination, source))
     changed = (old != new).any(dim=1).nonzero().squeeze(1)
     old[changed] = new[changed]
-    return len(changed) * TENSOR_ALIGNMENT_BYTES
+    return len(changed) * TENSOR_ALIGNMENT_BYTES, (time.perf_counter_ns() - start_ns) / 1e3

@@ -27,7 +27,7 @@ from djinn.server.plan_store import StoredPlan
 from djinn.server.subexpressions import share_subexpressions
 
 MAX_PING_US = 1e6
-# A session that holds no memory still costs about a kilobyte.
+# A session that holds no memory still costs about two kilobytes.
 MAX_SESSIONS = 1 << 18
 
 # What enters the sessions of its operands makes the tensors that come with it there.

@@ -43,7 +43,7 @@ class Entry:
     block: Block | None = None
 
 
-# A tensor costs about a kilobyte of the server's own memory, however small it is.
+# A tensor costs about 700 bytes of the server's own memory, however small it is.
 MAX_TENSORS = 1 << 20
 
 
