@@ -8,12 +8,12 @@ rule trial:
         f"{RESULTS}/trials/{{study}}/{{variant}}/trial_{{trial}}.json",
     log:
         f"{LOGS}/trials/{{study}}/{{variant}}/trial_{{trial}}.log",
+    # Everything else shares the cores once nothing is left to measure, instead of leaving some idle between two trials.
+    priority: 1
     conda:
         "../../envs/environment.yaml"
     # All cores, so that nothing else of this workflow runs beside it; a lock keeps out other workflows.
     threads: lambda wildcards: workflow.cores or 1
-    # Everything else shares the cores once nothing is left to measure, instead of leaving some idle between two trials.
-    priority: 1
     params:
         settings=lambda wildcards: json.dumps(trial_settings(CONFIG, wildcards.study), sort_keys=True),
     message:
