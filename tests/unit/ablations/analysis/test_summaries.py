@@ -12,6 +12,11 @@ from summaries import samples_of, summarise
 GRAPH = {"native_graph_us": samples_of(8.0)}
 
 
+def _led_in(later_us: float, first_us: float) -> list[float]:
+    """Return three calls for each turn of two samples, of which the first is slow."""
+    return [first_us, later_us, later_us] * (len(samples_of(later_us)) // 2)
+
+
 def _os_tax(native_us: float, more: dict[str, Any]) -> dict[str, Any]:
     return {
         "native_us": samples_of(native_us),
@@ -20,6 +25,7 @@ def _os_tax(native_us: float, more: dict[str, Any]) -> dict[str, Any]:
         "djinn_cold_us": samples_of(40.0),
         "floor_us": samples_of(3.0),
         "block": 2,
+        "lead_in_us": {"native": _led_in(native_us, 50.0), "djinn_warm": _led_in(12.0, 75.0)},
         "warm_breakdown_us": {"compute": samples_of(5.0)},
         "cold_breakdown_us": {"plan": samples_of(6.0)},
         **more,
@@ -40,6 +46,7 @@ def test_the_os_tax_is_reported_by_scale(more: dict[str, Any]) -> None:
         "cold_overhead": (300.0, "%"),
         "remote_floor": (3.0, "us"),
         "noise_floor": (0.0, "%"),
+        "after_pause_overhead": (50.0, "%"),
         "warm_difference": (2.0, "us"),
         "warm_compute": (5.0, "us"),
         "cold_plan": (6.0, "us"),

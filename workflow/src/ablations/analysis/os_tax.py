@@ -22,7 +22,8 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
     """Return the quantities of every measured scale; there are no series beyond them.
 
     Warm calls and the A/A arm have one block in each of native's rounds, and are compared round by round; cold calls
-    are too few for that.
+    are too few for that. The first call that leads into a block follows a pause: what both processes pay for having slept
+    is reported apart.
     """
     quantities: dict[str, Quantity | None] = {}
     for variant in trials.variants:
@@ -41,6 +42,10 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
         quantities[f"{variant}.noise_floor"] = estimate_overhead_by_rounds_pct(
             arms["native_again"], arms["native"], blocks=blocks
         )
+        woken = {arm: [_first_of_turns(one, arm) for one in samples] for arm in ("native", "djinn_warm")}
+        quantities[f"{variant}.after_pause_overhead"] = estimate_overhead_by_rounds_pct(
+            woken["djinn_warm"], woken["native"], blocks=(1, 1)
+        )
         quantities[f"{variant}.warm_difference"] = estimate_difference(arms["djinn_warm"], arms["native"], "us")
         if all("native_graph_us" in one for one in samples):
             graph = [one["native_graph_us"] for one in samples]
@@ -54,6 +59,13 @@ def summarise(trials: TrialSet) -> tuple[dict[str, Quantity | None], dict[str, A
         small, large = ([[_slowdown(one)] for one in trials.samples(scale)] for scale in ("micro_add", "full_forward"))
         quantities["amortisation"] = estimate_ratio(small, large)
     return quantities, {}
+
+
+def _first_of_turns(samples: dict[str, Any], arm: str) -> list[float]:
+    """Return the first call of each turn of an arm."""
+    lead_ins_us: list[float] = samples["lead_in_us"][arm]
+    num_turns = len(samples[f"{arm}_us"]) // samples["block"]
+    return lead_ins_us[:: len(lead_ins_us) // num_turns]
 
 
 def _slowdown(samples: dict[str, Any]) -> float:
