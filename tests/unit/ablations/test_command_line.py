@@ -33,6 +33,26 @@ def test_a_reader_that_has_had_enough_ends_it_without_a_word() -> None:
     assert finished.returncode == 128 + signal.SIGPIPE
 
 
+@pytest.mark.parametrize(("stage", "status"), [("schema", 0), ("judge --inputs absent.json --output unjudged.json", 2)])
+def test_it_ends_with_its_status_after_every_exit_handler(stage: str, status: int) -> None:
+    """Quickly, but nothing that was to happen at the end is left out: not what was registered, not what was printed."""
+    program = (
+        f"import atexit, sys; sys.argv = ['ablations', *{stage.split()}]; from ablations.__main__ import run; "
+        "status = run(); atexit.register(print, 'the handler ran'); sys.exit(status)"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert finished.returncode == status
+    assert finished.stdout.splitlines()[-1] == "the handler ran"
+
+
+def test_an_exception_is_told_by_the_interpreter() -> None:
+    """With its traceback and status 1: whoever ends the process quickly must not hide it."""
+    program = "import ablations.__main__ as m; m.main = lambda: 1 / 0; m.run()"
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert "ZeroDivisionError" in finished.stderr
+
+
 @pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize(
     "stage",
