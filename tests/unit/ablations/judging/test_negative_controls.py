@@ -52,6 +52,7 @@ def _lay_os_tax(samples: dict[str, dict[str, Any]], generator: np.random.Generat
         one["block"] = BLOCK
         for arm, truth in (("native_us", native), ("native_again_us", native), ("djinn_warm_us", warm)):
             one[arm] = _noisy(generator, truth, BLOCK * ROUNDS, drift)
+        one["lead_in_us"] = {arm: one[f"{arm}_us"][::BLOCK] for arm in ("native", "djinn_warm")}
 
 
 def _lay_session_arena(samples: dict[str, dict[str, Any]], generator: np.random.Generator) -> None:
