@@ -138,7 +138,7 @@ class Trace:
     host_reads: tuple[torch.Tensor, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallTimestamps:
     """When the stages of one compute call passed, on CLOCK_MONOTONIC of one host.
 

@@ -11,7 +11,7 @@ import torch
 
 import djinn
 from djinn.core import TensorMeta
-from djinn.device.prefetch import MAX_PREFETCHED_BYTES, Prefetcher
+from djinn.device.prefetch import MAX_PREFETCHED_BYTES, Prefetched, Prefetcher
 from djinn.transport.shared_memory import REPLY_BYTES
 from support import DEVICE
 
@@ -44,17 +44,19 @@ def _run_by_turns(work: Callable[[int], None]) -> None:
 @pytest.mark.parametrize("num_elements", [16, 40_000])
 def test_what_a_thread_keeps_is_what_it_gets(num_elements: int) -> None:
     """Small results and large ones."""
-    prefetcher = Prefetcher()
-    meta = TensorMeta((num_elements,), (1,), torch.float32)
+    prefetcher = Prefetcher(TensorMeta((num_elements,), (1,), torch.float32))
     wrong: list[int] = []
 
-    def keep(number: int) -> None:
-        payload = torch.full((num_elements,), float(number)).numpy().tobytes()
+    def fetch(number: int) -> None:
+        payload = memoryview(torch.full((num_elements,), float(number)).numpy().tobytes())
         for _ in range(300):
-            if not (prefetcher.keep(meta, bytearray(payload), 0).host == number).all():
+            prefetched = Prefetched(prefetcher, None, 0)
+            prefetched.make_host()
+            prefetched.arrive(payload)
+            if not (prefetched.host == number).all():
                 wrong.append(number)
 
-    _run_by_turns(keep)
+    _run_by_turns(fetch)
     assert not wrong
 
 

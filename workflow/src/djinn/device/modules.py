@@ -24,7 +24,6 @@ from djinn.device.dispatch import note_call
 from djinn.device.fingerprint import fingerprint, hook_tables
 from djinn.device.mutations import Mutations, SideEffectError, is_simulating
 from djinn.device.planner import Call, ClientPlan, make_plan
-from djinn.device.prefetch import reply_buffer
 from djinn.device.recipes import Materials
 from djinn.device.snapshot import Snapshot
 from djinn.device.tensor import Handle, RemoteTensor
@@ -224,9 +223,7 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
     base_id = client.new_ids()
     if plan.writes_inputs:
         client.note_write()
-    write_number = client.write_number
-    wants_result = plan.prefetcher is not None and plan.prefetcher.wants_result()
-    buffer = reply_buffer(client, plan.output_metas[0]) if wants_result else None
+    prefetched = None if plan.prefetcher is None else plan.prefetcher.ask(client)
     tensors = arguments.tensors
     made = creations(tensors)
     client.send(
@@ -236,8 +233,8 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
             base_id=base_id,
             creations=made,
             session_id=runtime.current_session(),
-            wants_result=wants_result,
-            reply_offset=0 if buffer is None else buffer.offset_bytes,
+            wants_result=prefetched is not None,
+            reply_offset=0 if prefetched is None else prefetched.offset_bytes,
         )
     )
     # The server computes meanwhile.
@@ -246,15 +243,16 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
     ]
     materials = Materials([*plan.weights, *arguments.originals], outputs, arguments.containers)
     result = plan.recipe(materials)
+    if prefetched is not None:
+        prefetched.make_host()
     reply, payload = client.receive(plan.expected_us)
     if made:
         note_created(tensors)
     if plan.prefetcher is not None:
-        handle, meta = outputs[0].handle, plan.output_metas[0]
-        handle.prefetcher = plan.prefetcher
-        if wants_result:
-            content = bytearray(payload) if buffer is None else buffer.view
-            handle.prefetched = plan.prefetcher.keep(meta, content, write_number)
+        outputs[0].handle.prefetcher = plan.prefetcher
+    if prefetched is not None:
+        prefetched.arrive(payload)
+        outputs[0].handle.prefetched = prefetched
     plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
     for effect in plan.effects:
         effect.apply(materials)

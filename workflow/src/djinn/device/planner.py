@@ -116,7 +116,7 @@ def make_plan(
         lower_bound_bytes=reply.lower_bound_bytes,
         held_bytes=reply.held_bytes,
         writes_inputs=reply.writes_inputs,
-        prefetcher=Prefetcher() if owns_output and _could_come_along(output_metas) else None,
+        prefetcher=Prefetcher(output_metas[0]) if owns_output and _could_come_along(output_metas) else None,
         host_reads=[(tensor, content_of(tensor)) for tensor in trace.host_reads],
     )
 

@@ -7,8 +7,6 @@ tensor: then it may have been written to as well, through an alias.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from djinn.client.client import Client
@@ -20,49 +18,77 @@ MAX_PREFETCHED_BYTES = 4 * 2**20
 MAX_COPIED_BYTES = 65_536
 
 
-@dataclass(slots=True)
 class Prefetched:
-    """A result on the host.
+    """A result that comes along with its call.
 
     Attributes:
-        host: its elements.
-        write_number: the client's, when they were read.
-        is_used: whether somebody fetched them.
+        host: its elements, once it has arrived.
+        write_number: the client's, when the call was sent.
+        is_used: whether somebody fetched it.
     """
 
+    __slots__ = ("_content", "_place", "_prefetcher", "host", "is_used", "write_number")
+
     host: torch.Tensor
-    write_number: int
-    is_used: bool = False
+
+    def __init__(self, prefetcher: Prefetcher, place: ReplyBuffer | None, write_number: int) -> None:
+        self._prefetcher = prefetcher
+        self._place = place
+        self._content: bytearray | None = None
+        self.write_number = write_number
+        self.is_used = False
+
+    @property
+    def offset_bytes(self) -> int:
+        """Where in shared memory the result shall come to and stay; 0 if it is to be copied."""
+        return 0 if self._place is None else self._place.offset_bytes
+
+    def make_host(self) -> None:
+        """Make the host tensor, nobody else's; best done while the server computes."""
+        prefetcher = self._prefetcher
+        content: bytearray | memoryview
+        if self._place is None:
+            content = self._content = bytearray(prefetcher.num_bytes)
+        else:
+            content = self._place.view
+        self.host = torch.frombuffer(content, dtype=prefetcher.dtype).view(prefetcher.shape)
+
+    def arrive(self, payload: memoryview) -> None:
+        """Take what came with the reply."""
+        if self._content is not None:
+            memoryview(self._content)[:] = payload
+        self._prefetcher.note_arrival(self)
 
 
 class Prefetcher:
-    """Whether one plan's results shall come along."""
+    """Whether one plan's results shall come along.
 
-    __slots__ = ("_is_wanted", "_last")
+    Attributes:
+        shape, dtype, num_bytes: of each result, dense and row-major.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_is_wanted", "_last", "dtype", "num_bytes", "shape")
+
+    def __init__(self, meta: TensorMeta) -> None:
+        self.shape, self.dtype, self.num_bytes = meta.shape, meta.dtype, meta.extent_bytes
         self._is_wanted = False
         self._last: Prefetched | None = None
 
-    def wants_result(self) -> bool:
-        """Tell whether to ask for the next result: not if the last one was brought in vain."""
+    def ask(self, client: Client) -> Prefetched | None:
+        """Return the next result if it shall come along: not if the last one was brought in vain."""
         last, self._last = self._last, None
-        if last is not None and not last.is_used:
-            self._is_wanted = False
-        return self._is_wanted
+        if last is not None:
+            self._is_wanted &= last.is_used
+        del last  # with which its place is free again
+        if not self._is_wanted:
+            return None
+        place = client.reply_buffer(self.num_bytes) if self.num_bytes > MAX_COPIED_BYTES else None
+        return Prefetched(self, place, client.write_number)
 
-    def keep(self, meta: TensorMeta, content: memoryview | bytearray, write_number: int) -> Prefetched:
-        """Remember what came along with a call: dense, row-major, and nobody else's."""
-        host = torch.frombuffer(content, dtype=meta.dtype).view(meta.shape)
-        # Other threads that call the plan keep their own results at the same time.
-        kept = self._last = Prefetched(host, write_number)
-        return kept
+    def note_arrival(self, prefetched: Prefetched) -> None:
+        """Remember what came; other threads that call the plan have results of their own at the same time."""
+        self._last = prefetched
 
     def note_download(self) -> None:
         """A result was fetched in a message of its own, so the next one shall come along."""
         self._is_wanted = True
-
-
-def reply_buffer(client: Client, meta: TensorMeta) -> ReplyBuffer | None:
-    """Return a place where the next result of a plan can come to and stay; None if it is to be copied."""
-    return client.reply_buffer(meta.extent_bytes) if meta.extent_bytes > MAX_COPIED_BYTES else None

@@ -162,7 +162,7 @@ class RemoteTensor(torch.Tensor):
 
     def cpu(self, memory_format: torch.memory_format = torch.preserve_format) -> torch.Tensor:
         """Copy the elements to the host; what came along with the call is there already."""
-        if self.handle.prefetched is not None and not self.requires_grad and memory_format is torch.preserve_format:
+        if self.handle.prefetched is not None and not self.records_gradient and memory_format is torch.preserve_format:
             host = self.handle.take_prefetched()
             if host is not None:
                 return host

@@ -11,7 +11,8 @@ With the SHARED flag the payload is not in the stream but in the connection's sh
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from djinn.errors import ProtocolError
 from djinn.protocol.messages import PROTOCOL_VERSION
@@ -27,8 +28,7 @@ _HEADER = struct.Struct("<4sBBHIQQ")
 assert _HEADER.size == HEADER_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class FrameHeader:
+class FrameHeader(msgspec.Struct, frozen=True):
     """Lengths of what follows a header, and where in shared memory its payload lies, if it does."""
 
     body_bytes: int

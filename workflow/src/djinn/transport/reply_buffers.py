@@ -46,8 +46,10 @@ class ReplyBuffers:
         self._num_bytes = shared.num_bytes
         self._first_unused = shared.payload_bytes
         self._offsets_by_size: dict[int, list[int]] = {}
-        # Filled by finalizers, in whatever thread lets a view go.
+        # Filled in whatever thread lets a view go.
         self._returned: deque[tuple[int, int, int]] = deque()
+        # One for each place that is held; a finalizer would cost ten times as much.
+        self._watchers: dict[int, weakref.ref[memoryview]] = {}
 
     def take(self, num_bytes: int) -> ReplyBuffer | None:
         """Return a place for `num_bytes`; None if all memory is taken, by places of other sizes perhaps."""
@@ -64,5 +66,6 @@ class ReplyBuffers:
             self._first_unused += size
         offset = offsets.pop()
         view = self._view[offset : offset + num_bytes]
-        weakref.finalize(view, self._returned.append, (size, offset, _Forks.count)).atexit = False
+        returned, place = self._returned, (size, offset, _Forks.count)
+        self._watchers[offset] = weakref.ref(view, lambda _: returned.append(place))
         return ReplyBuffer(offset, view)
