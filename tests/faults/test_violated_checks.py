@@ -1,4 +1,4 @@
-"""A runtime that computes wrong, caches wrong or swaps wrong, and a study that hides an import: each fails its trial."""
+"""A runtime that computes wrong, caches wrong, swaps wrong or cannot swap, and a study that hides an import: each fails its trial."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ def _copy_in(self, destination, source):
 
 HostPool.copy_in = _copy_in
 """
+_COPY_THAT_FAILS = """
+def _copy_in(self, destination, source):
+    raise MemoryError("no page is left")
+
+
+HostPool.copy_in = _copy_in
+"""
 
 
 @pytest.mark.parametrize(
@@ -35,8 +42,9 @@ HostPool.copy_in = _copy_in
         ("djinn/server/elements.py", _WRONG_RESULT, "os_tax", "micro_add", "differs from native PyTorch by "),
         ("djinn/planning/cache.py", _CACHE_THAT_IS_NEVER_CLEARED, "os_tax", "layer_one_token", "hit the plan cache"),
         ("djinn/memory/host_pool.py", _WRONG_COPY, "semantic_signals", "reactive", "changed while it waited"),
+        ("djinn/memory/host_pool.py", _COPY_THAT_FAILS, "semantic_signals", "reactive", "MemoryError: no page is left"),
     ],
-    ids=["hidden import", "wrong result", "warm instead of cold", "wrong copy"],
+    ids=["hidden import", "wrong result", "warm instead of cold", "wrong copy", "copy that fails"],
 )
 def test_a_defect_fails_the_trial_that_meets_it(
     own_checkout: Path, run_cli: Run, file: str, defect: str, study: str, variant: str, message: str

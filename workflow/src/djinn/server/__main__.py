@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     from djinn.server.core import ServerCore
     from djinn.server.listener import Listener
 
+    threading.excepthook = _end_with_thread
+
     settings = sys.stdin.readline() if options.config == "-" else options.config
     if settings == "":  # whoever launched this server ended before using it
         _remove(options.private_folder)
@@ -60,6 +62,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{READY_LINE}{listener.address}", flush=True)
     listener.serve()
     return 0
+
+
+def _end_with_thread(failure: threading.ExceptHookArgs) -> None:
+    """End the process with a thread that moves sessions, which all of them would wait for; not with one of a connection."""
+    from djinn.server.listener import CONNECTION_THREAD
+
+    threading.__excepthook__(failure)
+    if failure.thread is None or failure.thread.name != CONNECTION_THREAD:
+        # Without the private folder's removal, since the client reads there what was said.
+        os._exit(1)
 
 
 def _exit_with_stdin(listener: Listener, private_folder: str | None) -> None:

@@ -86,6 +86,7 @@ class Binding:
         }
         self._adopted_outputs = [slot for storage, slot in self._adopted.items() if storage in self.outputs]
         self._tensors = [self._make_tensor(index) for index in range(len(self._trace.values))]
+        self._planned_outputs = [slot for storage, slot in self.outputs.items() if storage not in adopted]
         for storage, slot in self.outputs.items():
             num_bytes = self._trace.storage_bytes[storage]
             if num_bytes > stack.capacity_bytes:
@@ -93,7 +94,7 @@ class Binding:
                     f"A plan returns a tensor of {num_bytes} bytes, more than the Stack segment's {stack.capacity_bytes}; "
                     "use a smaller input or raise GENIE_STACK_MB."
                 )
-            if storage not in self._adopted:
+            if storage not in adopted:
                 slot.renew(num_bytes, device)
         self.calls: list[Call] = []
         self.written_inputs: set[int] = set()
@@ -119,9 +120,12 @@ class Binding:
             argument = self.inputs.get(number)
             if argument is not None:
                 argument.bind(entry.tensor)
-        for storage, output in self.outputs.items():
-            if storage not in self._adopted:
-                output.renew_if_held(self._device)
+        self.renew_held_outputs()
+
+    def renew_held_outputs(self) -> None:
+        """Exchange the storages of earlier results that somebody still holds."""
+        for output in self._planned_outputs:
+            output.renew_if_held(self._device)
 
     def run(self) -> None:
         """Call every operation in order."""
@@ -156,9 +160,8 @@ class Binding:
 
     def renew_outputs(self) -> None:
         """Let the next results be written to memory that nothing else uses."""
-        for storage, output in self.outputs.items():
-            if storage not in self._adopted:
-                output.renew(self._trace.storage_bytes[storage], self._device)
+        for output in self._planned_outputs:
+            output.renew(output.storage.nbytes(), self._device)
 
     @property
     def held_bytes(self) -> int:

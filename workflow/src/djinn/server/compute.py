@@ -47,6 +47,10 @@ class Compute:
         binding.run()
         return binding.take_outputs()
 
+    def make_ready(self, binding: Binding) -> None:
+        """Do what the next `replay` would otherwise do first."""
+        binding.renew_held_outputs()
+
     def begin_fetch(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a dense host tensor, which has the elements after `wait`."""
         return tensor.contiguous()

@@ -65,6 +65,9 @@ class CudaCompute(Compute):
         self._plain_replays[graphs.refusal or "first call with these addresses"] += 1
         return self._replay_calls(binding, inputs)
 
+    def make_ready(self, binding: Binding) -> None:
+        """A graph has outputs of its own, and what plans run call by call return is adopted."""
+
     def begin_fetch(self, tensor: torch.Tensor) -> torch.Tensor:
         """Queue a copy to pinned memory."""
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)

@@ -26,7 +26,7 @@ from djinn.server.store import TensorStore
 from djinn.server.table import Entry, TensorTable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Executed:
     """When an execution began and ended, and a description of its results."""
 
@@ -36,7 +36,7 @@ class Executed:
     is_sequence: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Replayed:
     """When a replay began and ended, what it returned, its first result on the host, and the entries of its arguments."""
 
@@ -170,6 +170,14 @@ class Executor:
         operands = [*stored.weights, *replayed.arguments] if stored.binding.returned_inputs else []
         for position, output in enumerate(replayed.outputs):
             self._store.register(table, base_id + position, output, operands)
+
+    def make_ready(self, binding: Binding) -> None:
+        """Prepare a binding for its next replay, unless something else computes: then that replay does so itself."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._compute.make_ready(binding)
+            finally:
+                self._lock.release()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

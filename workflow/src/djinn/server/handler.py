@@ -75,13 +75,16 @@ class Handler:
             return m.Failed(error=type(error).__name__, message=self._client.unqualified(str(error))), b""
 
     def settle(self) -> None:
-        """Do what the last answer left to do; until then, the client's other connections wait."""
+        """Do what the last answer left to do."""
         unsettled, self._unsettled = self._unsettled, None
         if unsettled is not None:
-            try:
-                unsettled()
-            finally:
-                self._client.settling.release()
+            unsettled()
+
+    def take_back(self, request: m.Request) -> None:
+        """Free what a request has made whose client left before the answer: it freed that earlier, when there was nothing."""
+        base_id = getattr(request, "base_id", None)
+        if base_id is not None:
+            self._entrance.free([i for i in range(base_id, base_id + m.MAX_OUTPUTS) if i in self._client.table])
 
     def _prepare(self, request: m.Request) -> None:
         """Wait for what other connections have left to `settle`, and do what comes with any request."""
@@ -108,12 +111,16 @@ class Handler:
         return m.Done()
 
     def _download(self, request: m.Download, payload: memoryview) -> Answer:
-        table = self._client.table
-        with self._entrance.enter(request, [request.tensor_id]):
-            tensor = self._server.compute.begin_fetch(table.tensor(request.tensor_id))
+        running = self._entrance.enter(request, [request.tensor_id])
+        try:
+            tensor = self._server.compute.begin_fetch(self._client.table.tensor(request.tensor_id))
             self._server.compute.wait()
-            reply = m.Bytes(shape=tuple(tensor.shape), dtype_code=DTYPE_CODES[tensor.dtype])
-            return reply, as_bytes(tensor)
+        except BaseException:
+            running.leave()
+            raise
+        # What is sent may be the tensor itself, in an arena.
+        self._unsettled = partial(_leave, running, tensor)
+        return m.Bytes(shape=tuple(tensor.shape), dtype_code=DTYPE_CODES[tensor.dtype]), as_bytes(tensor)
 
     def _run_operator(self, request: m.RunOperator, payload: memoryview) -> m.Reply:
         operands = (request.args, request.kwargs)
@@ -170,7 +177,7 @@ class Handler:
             running.leave()
             raise
         client.settling.acquire()
-        self._unsettled = partial(self._settle_after, request, stored, done, running)
+        self._unsettled = partial(self._settle_execution, request, stored, done, running)
         guard = stored.binding.guard
         return m.Done(
             started_ns=done.started_ns,
@@ -179,12 +186,14 @@ class Handler:
             restore_us=running.restore_us,
         ), result
 
-    def _settle_after(self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed, running: Running) -> None:
+    def _settle_execution(self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed, running: Running) -> None:
         try:
             self._server.executor.register_outputs(self._client.table, stored, request.base_id, done)
             self._entrance.free(request.frees)
+            self._server.executor.make_ready(stored.binding)
         finally:
             running.leave()
+            self._client.settling.release()
 
     def _drop_plans(self, request: m.DropPlans, payload: memoryview) -> m.Reply:
         for plan_id in request.plan_ids:
@@ -234,6 +243,11 @@ class Handler:
         plans = self._client.plans
         own = {"num_tensors": len(self._client.table), "num_plans": len(plans), "plan_bytes": plans.held_bytes}
         return m.Counters(values={**self._server.stats(), "client": own})
+
+
+def _leave(running: Running, lent: torch.Tensor) -> None:
+    """Leave the sessions of a tensor whose elements have been sent."""
+    running.leave()
 
 
 def _keep_pace(started_ns: int, pace_s: float | None) -> None:

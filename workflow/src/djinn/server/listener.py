@@ -34,6 +34,7 @@ MAX_CONNECTIONS = 1024
 _DESCRIPTORS_EACH, _DESCRIPTORS_ELSE = 3, 128
 
 
+CONNECTION_THREAD = "djinn-connection"
 _NO_PLACE = "The server has as many connections as it takes; close some of them, then connect again."
 
 
@@ -77,7 +78,7 @@ class Listener:
         """Serve a connection in a thread of its own, if there is a place for it."""
         if not self._free_places.acquire(blocking=False):
             return False
-        thread = threading.Thread(target=self._serve_in_place, args=(connection,), name="djinn-connection", daemon=True)
+        thread = threading.Thread(target=self._serve_in_place, args=(connection,), name=CONNECTION_THREAD, daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the system grants no more threads
@@ -126,10 +127,14 @@ class Listener:
                 request = decode_request(body)
                 seat.leave_to_client(request.client_core)
                 reply, reply_payload = handler.answer(request, payload)
+                is_taken = False
                 try:
                     stream.send(encode(reply), reply_payload, offset_bytes=request.reply_offset)
+                    is_taken = True
                 finally:
                     handler.settle()
+                    if not is_taken:
+                        handler.take_back(request)
         finally:
             self._core.detach(client)
 
