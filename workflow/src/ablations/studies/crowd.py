@@ -135,7 +135,10 @@ class Crowd:
 
     def _sample(self) -> None:
         while not self._ended.wait(_SAMPLING_INTERVAL_S):
-            scheduler = djinn.stats()["scheduler"]
+            try:
+                scheduler = djinn.stats()["scheduler"]
+            except djinn.ConnectionFailedError:  # the agents meet it too, and the trial fails with what they say
+                return
             self.timeline.append(
                 Occupancy(
                     self._now_s(), self._num_alive, scheduler["resident_bytes"], scheduler["host_pool_used_bytes"]

@@ -14,6 +14,7 @@ call, the first samples of a block still took half as long again as the later on
 
 Every result is compared with the expected one, bit for bit: at once on the host, which takes microseconds, and after the
 block on CUDA, where fetching one takes longer than the layer that made it, for which the server would have gone to sleep.
+Of the native graph's results that is the last one of each block, since each replay overwrites the one before.
 
 The smallest scale is `torch.add` on 1x1. Plans belong to modules, so it is wrapped in one whose only state is the
 other operand; natively the same module is called.
