@@ -215,6 +215,41 @@ def test_saving_goes_through_the_cpu() -> None:
     assert all(torch.equal(a.cpu(), b.cpu()) for a, b in zip(layer.parameters(), other.parameters(), strict=True))
 
 
+class _Called(torch.nn.Module):
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return self.function(value)
+
+
+@pytest.mark.parametrize("is_planned", [False, True], ids=["operation by operation", "planned"])
+@pytest.mark.parametrize("size", [3, 100])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda z: z.conj(),
+        lambda z: z.conj() * z,
+        lambda z: z.conj().imag,
+        lambda z: z.conj().imag + 1,
+        lambda z: z.mH @ z,
+        lambda z: torch._neg_view(z.real),
+        lambda z: torch.view_as_real(z.conj().resolve_conj()),
+    ],
+    ids=["conjugate", "product", "negated", "sum", "adjoint", "negative view", "resolved"],
+)
+def test_conjugates_are_conjugate(function: Any, size: int, is_planned: bool) -> None:
+    """Where native torch only marks a view, the elements that are fetched and computed with are conjugate all the same."""
+    source = torch.randn(size, size, dtype=torch.complex64)
+    remote = source.to(DEVICE)
+    call = _Called(function).to(DEVICE) if is_planned else function
+    expected = function(source).resolve_conj().resolve_neg()
+    with torch.no_grad():
+        for _ in range(3):
+            torch.testing.assert_close(call(remote).cpu(), expected)
+
+
 @pytest.mark.parametrize("size", [3, 5_000])
 @pytest.mark.parametrize(
     "view",

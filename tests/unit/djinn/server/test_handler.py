@@ -35,10 +35,10 @@ def _answer(handler: Handler, request: m.Request, payload: memoryview = _NOTHING
     return bytes(content)
 
 
-def test_a_session_stays_until_its_tensor_was_sent(handlers: tuple[Handler, Handler]) -> None:
-    """Whoever needs its memory waits: the elements that are being sent may lie there."""
+def test_a_tensor_is_sent_as_it_was_although_its_session_leaves(handlers: tuple[Handler, Handler]) -> None:
+    """Whoever needs the session's memory gets it at once, however slowly the client takes its answer."""
     handler, other = handlers
-    elements = memoryview(torch.arange(_NUM_ELEMENTS, dtype=torch.float32).numpy()).cast("B")
+    elements = memoryview(torch.arange(1, _NUM_ELEMENTS + 1, dtype=torch.float32).numpy()).cast("B")
     _answer(handler, m.OpenSession(opened_id="sent", arena_bytes=1 << 20))
     _answer(
         handler,
@@ -49,9 +49,32 @@ def test_a_session_stays_until_its_tensor_was_sent(handlers: tuple[Handler, Hand
     assert isinstance(reply, m.Bytes)
     opening = threading.Thread(target=_answer, args=(other, m.OpenSession(opened_id="needs it", arena_bytes=1 << 20)))
     opening.start()
-    opening.join(0.3)
-    assert opening.is_alive(), "the session was evicted while its tensor was being sent"
+    opening.join(10)
+    assert not opening.is_alive(), "the session was not evicted before its tensor was sent"
     assert bytes(content) == elements
     handler.settle()
-    opening.join(10)
-    assert not opening.is_alive(), "the session was not evicted after its tensor was sent"
+
+
+def test_only_what_a_request_made_is_taken_back(handlers: tuple[Handler, Handler]) -> None:
+    """Not a tensor whose name was taken when it failed."""
+    handler, other = handlers
+    ones = m.RunOperator(operator="aten.ones.default", args=[[4]], kwargs={}, base_id=m.MAX_OUTPUTS)
+    _answer(other, ones)
+    failed, _ = handler.answer(ones, _NOTHING)
+    assert isinstance(failed, m.Failed)
+    handler.take_back(ones, failed)
+    _answer(other, m.Download(tensor_id=m.MAX_OUTPUTS))
+    other.take_back(ones, m.Described(outputs=[], is_sequence=False, started_ns=0, finished_ns=0))
+    gone, _ = other.answer(m.Download(tensor_id=m.MAX_OUTPUTS), _NOTHING)
+    assert isinstance(gone, m.Failed)
+
+
+def test_a_plan_that_fails_frees_what_came_with_it(handlers: tuple[Handler, Handler]) -> None:
+    """Nobody would ask for that again."""
+    handler, _ = handlers
+    _answer(handler, m.RunOperator(operator="aten.ones.default", args=[[4]], kwargs={}, base_id=m.MAX_OUTPUTS))
+    request = m.ExecutePlan(plan_id=77, input_ids=[], base_id=2 * m.MAX_OUTPUTS, frees=[m.MAX_OUTPUTS])
+    failed, _ = handler.answer(request, _NOTHING)
+    assert isinstance(failed, m.Failed)
+    gone, _ = handler.answer(m.Download(tensor_id=m.MAX_OUTPUTS), _NOTHING)
+    assert isinstance(gone, m.Failed)

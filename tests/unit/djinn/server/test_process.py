@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -236,3 +237,29 @@ def test_a_client_that_dies_leaves_nothing(server: tuple[subprocess.Popen[str], 
     assert stats["scheduler"]["num_sessions"] == 0
     assert shared(torch.ones(64, device=DEVICE)).tolist() == expected
     djinn.audit()
+
+
+_FAILING_THREAD = """
+import threading
+from djinn.server import __main__
+from djinn.server.listener import CONNECTION_THREAD
+
+threading.excepthook = __main__._end_with_thread
+thread = threading.Thread(target=lambda: 1 / 0, name={name})
+thread.start()
+thread.join()
+print("lives")
+"""
+
+
+@pytest.mark.parametrize("log", ["pipe", "/dev/full"])
+@pytest.mark.parametrize(("name", "status"), [("CONNECTION_THREAD", 0), ("'djinn-outward'", 1)])
+def test_a_thread_that_all_need_ends_the_process(name: str, status: int, log: str) -> None:
+    """Even where nothing can be said any more; that of a connection ends alone."""
+    with open(log, "w") if log != "pipe" else contextlib.nullcontext(subprocess.PIPE) as errors:
+        command = [sys.executable, "-c", _FAILING_THREAD.format(name=name)]
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert done.returncode == status
+    assert ("lives" in done.stdout) == (status == 0)
+    if log == "pipe":
+        assert "ZeroDivisionError" in done.stderr

@@ -137,7 +137,7 @@ class Crowd:
         while not self._ended.wait(_SAMPLING_INTERVAL_S):
             try:
                 scheduler = djinn.stats()["scheduler"]
-            except djinn.ConnectionFailedError:  # the agents meet it too, and the trial fails with what they say
+            except djinn.ServerDiedError:  # the agents meet it too, and the trial fails with what they say
                 return
             self.timeline.append(
                 Occupancy(

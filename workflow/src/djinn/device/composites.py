@@ -36,11 +36,27 @@ def _nested_tensor_from_mask_left_aligned(tensor: torch.Tensor, mask: torch.Tens
     return False
 
 
+def _conj(source: torch.Tensor) -> Any:
+    """Conjugate at once: torch only marks a view, and a plan's views are storage and strides, without marks.
+
+    So what is written to the source afterwards is not seen in the result, nor the other way round, which torch's
+    documentation asks programs not to rely on.
+    """
+    return aten._conj_physical.default(source)
+
+
+def _neg_view(source: torch.Tensor) -> Any:
+    """Negate at once, likewise; the imaginary part of a conjugate is what torch marks so."""
+    return aten.neg.default(source)
+
+
 # Functions of an operator's operands; one that returns NotImplemented leaves them to the operator itself.
 COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: scaled_dot_product_attention,
     aten.histc.default: _histc,
     aten.ctc_loss.Tensor: _ctc_loss,
+    aten._conj.default: _conj,
+    aten._neg_view.default: _neg_view,
     aten._nested_tensor_from_mask_left_aligned.default: _nested_tensor_from_mask_left_aligned,
 }
 _COMPOSITE_FOR_AUTOGRAD = (aten.scaled_dot_product_attention.default, aten.ctc_loss.Tensor)

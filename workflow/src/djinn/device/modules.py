@@ -223,7 +223,8 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
     base_id = client.new_ids()
     if plan.writes_inputs:
         client.note_write()
-    prefetched = None if plan.prefetcher is None else plan.prefetcher.ask(client)
+    prefetcher = plan.prefetcher
+    prefetched = None if prefetcher is None else prefetcher.ask(client)
     tensors = arguments.tensors
     made = creations(tensors)
     client.send(
@@ -243,16 +244,16 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
     ]
     materials = Materials([*plan.weights, *arguments.originals], outputs, arguments.containers)
     result = plan.recipe(materials)
-    if prefetched is not None:
-        prefetched.make_host()
+    if prefetcher is not None and prefetched is not None:
+        prefetcher.make_host(prefetched)
     reply, payload = client.receive(plan.expected_us)
     if made:
         note_created(tensors)
-    if plan.prefetcher is not None:
-        outputs[0].handle.prefetcher = plan.prefetcher
-    if prefetched is not None:
-        prefetched.arrive(payload)
-        outputs[0].handle.prefetched = prefetched
+    if prefetcher is not None:
+        outputs[0].handle.prefetcher = prefetcher
+        if prefetched is not None:
+            prefetcher.note_arrival(prefetched, payload)
+            outputs[0].handle.prefetched = prefetched
     plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
     for effect in plan.effects:
         effect.apply(materials)

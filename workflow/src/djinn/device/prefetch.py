@@ -7,6 +7,8 @@ tensor: then it may have been written to as well, through an alias.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from djinn.client.client import Client
@@ -18,59 +20,37 @@ MAX_PREFETCHED_BYTES = 4 * 2**20
 MAX_COPIED_BYTES = 65_536
 
 
+@dataclass(slots=True, eq=False)
 class Prefetched:
     """A result that comes along with its call.
 
     Attributes:
-        host: its elements, once it has arrived.
+        place: where it comes to and stays; None if it is copied on arrival.
         write_number: the client's, when the call was sent.
+        host: its elements, once it has arrived.
+        content: what it is copied to.
         is_used: whether somebody fetched it.
     """
 
-    __slots__ = ("_content", "_place", "_prefetcher", "host", "is_used", "write_number")
-
-    host: torch.Tensor
-
-    def __init__(self, prefetcher: Prefetcher, place: ReplyBuffer | None, write_number: int) -> None:
-        self._prefetcher = prefetcher
-        self._place = place
-        self._content: bytearray | None = None
-        self.write_number = write_number
-        self.is_used = False
+    place: ReplyBuffer | None
+    write_number: int
+    host: torch.Tensor | None = None
+    content: bytearray | None = None
+    is_used: bool = False
 
     @property
     def offset_bytes(self) -> int:
-        """Where in shared memory the result shall come to and stay; 0 if it is to be copied."""
-        return 0 if self._place is None else self._place.offset_bytes
-
-    def make_host(self) -> None:
-        """Make the host tensor, nobody else's; best done while the server computes."""
-        prefetcher = self._prefetcher
-        content: bytearray | memoryview
-        if self._place is None:
-            content = self._content = bytearray(prefetcher.num_bytes)
-        else:
-            content = self._place.view
-        self.host = torch.frombuffer(content, dtype=prefetcher.dtype).view(prefetcher.shape)
-
-    def arrive(self, payload: memoryview) -> None:
-        """Take what came with the reply."""
-        if self._content is not None:
-            memoryview(self._content)[:] = payload
-        self._prefetcher.note_arrival(self)
+        """Offset of its place in shared memory, 0 for none."""
+        return 0 if self.place is None else self.place.offset_bytes
 
 
 class Prefetcher:
-    """Whether one plan's results shall come along.
+    """Whether one plan's results, dense and row-major, shall come along."""
 
-    Attributes:
-        shape, dtype, num_bytes: of each result, dense and row-major.
-    """
-
-    __slots__ = ("_is_wanted", "_last", "dtype", "num_bytes", "shape")
+    __slots__ = ("_dtype", "_is_wanted", "_last", "_num_bytes", "_shape")
 
     def __init__(self, meta: TensorMeta) -> None:
-        self.shape, self.dtype, self.num_bytes = meta.shape, meta.dtype, meta.extent_bytes
+        self._shape, self._dtype, self._num_bytes = meta.shape, meta.dtype, meta.extent_bytes
         self._is_wanted = False
         self._last: Prefetched | None = None
 
@@ -82,11 +62,23 @@ class Prefetcher:
         del last  # with which its place is free again
         if not self._is_wanted:
             return None
-        place = client.reply_buffer(self.num_bytes) if self.num_bytes > MAX_COPIED_BYTES else None
-        return Prefetched(self, place, client.write_number)
+        place = client.reply_buffer(self._num_bytes) if self._num_bytes > MAX_COPIED_BYTES else None
+        return Prefetched(place, client.write_number)
 
-    def note_arrival(self, prefetched: Prefetched) -> None:
-        """Remember what came; other threads that call the plan have results of their own at the same time."""
+    def make_host(self, prefetched: Prefetched) -> None:
+        """Make the host tensor of a result, nobody else's; best done while the server computes."""
+        content: bytearray | memoryview
+        if prefetched.place is None:
+            content = prefetched.content = bytearray(self._num_bytes)
+        else:
+            content = prefetched.place.view
+        prefetched.host = torch.frombuffer(content, dtype=self._dtype).view(self._shape)
+
+    def note_arrival(self, prefetched: Prefetched, payload: memoryview) -> None:
+        """Take what came with the reply."""
+        if prefetched.content is not None:
+            memoryview(prefetched.content)[:] = payload
+        # Other threads that call the plan have results of their own at the same time.
         self._last = prefetched
 
     def note_download(self) -> None:

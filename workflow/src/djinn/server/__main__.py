@@ -68,10 +68,12 @@ def _end_with_thread(failure: threading.ExceptHookArgs) -> None:
     """End the process with a thread that moves sessions, which all of them would wait for; not with one of a connection."""
     from djinn.server.listener import CONNECTION_THREAD
 
-    threading.__excepthook__(failure)
-    if failure.thread is None or failure.thread.name != CONNECTION_THREAD:
-        # Without the private folder's removal, since the client reads there what was said.
-        os._exit(1)
+    try:
+        threading.__excepthook__(failure)
+    finally:
+        if failure.thread is None or failure.thread.name != CONNECTION_THREAD:
+            # Without the private folder's removal, since the client reads there what was said.
+            os._exit(1)
 
 
 def _exit_with_stdin(listener: Listener, private_folder: str | None) -> None:

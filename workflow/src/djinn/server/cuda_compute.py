@@ -66,7 +66,7 @@ class CudaCompute(Compute):
         return self._replay_calls(binding, inputs)
 
     def make_ready(self, binding: Binding) -> None:
-        """A graph has outputs of its own, and what plans run call by call return is adopted."""
+        """Do nothing: a graph has outputs of its own, so another storage would be held in vain."""
 
     def begin_fetch(self, tensor: torch.Tensor) -> torch.Tensor:
         """Queue a copy to pinned memory."""

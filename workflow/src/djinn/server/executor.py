@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
@@ -172,10 +172,11 @@ class Executor:
             self._store.register(table, base_id + position, output, operands)
 
     def make_ready(self, binding: Binding) -> None:
-        """Prepare a binding for its next replay, unless something else computes: then that replay does so itself."""
+        """Prepare a binding for its next replay; what cannot be done now is left to that replay, which can report it."""
         if self._lock.acquire(blocking=False):
             try:
-                self._compute.make_ready(binding)
+                with suppress(RuntimeError, MemoryError):  # torch has no memory left
+                    self._compute.make_ready(binding)
             finally:
                 self._lock.release()
 

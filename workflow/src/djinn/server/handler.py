@@ -44,6 +44,8 @@ class Handler:
         self._client = client
         self._entrance = Entrance(server, client)
         self._unsettled: Callable[[], None] | None = None
+        # Kept until the answer was sent, whose payload is its memory.
+        self._lent: torch.Tensor | None = None
         self._methods: dict[type[m.Request], Callable[[Any, memoryview], m.Reply | Answer]] = {
             m.Upload: self._upload,
             m.Download: self._download,
@@ -75,16 +77,21 @@ class Handler:
             return m.Failed(error=type(error).__name__, message=self._client.unqualified(str(error))), b""
 
     def settle(self) -> None:
-        """Do what the last answer left to do."""
+        """Do what the last answer left to do, now that it was sent."""
+        self._lent = None
         unsettled, self._unsettled = self._unsettled, None
         if unsettled is not None:
             unsettled()
 
-    def take_back(self, request: m.Request) -> None:
-        """Free what a request has made whose client left before the answer: it freed that earlier, when there was nothing."""
-        base_id = getattr(request, "base_id", None)
-        if base_id is not None:
-            self._entrance.free([i for i in range(base_id, base_id + m.MAX_OUTPUTS) if i in self._client.table])
+    def take_back(self, request: m.Request, reply: m.Reply) -> None:
+        """Free the results of a request whose client left before it got them: it frees them earlier, when there are none.
+
+        That a reply finds nobody is known of Unix sockets alone; what is left behind over TCP goes with its client.
+        """
+        if isinstance(request, m.ExecutePlan | m.RunOperator) and not isinstance(reply, m.Failed):
+            made = range(request.base_id, request.base_id + m.MAX_OUTPUTS)
+            with self._client.settling:
+                self._entrance.free([tensor_id for tensor_id in made if tensor_id in self._client.table])
 
     def _prepare(self, request: m.Request) -> None:
         """Wait for what other connections have left to `settle`, and do what comes with any request."""
@@ -111,15 +118,14 @@ class Handler:
         return m.Done()
 
     def _download(self, request: m.Download, payload: memoryview) -> Answer:
-        running = self._entrance.enter(request, [request.tensor_id])
-        try:
-            tensor = self._server.compute.begin_fetch(self._client.table.tensor(request.tensor_id))
+        with self._entrance.enter(request, [request.tensor_id]):
+            entry = self._client.table.entry(request.tensor_id)
+            tensor = self._server.compute.begin_fetch(entry.tensor)
             self._server.compute.wait()
-        except BaseException:
-            running.leave()
-            raise
-        # What is sent may be the tensor itself, in an arena.
-        self._unsettled = partial(_leave, running, tensor)
+            if tensor is entry.tensor and entry.block is not None and entry.block.session_id is not None:
+                # The arena's memory may be given away before a slow client has taken everything.
+                tensor = tensor.clone()
+        self._lent = tensor
         return m.Bytes(shape=tuple(tensor.shape), dtype_code=DTYPE_CODES[tensor.dtype]), as_bytes(tensor)
 
     def _run_operator(self, request: m.RunOperator, payload: memoryview) -> m.Reply:
@@ -159,6 +165,14 @@ class Handler:
         )
 
     def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> Answer:
+        try:
+            return self._replay(request)
+        except BaseException:
+            with self._client.settling:
+                self._entrance.free(request.frees)
+            raise
+
+    def _replay(self, request: m.ExecutePlan) -> Answer:
         client, executor = self._client, self._server.executor
         stored = client.plans.get(request.plan_id)
         running = self._entrance.enter(request, request.input_ids)
@@ -192,8 +206,10 @@ class Handler:
             self._entrance.free(request.frees)
             self._server.executor.make_ready(stored.binding)
         finally:
-            running.leave()
-            self._client.settling.release()
+            try:
+                running.leave()
+            finally:
+                self._client.settling.release()
 
     def _drop_plans(self, request: m.DropPlans, payload: memoryview) -> m.Reply:
         for plan_id in request.plan_ids:
@@ -243,11 +259,6 @@ class Handler:
         plans = self._client.plans
         own = {"num_tensors": len(self._client.table), "num_plans": len(plans), "plan_bytes": plans.held_bytes}
         return m.Counters(values={**self._server.stats(), "client": own})
-
-
-def _leave(running: Running, lent: torch.Tensor) -> None:
-    """Leave the sessions of a tensor whose elements have been sent."""
-    running.leave()
 
 
 def _keep_pace(started_ns: int, pace_s: float | None) -> None:

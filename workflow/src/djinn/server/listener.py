@@ -134,7 +134,7 @@ class Listener:
                 finally:
                     handler.settle()
                     if not is_taken:
-                        handler.take_back(request)
+                        handler.take_back(request, reply)
         finally:
             self._core.detach(client)
 
