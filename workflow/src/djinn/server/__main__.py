@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import threading
+import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -68,12 +69,23 @@ def _end_with_thread(failure: threading.ExceptHookArgs) -> None:
     """End the process with a thread that moves sessions, which all of them would wait for; not with one of a connection."""
     from djinn.server.listener import CONNECTION_THREAD
 
-    try:
+    if failure.thread is not None and failure.thread.name == CONNECTION_THREAD:
         threading.__excepthook__(failure)
+        return
+    try:
+        # One sentence, since clients pass on what the server said last.
+        what = "".join(traceback.format_exception_only(failure.exc_type, failure.exc_value)).strip()
+        where = traceback.extract_tb(failure.exc_traceback)[-1]
+        name = "of no name" if failure.thread is None else failure.thread.name
+        print(
+            f"Thread {name} failed in {where.name} ({where.filename}:{where.lineno}) with {what}; sessions would wait for it "
+            "for good, so the server ends: start it again.",
+            file=sys.stderr,
+            flush=True,
+        )
     finally:
-        if failure.thread is None or failure.thread.name != CONNECTION_THREAD:
-            # Without the private folder's removal, since the client reads there what was said.
-            os._exit(1)
+        # Without the private folder's removal, since the client reads there what was said.
+        os._exit(1)
 
 
 def _exit_with_stdin(listener: Listener, private_folder: str | None) -> None:
