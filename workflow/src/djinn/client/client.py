@@ -164,6 +164,9 @@ class Client:
 
     def _take_frees(self) -> list[int]:
         taken: list[int] = []
-        while self._frees and len(taken) < _MAX_FREES:
-            taken.append(self._frees.popleft())
+        try:
+            while len(taken) < _MAX_FREES:
+                taken.append(self._frees.popleft())
+        except IndexError:  # None is left; to look first would be no help, as other threads take at the same time.
+            pass
         return taken
