@@ -296,7 +296,7 @@ def test_plans_report_their_peak_beside_its_bound() -> None:
 
 
 def test_threads_may_plan_at_the_same_time() -> None:
-    """Simulations swap phantoms into the module; no other thread may see them."""
+    """Each gets the results of its own calls."""
     model = make_model(SHAPE, seed=2)
     remote = make_model(SHAPE, seed=2).to(DEVICE)
     failures: list[BaseException] = []

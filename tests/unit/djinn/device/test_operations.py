@@ -151,6 +151,47 @@ def test_program_equals_native(name: str, mode: Callable[[], Any]) -> None:
             assert torch.equal(got.cpu().nan_to_num(), want.nan_to_num())
 
 
+VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "transposed": lambda x: x.t(),
+    "sliced": lambda x: x[:1],
+    "reshaped": lambda x: x.reshape(-1),
+    "split": lambda x: x.split(1)[1],
+    "expanded": lambda x: x[None].expand(3, -1, -1),
+    "detached": lambda x: x.detach(),
+    "its data": lambda x: x.data,
+    "complex": torch.view_as_complex,
+    "written in part": lambda x: x[:1].mul_(2),
+    "assigned in part": lambda x: x.__setitem__(0, 5.0) or x,  # type: ignore[func-returns-value]
+    "written whole": lambda x: x.add_(1),
+    "of another shape": lambda x: x.unsqueeze_(0),
+    "set to another": lambda x: x.set_(torch.zeros(3, 2, device=x.device)),
+    "computed with": lambda x: x @ x,
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("is_planned", [False, True], ids=["singly", "planned"])
+def test_inference_mode_takes_tensors_from_outside(name: str, is_planned: bool) -> None:
+    """What it makes of them is of the sort that the CPU's is: their views are ordinary tensors, results are not."""
+
+    class Module(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("value", torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+
+        def forward(self) -> Any:
+            return VIEWS[name](self.get_buffer("value"))
+
+    native, remote = Module(), Module().to(DEVICE)
+    with torch.inference_mode():
+        expected = native()
+        actual = remote() if is_planned else VIEWS[name](remote.get_buffer("value"))
+        assert torch.equal(actual.cpu(), expected)
+    assert torch.equal(remote.get_buffer("value").cpu(), native.get_buffer("value"))
+    if not is_planned:
+        assert actual.is_inference() == expected.is_inference()
+
+
 @pytest.mark.parametrize(
     "draw",
     [

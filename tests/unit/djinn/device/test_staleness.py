@@ -20,6 +20,8 @@ from torch.nn import functional
 import djinn
 from support import DEVICE
 
+_STATE = torch.Generator().manual_seed(9).get_state()
+
 pytestmark = pytest.mark.usefixtures("runtime")
 
 
@@ -217,11 +219,37 @@ def _counts(module: Any, x: torch.Tensor) -> torch.Tensor:
     return x * module.kept * module.weight
 
 
+def _seeds(module: Any, x: torch.Tensor) -> torch.Tensor:
+    torch.manual_seed(7)
+    return x * module.weight
+
+
+def _restores(module: Any, x: torch.Tensor) -> torch.Tensor:
+    torch.set_rng_state(_STATE)
+    return x * module.weight
+
+
+def _forks(module: Any, x: torch.Tensor) -> torch.Tensor:
+    with torch.random.fork_rng(device_type=x.device.type, devices=[0] if x.device.type != "cpu" else []):
+        torch.manual_seed(7)
+        return x * torch.rand(4, device=x.device) * module.weight
+
+
 def _draws(module: Any, x: torch.Tensor) -> torch.Tensor:
     return x * random.random() * np.random.rand() * float(torch.rand(())) * module.weight
 
 
-@pytest.mark.parametrize(("function", "kept"), [(_appends, []), (_counts, 0), (_draws, None)])
+@pytest.mark.parametrize(
+    ("function", "kept"),
+    [
+        (_appends, []),
+        (_counts, 0),
+        (_draws, None),
+        (_seeds, None),
+        (_restores, None),
+        (_forks, None),
+    ],
+)
 def test_side_effects_happen_once(function: Any, kept: Any) -> None:
     """Such calls run operation by operation, and what their simulation changed was put back."""
 
@@ -230,7 +258,7 @@ def test_side_effects_happen_once(function: Any, kept: Any) -> None:
         for seed in (random.seed, np.random.seed, torch.manual_seed):
             seed(3)
         with torch.no_grad():
-            return [module(x).tolist() for _ in range(6)], module.kept
+            return [(module(x).tolist(), torch.rand(2).tolist()) for _ in range(6)], module.kept
 
     assert results("cpu") == results(DEVICE)
     assert any(reason.startswith("forward") for reason in djinn.stats()["fallbacks"])

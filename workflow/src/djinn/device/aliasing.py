@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from djinn.core import TensorMeta
 from djinn.device.tensor import DEVICE, DEVICE_NAME, RemoteTensor
 from djinn.device.transfer import upload
 from djinn.errors import UnsupportedOperatorError
+from djinn.tracing import facts_of, result_scope
 
 # Before those that torch registers, of which one would ask for memory on the device.
 _PRIORITY = 5
@@ -18,7 +18,7 @@ _PRIORITY = 5
 
 def alias(source: RemoteTensor) -> RemoteTensor:
     """Return another tensor over the same elements."""
-    return RemoteTensor(TensorMeta.of(source), source.handle)
+    return source.alias(result_scope(facts_of(torch.ops.aten.alias.default), (source,)))
 
 
 def set_to_tensor(destination: RemoteTensor, source: torch.Tensor) -> RemoteTensor:

@@ -12,6 +12,7 @@ from djinn.client import runtime
 from djinn.core import TensorMeta
 from djinn.device import aliasing, composites, gradients, recurrent
 from djinn.device.dispatch import copy_, dispatch
+from djinn.device.mutations import refuse_in_simulation
 from djinn.device.tensor import DEVICE, DEVICE_NAME, RemoteTensor, is_own_device
 from djinn.device.transfer import make_uninitialised
 from djinn.errors import UnsupportedOperatorError
@@ -67,6 +68,7 @@ class DeviceModule:
 
     def set_rng_state(self, new_state: torch.Tensor, device: Any = None) -> None:
         """Restore a state that `get_rng_state` returned; an empty one says that there was none."""
+        refuse_in_simulation("sets the state of random numbers")
         if new_state.numel():
             runtime.current_client().request(m.RandomState(), new_state.numpy().data)
 
@@ -88,6 +90,7 @@ class DeviceModule:
 
     def manual_seed_all(self, seed: int) -> None:
         """Seed this process's random numbers on the server; `torch.manual_seed` calls it."""
+        refuse_in_simulation("seeds random numbers")
         if runtime.is_running():
             runtime.current_client().request(m.Seed(seed=seed & (2**63 - 1)))
 

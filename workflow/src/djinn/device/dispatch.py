@@ -17,7 +17,7 @@ from djinn.device.transfer import become, can_become, creations, download, note_
 from djinn.errors import DeviceMismatchError, UnsupportedOperatorError
 from djinn.protocol import messages as m
 from djinn.protocol.operands import OWN_DEVICE, TensorRef
-from djinn.tracing import facts_of, misplaced_operand
+from djinn.tracing import facts_of, misplaced_operand, result_scope
 
 aten = torch.ops.aten
 _HOST = torch.device("cpu")
@@ -59,7 +59,8 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    misplaced = misplaced_operand(facts_of(func), args, kwargs, torch.device(DEVICE))
+    facts = facts_of(func)
+    misplaced = misplaced_operand(facts, args, kwargs, torch.device(DEVICE))
     if misplaced is not None:
         raise DeviceMismatchError(
             f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and "
@@ -84,7 +85,8 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     note_created(operands.tensors)
     note_call(client.sent_ns, reply.started_ns, reply.finished_ns, False)
     by_id = {tensor.handle.tensor_id: tensor for tensor in operands.tensors}
-    results = [_result(output, base_id + i, client, by_id) for i, output in enumerate(reply.outputs)]
+    with result_scope(facts, args):
+        results = [_result(output, base_id + i, client, by_id) for i, output in enumerate(reply.outputs)]
     if not reply.is_sequence:
         return results[0]
     return results if len(func._schema.returns) == 1 else tuple(results)

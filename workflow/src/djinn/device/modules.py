@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Iterator
 from time import perf_counter_ns
 from typing import Any
 
@@ -20,24 +20,25 @@ from torch.utils._device import DeviceContext
 
 from djinn.client import runtime
 from djinn.device.arguments import Arguments
+from djinn.device.descriptions import Description, Descriptions
 from djinn.device.dispatch import note_call
-from djinn.device.fingerprint import fingerprint, hook_tables
-from djinn.device.mutations import Mutations, SideEffectError, is_simulating
+from djinn.device.mutations import is_simulating
 from djinn.device.planner import Call, ClientPlan, make_plan
 from djinn.device.recipes import Materials
-from djinn.device.snapshot import Snapshot
 from djinn.device.tensor import Handle, RemoteTensor
 from djinn.device.transfer import creations, note_created
 from djinn.errors import ConnectionFailedError, GuardError, UnknownPlanError
 from djinn.planning.cache import PlanCache
 from djinn.protocol import messages as m
-from djinn.tracing import UnplannableError, forget
+from djinn.tracing import SideEffectError, UnplannableError, forget
 from djinn.units import GiB
 
 _MAX_REFUSALS = 1024
 _MAX_GUARD_FAILURES = 3
 # What forward changed is another module to plan for, at the price of a simulation each time.
 _MAX_SIDE_EFFECTS = 3
+# Who waits longer may be a thread that the simulated forward waits for in its turn.
+_MAX_WAIT_S = 5.0
 
 
 def _drop_on_server(plan: ClientPlan) -> None:
@@ -51,8 +52,8 @@ plan_cache: PlanCache[ClientPlan] = PlanCache(256, 1 * GiB, on_evict=_drop_on_se
 fallbacks: Counter[str] = Counter()
 _refusals: dict[Any, str] = {}
 _guard_failures: Counter[Any] = Counter()
-# A simulation puts phantoms in a module's place for as long as it runs, so nobody may look at modules meanwhile.
-_simulation_lock = threading.RLock()
+# One at a time: what is refused and which values were changed is known of all of them together.
+_simulation_lock = threading.Lock()
 _call_numbers = itertools.count()
 # Asked at each call.
 _is_inference = torch.is_inference_mode_enabled
@@ -64,23 +65,13 @@ _len_function_stack = torch._C._len_torch_function_stack
 _len_dispatch_stack = torch._C._len_torch_dispatch_stack
 
 
-_MAX_FINGERPRINTS = 64
-_unused_fingerprint_numbers = itertools.count()
-
-
 class PlannedCall:
     """Takes the calls of one module over."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
         self._number = next(_call_numbers)
-        self._seen_mutations = -1
-        self._fingerprint_number = -1
-        # Equal descriptions get equal small numbers, so that looking a plan up does not hash the whole module.
-        self._fingerprint_numbers: dict[Hashable, int] = {}
-        self._snapshot = Snapshot()
-        self._hook_tables: list[dict[int, Any]] = []
-        self._indescribable: str | None = None
+        self._descriptions = Descriptions(module)
         self._num_side_effects = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -90,8 +81,11 @@ class PlannedCall:
         start_ns = perf_counter_ns()
         reason = self._refusal()
         if reason is None:
+            description = self._descriptions.current()
+            reason = description.refusal()
+        if reason is None:
             try:
-                return self._call_planned((args, kwargs), start_ns)
+                return self._call_planned((args, kwargs), description, start_ns)
             except UnplannableError as error:
                 reason = str(error)
                 if isinstance(error, SideEffectError):
@@ -108,36 +102,10 @@ class PlannedCall:
             return "autocast is on"
         if _len_dispatch_stack():
             return "a torch dispatch mode is active"
-        if Mutations.count != self._seen_mutations or not self._snapshot.is_unchanged():
-            self._describe()
-        if self._indescribable is not None:
-            return self._indescribable
-        if any(self._hook_tables):
-            return "forward hooks are registered"
         return None
 
-    def _describe(self) -> None:
-        with _simulation_lock:
-            count = Mutations.count
-            try:
-                description, self._snapshot = fingerprint(self._module)
-                self._fingerprint_number = self._number_of(description)
-                self._indescribable = None
-            except UnplannableError as error:
-                self._snapshot, self._indescribable = Snapshot(), str(error)
-            self._hook_tables = hook_tables(self._module)
-            self._seen_mutations = count
-
-    def _number_of(self, description: Hashable) -> int:
-        number = self._fingerprint_numbers.get(description)
-        if number is None:
-            if len(self._fingerprint_numbers) >= _MAX_FINGERPRINTS:
-                self._fingerprint_numbers.clear()  # numbers are not used again: this costs plans and mixes none up
-            number = self._fingerprint_numbers[description] = next(_unused_fingerprint_numbers)
-        return number
-
-    def _call_planned(self, call: Call, start_ns: int) -> Any:
-        arguments = Arguments(self._number, self._fingerprint_number, *_settings())
+    def _call_planned(self, call: Call, description: Description, start_ns: int) -> Any:
+        arguments = Arguments(self._number, description.number, *_settings())
         args, kwargs = call
         arguments.key.extend((len(args), *kwargs))
         arguments.take(args)
@@ -150,34 +118,53 @@ class PlannedCall:
         lookup_us = (perf_counter_ns() - start_ns) / 1e3
         hit = plan is not None
         if plan is None:
-            plan = self._plan(key, call, arguments)
+            plan = self._plan(key, call, arguments, description)
         try:
             return _execute(plan, arguments, hit=hit, lookup_us=lookup_us)
         except (UnknownPlanError, GuardError) as error:
             plan_cache.discard(key, plan)
             if isinstance(error, GuardError):
                 _note_guard_failure(key)
-            plan = self._plan(key, call, arguments)
+            plan = self._plan(key, call, arguments, description)
             return _execute(plan, arguments, hit=False, lookup_us=lookup_us)
         finally:
             if not plan_cache.enabled:
                 _drop_on_server(plan)
 
-    def _plan(self, key: tuple[Any, ...], call: Call, arguments: Arguments) -> ClientPlan:
-        with _simulation_lock:
+    def _plan(self, key: tuple[Any, ...], call: Call, arguments: Arguments, description: Description) -> ClientPlan:
+        with _simulation_turn():
             if key in _refusals:
                 raise UnplannableError(_refusals[key])
             made = plan_cache.peek(key)  # by another thread, while this one waited
             if made is not None and not made.is_stale:
                 return made
+            # Another thread changed the module, or its simulation did and what it changed was put back.
+            number, description = description.number, self._descriptions.current()
+            if description.number != number:
+                raise UnplannableError("the module changed before its call was planned")
             try:
-                plan = make_plan(runtime.current_client(), self._module, call, arguments, self._snapshot)
+                plan = make_plan(runtime.current_client(), self._module, call, arguments, description.snapshot)
             except UnplannableError as error:
                 _refuse(key, str(error))
                 raise
             plan_cache.put(key, plan, plan.held_bytes)
             self._num_side_effects = 0
             return plan
+
+
+@contextlib.contextmanager
+def _simulation_turn() -> Iterator[None]:
+    """Wait for the simulation of another thread.
+
+    Raises:
+        UnplannableError: it takes too long to be waited for.
+    """
+    if not _simulation_lock.acquire(timeout=_MAX_WAIT_S):
+        raise UnplannableError("the simulation of another thread goes on")
+    try:
+        yield
+    finally:
+        _simulation_lock.release()
 
 
 def _settings() -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from djinn.tracing import UnplannableError
+from djinn.tracing import SideEffectError
 
 
 class _Thread(threading.local):
@@ -40,10 +40,6 @@ def simulating() -> Iterator[None]:
         yield
     finally:
         _thread.simulating = False
-
-
-class SideEffectError(UnplannableError):
-    """A call that changes more than the tensors and containers that it is passed."""
 
 
 def refuse_in_simulation(change: str) -> None:

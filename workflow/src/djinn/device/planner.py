@@ -18,7 +18,6 @@ from djinn.device.prefetch import MAX_PREFETCHED_BYTES, Prefetcher
 from djinn.device.recipes import Describer, Effect, Recipe
 from djinn.device.side_effects import without_side_effects
 from djinn.device.snapshot import Snapshot
-from djinn.device.stand_ins import standing_in, weights_of
 from djinn.device.tensor import DEVICE, RemoteTensor
 from djinn.device.transfer import content_of, creations, note_created
 from djinn.errors import PlanError, UnsupportedOperatorError
@@ -150,7 +149,7 @@ class _Simulation:
         self._module = module
         self._call = call
         self._arguments = arguments
-        self.weights = weights_of(module)
+        self.weights = _weights_of(module)
 
     def run(self) -> Trace:
         """Simulate.
@@ -161,7 +160,7 @@ class _Simulation:
         arguments = self._arguments
         if {id(weight) for weight in self.weights} & {id(tensor) for tensor in arguments.tensors}:
             raise UnplannableError("a weight of the module is among the arguments")
-        inputs = [Input(TensorMeta.of(weight), weight.requires_grad) for weight in self.weights]
+        inputs = [Input(TensorMeta.of(weight), weight.requires_grad, original=weight) for weight in self.weights]
         for number, tensor in enumerate(arguments.tensors):
             inputs.append(Input(TensorMeta.of(tensor), tensor.requires_grad, is_read_only=number in arguments.hosts))
         return simulate(
@@ -177,8 +176,10 @@ class _Simulation:
         remaining = iter(phantoms[len(self.weights) :])
         args, kwargs = self._call
         values, containers = copy_containers(self._arguments, [*args, *kwargs.values()], lambda _: next(remaining))
-        describer = Describer(phantoms, containers)
-        with simulating(), standing_in(self._module, self.weights, phantoms):
+        describer = Describer(phantoms, self.weights, containers)
+        for weight in self.weights:
+            weight.handle.prefetched = None  # elements that are fetched already could be read unnoticed
+        with simulating():
             result = self._module(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
         self.recipe = describer.describe(result)
         self.effects = describer.effects()
@@ -202,6 +203,22 @@ class _Simulation:
             return done.learned
         finally:
             self._client.request(m.DropPlans(plan_ids=[reply.plan_id]))
+
+
+def _weights_of(module: torch.nn.Module) -> list[RemoteTensor]:
+    """Return the distinct parameters and buffers of a module tree.
+
+    Raises:
+        UnplannableError: one of them lies elsewhere.
+    """
+    found: dict[int, RemoteTensor] = {}
+    for part in module.modules():
+        for name, tensor in (*part._parameters.items(), *part._buffers.items()):
+            if isinstance(tensor, RemoteTensor):
+                found[id(tensor)] = tensor
+            elif tensor is not None:
+                raise UnplannableError(f"{type(part).__name__}.{name} lies on {tensor.device}")
+    return list(found.values())
 
 
 def _request(trace: Trace, weights: list[RemoteTensor]) -> m.MakePlan:

@@ -6,7 +6,7 @@ down as a recipe, which each later call of the plan follows on the containers th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,10 +114,18 @@ class Describer:
         outputs: the tensors that the recipes draw on, to be the trace's outputs.
     """
 
-    def __init__(self, inputs: list[torch.Tensor], containers: list[Any]) -> None:
-        """Note what the containers hold, before the simulation."""
+    def __init__(
+        self, inputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], containers: Sequence[Any]
+    ) -> None:
+        """Note what the containers hold, before the simulation.
+
+        Args:
+            inputs: the phantoms of all inputs.
+            weights: what the first of them stand for; a call may return either.
+            containers: copies of the caller's.
+        """
         self.outputs: list[torch.Tensor] = []
-        self._inputs = {id(tensor): number for number, tensor in enumerate(inputs)}
+        self._inputs = {id(tensor): number for group in (inputs, weights) for number, tensor in enumerate(group)}
         self._containers = {id(container): number for number, container in enumerate(containers)}
         self._before = [(container, _contents(container)) for container in containers]
         self._positions: dict[int, int] = {}

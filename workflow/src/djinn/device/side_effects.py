@@ -1,5 +1,8 @@
 """Simulates forward without leaving traces: values that it changed and random numbers that it drew are put back.
 
+torch's own numbers are not drawn at all: a simulation ends at an operation that would draw them on the host. Those of Python and NumPy have one state for all threads, so what another thread draws meanwhile is taken
+for forward's.
+
 The simulation of a call that cannot become a plan is followed by the call itself, whose side effects shall be the only
 ones. What forward does to globals, files and the like is beyond this.
 """
@@ -14,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from djinn.device.mutations import SideEffectError
 from djinn.device.snapshot import Snapshot
+from djinn.tracing import SideEffectError
 
 
 @contextmanager
@@ -42,17 +45,21 @@ def without_side_effects(snapshot: Snapshot) -> Iterator[None]:
         raise SideEffectError("forward changes values that the module keeps")
 
 
-def _random_states() -> tuple[Any, Any, torch.Tensor]:
-    return random.getstate(), np.random.get_state(legacy=True), torch.get_rng_state()
+def _random_states() -> tuple[Any, Any, int, torch.Tensor]:
+    return random.getstate(), np.random.get_state(legacy=True), torch.initial_seed(), torch.get_rng_state()
 
 
-def _restore(states: tuple[Any, Any, torch.Tensor]) -> bool:
-    """Restore the states of the host's global random generators, and tell whether any was another one."""
-    python, (_, *numpy), native = states
-    now_python, (_, *now_numpy), now_native = _random_states()
-    is_same = now_python == python and all(map(np.array_equal, now_numpy, numpy)) and torch.equal(now_native, native)
+def _restore(states: tuple[Any, Any, int, torch.Tensor]) -> bool:
+    """Restore the states of the host's global random generators, and tell whether any was another one.
+
+    torch's is another one if it was seeded, which setting its state does too.
+    """
+    python, (_, *numpy), seed, native = states
+    now_python, (_, *now_numpy), now_seed, _ = _random_states()
+    is_same = now_python == python and all(map(np.array_equal, now_numpy, numpy)) and now_seed == seed
     if not is_same:
         random.setstate(python)
         np.random.set_state(states[1])
+    if now_seed != seed:
         torch.set_rng_state(native)
     return not is_same

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from djinn.client.client import Client
 from djinn.core import TensorMeta
-from djinn.device.mutations import Mutations
+from djinn.device.mutations import Mutations, refuse_in_simulation
 from djinn.device.prefetch import Prefetched, Prefetcher
 from djinn.device.printing import text_of
 from djinn.errors import UnsupportedOperatorError
@@ -121,7 +122,7 @@ class RemoteTensor(torch.Tensor):
         """Show the elements as torch does, with this device's name."""
         return text_of(self, self.detach().cpu())
 
-    def __copy__(self) -> RemoteTensor:
+    def __copy__(self) -> torch.Tensor:
         """Return a tensor over the same elements, as torch does."""
         copied = self.data.requires_grad_(self.requires_grad)
         vars(copied).update(self._attributes())
@@ -180,6 +181,8 @@ class RemoteTensor(torch.Tensor):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if value != self.records_gradient:
+            refuse_in_simulation("changes whether a tensor requires a gradient")
         self.records_gradient = value
         self._note_change()
 
@@ -214,22 +217,28 @@ class RemoteTensor(torch.Tensor):
         return self.detach().cpu().tolist()
 
     @property
-    def data(self) -> RemoteTensor:
+    def data(self) -> torch.Tensor:
         """Return a tensor over the same elements, outside of autograd."""
-        detached = self.detach()
-        assert isinstance(detached, RemoteTensor), "detaching left the device"
-        return detached
+        return self.detach()
 
     @data.setter
     def data(self, source: torch.Tensor) -> None:
+        refuse_in_simulation("assigns the data of a tensor")
         if not isinstance(source, RemoteTensor):
             raise TypeError(
                 f"data of a tensor on {DEVICE} cannot become a tensor on {source.device}; move it there with .to()."
             )
         self.adopt(source)
 
+    def alias(self, scope: AbstractContextManager[Any]) -> RemoteTensor:
+        """Return another tensor over the same elements, made in a scope."""
+        with scope:
+            return RemoteTensor(TensorMeta.of(self), self.handle)
+
     def adopt(self, source: RemoteTensor) -> None:
         """Become an alias of `source`: its metadata, its elements."""
+        if source.is_inference() != self.is_inference():  # torch sets no tensor to one of the other sort
+            source = source.alias(torch.inference_mode(self.is_inference()))
         torch.Tensor.data.__set__(self, source)  # type: ignore[attr-defined]
         self.handle = source.handle
         self.meta_number = source.meta_number

@@ -1,7 +1,7 @@
 """A module call on phantoms, as a trace of the operations that it would run."""
 
-from djinn.tracing.overloads import facts_of, misplaced_operand
-from djinn.tracing.phantom import UnplannableError
+from djinn.tracing.overloads import facts_of, misplaced_operand, result_scope
+from djinn.tracing.phantom import SideEffectError, UnplannableError
 from djinn.tracing.propagation import forget
 from djinn.tracing.recorder import Look
 from djinn.tracing.simulate import Input, simulate, warm_up
@@ -9,10 +9,12 @@ from djinn.tracing.simulate import Input, simulate, warm_up
 __all__ = [
     "Input",
     "Look",
+    "SideEffectError",
     "UnplannableError",
     "facts_of",
     "forget",
     "misplaced_operand",
+    "result_scope",
     "simulate",
     "warm_up",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from djinn.tracing.overloads import LITERALS, Facts
-from djinn.tracing.phantom import UnplannableError
+from djinn.tracing.phantom import SideEffectError, UnplannableError
 
 # Comparing more than this at each call would cost more than a plan saves.
 _MAX_READ_BYTES = 1 << 20
@@ -29,8 +29,11 @@ class HostSide:
 
         Raises:
             UnplannableError: it writes to a tensor that existed before the call.
+            SideEffectError: it draws random numbers, of which the same program has others when it is replayed.
             Exception: what the operation raises.
         """
+        if facts.draws_numbers:
+            raise SideEffectError("forward draws random numbers on the host")
         args, kwargs = call
         if func in LITERALS:
             self._note_made(operands[0])

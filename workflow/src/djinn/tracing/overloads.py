@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 aten = torch.ops.aten
+_HERE = nullcontext()
 
 LITERALS = frozenset({aten.lift_fresh.default, aten.lift.default})
 # Their data-dependent tag is for the sake of masks alone; as on every device, their indices may come from the host.
@@ -53,6 +55,7 @@ class Facts:
         depends_on_data: whether its result is not decided by metadata.
         returns_value: whether it returns a Python value instead of tensors.
         draws_numbers: whether it draws from a random generator.
+        is_view: whether its results may be views of its first operand.
         written: positions and names of the arguments that it writes to.
     """
 
@@ -63,6 +66,7 @@ class Facts:
     depends_on_data: bool
     returns_value: bool
     draws_numbers: bool
+    is_view: bool
     written: tuple[tuple[int, str], ...]
 
 
@@ -81,12 +85,23 @@ def facts_of(overload: Any) -> Facts:
         or torch.Tag.dynamic_output_shape in tags,
         returns_value=returns_value,
         draws_numbers=torch.Tag.nondeterministic_seeded in tags,
+        is_view=any(returned.alias_info and not returned.alias_info.is_write for returned in schema.returns),
         written=tuple(
             (position, argument.name)
             for position, argument in enumerate(schema.arguments)
             if argument.alias_info is not None and argument.alias_info.is_write
         ),
     )
+
+
+def result_scope(facts: Facts, args: tuple[Any, ...]) -> AbstractContextManager[Any]:
+    """Return the scope in which wrappers of an operation's results have to be made.
+
+    Under inference mode a view of a tensor from outside of it is an ordinary tensor, and torch takes no other for it.
+    """
+    if facts.is_view and torch.is_inference_mode_enabled() and not args[0].is_inference():
+        return torch.inference_mode(False)
+    return _HERE
 
 
 def misplaced_operand(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> Any:

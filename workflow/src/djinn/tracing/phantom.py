@@ -19,6 +19,10 @@ class UnplannableError(Exception):
     """A call that cannot become a plan; the message is the reason that `djinn.stats()` reports."""
 
 
+class SideEffectError(UnplannableError):
+    """A call that changes more than the tensors and containers that it is passed."""
+
+
 class Phantom(torch.Tensor):
     """Looks like a dense host tensor; only a recorder may compute with it.
 

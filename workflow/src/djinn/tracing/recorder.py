@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from djinn.core import TensorMeta, Trace, TraceNode, TraceValue, ValueRef
 from djinn.tracing.host import HostSide
-from djinn.tracing.overloads import LITERALS, Facts, aten, depends_on_data, facts_of, misplaced_operand
+from djinn.tracing.overloads import LITERALS, Facts, aten, depends_on_data, facts_of, misplaced_operand, result_scope
 from djinn.tracing.phantom import Phantom, UnplannableError
 from djinn.tracing.propagation import Outcome, Output, propagate
 
@@ -32,6 +32,7 @@ class Recorder(TorchDispatchMode):
         *,
         look: Look | None,
         read_only: set[int],
+        originals: Mapping[int, torch.Tensor],
         composites: Mapping[Any, Callable[..., Any]],
     ) -> None:
         """Take the inputs in.
@@ -41,6 +42,7 @@ class Recorder(TorchDispatchMode):
             device_type: the server's.
             look: finds out what an operation that depends on data returns now; None refuses such calls.
             read_only: numbers of inputs that operations must not write to.
+            originals: tensors by number of the input that stands for them, in this thread and for operations alone.
             composites: operators that consist of others in another way on the phantoms' device than torch knows; they may
                 return NotImplemented.
         """
@@ -60,6 +62,7 @@ class Recorder(TorchDispatchMode):
             self._define(phantom, self._new_storage(phantom.meta.extent_bytes))
         self._num_inputs = len(inputs)
         self._read_only_storages = {inputs[number].storage_number for number in read_only}
+        self._phantoms_by_original = {id(tensor): inputs[number] for number, tensor in originals.items()}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -76,6 +79,9 @@ class Recorder(TorchDispatchMode):
         facts = facts_of(func)
         operands = _Operands(self)
         refs = operands.take(args), operands.take(kwargs)
+        scope = result_scope(facts, args)
+        if operands.has_originals:
+            args, kwargs = self._stand_in(args), self._stand_in(kwargs)
         if self._is_on_host(kwargs, operands):
             return self._host.run(func, facts, (args, kwargs), operands.others)
         self._refuse_leaving(facts, kwargs)
@@ -96,7 +102,8 @@ class Recorder(TorchDispatchMode):
             return self._look_up(facts, refs)
         self._note_writes(facts, *refs)
         outcome = propagate(func, args, kwargs, tuple(operands.key), self._device_type)
-        results = self._results(outcome, operands.phantoms)
+        with scope:
+            results = self._results(outcome, operands.phantoms)
         indices = tuple(result.ref.index if isinstance(result, Phantom) else None for result in results)
         self._nodes.append(TraceNode(facts.name, *refs, indices))
         return results[0] if outcome.container is None else outcome.container(results)
@@ -112,6 +119,11 @@ class Recorder(TorchDispatchMode):
     def let_go(self) -> None:
         """Drop what leads back to the caller: phantoms know their recorder, and may outlive the simulation."""
         self._look = None
+        self._phantoms_by_original = {}
+
+    def phantom_of(self, tensor: torch.Tensor) -> Phantom | None:
+        """Return the phantom that stands for a tensor outside of the simulation."""
+        return self._phantoms_by_original.get(id(tensor))
 
     def own(self, tensor: torch.Tensor) -> Phantom:
         """Return a tensor that this recorder knows.
@@ -171,6 +183,14 @@ class Recorder(TorchDispatchMode):
         if device is not None and device != self._device:
             raise UnplannableError(f"{facts.name} moves a tensor to {device}")
 
+    def _stand_in(self, operand: Any) -> Any:
+        """Replace tensors by the phantoms that stand for them."""
+        if isinstance(operand, tuple | list):
+            return type(operand)([self._stand_in(item) for item in operand])
+        if isinstance(operand, dict):
+            return {name: self._stand_in(item) for name, item in operand.items()}
+        return self._phantoms_by_original.get(id(operand), operand)
+
     def _adopt(self, func: Any, operand: Any) -> Any:
         """Replace tensors that are no phantoms by phantoms of constants."""
         if isinstance(operand, Phantom) or not isinstance(operand, torch.Tensor | tuple | list | dict):
@@ -225,15 +245,23 @@ class Recorder(TorchDispatchMode):
 
 
 class _Operands:
-    """One walk over an operation's operands: references for the trace, a key for the memo, phantoms and other tensors."""
+    """One walk over an operation's operands.
 
-    __slots__ = ("_recorder", "key", "others", "phantoms")
+    Attributes:
+        phantoms: those among them, and those that stand for others of them.
+        others: all other tensors.
+        key: what the memo of outcomes distinguishes.
+        has_originals: whether phantoms stand for some of them.
+    """
+
+    __slots__ = ("_recorder", "has_originals", "key", "others", "phantoms")
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self.phantoms: list[Phantom] = []
         self.others: list[torch.Tensor] = []
         self.key: list[Any] = []
+        self.has_originals = False
 
     def take(self, operand: Any) -> Any:
         """Return an operand tree with references in place of phantoms.
@@ -252,6 +280,10 @@ class _Operands:
             self.key.append(tuple(operand))
             return {name: self.take(item) for name, item in operand.items()}
         if isinstance(operand, torch.Tensor):
+            phantom = self._recorder.phantom_of(operand)
+            if phantom is not None:
+                self.has_originals = True
+                return self.take(phantom)
             self.others.append(operand)
         if isinstance(operand, torch.Generator):
             raise UnplannableError("an explicit random generator")

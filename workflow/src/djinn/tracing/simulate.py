@@ -22,11 +22,14 @@ class Input:
         meta: its metadata.
         requires_grad: whether it does; torch chooses among equivalent matrix products by that.
         is_read_only: whether a call that writes to it cannot become a plan.
+        original: the tensor itself, where the call reaches it without being passed it; operations on it are recorded as
+            operations on its phantom.
     """
 
     meta: TensorMeta
     requires_grad: bool = False
     is_read_only: bool = False
+    original: torch.Tensor | None = None
 
 
 def simulate(
@@ -56,8 +59,14 @@ def simulate(
     """
     device = torch.device(device_type) if device is None else device
     phantoms = [Phantom(item.meta, device, requires_grad=item.requires_grad) for item in inputs]
-    read_only = {number for number, item in enumerate(inputs) if item.is_read_only}
-    recorder = Recorder(phantoms, device_type, look=look, read_only=read_only, composites=composites or {})
+    recorder = Recorder(
+        phantoms,
+        device_type,
+        look=look,
+        read_only={number for number, item in enumerate(inputs) if item.is_read_only},
+        originals={number: item.original for number, item in enumerate(inputs) if item.original is not None},
+        composites=composites or {},
+    )
     with recorder:
         try:
             outputs = call(list(phantoms))

@@ -1,0 +1,82 @@
+"""What a module is like at a call: described once, and again after it changed."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from djinn.device.fingerprint import fingerprint, hook_tables
+from djinn.device.mutations import Mutations
+from djinn.device.snapshot import Snapshot
+from djinn.tracing import UnplannableError
+
+_MAX_NUMBERS = 64
+_unused_numbers = itertools.count()
+_lock = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Description:
+    """A module at one time.
+
+    Attributes:
+        number: small, the same for equal descriptions of one module, so that plan keys hold no descriptions.
+        num_mutations: how many changes had been counted.
+        snapshot: of the values whose changes are not counted.
+        hook_tables: the live tables of hooks that the module looks into.
+        obstacle: why it cannot be described, if so.
+    """
+
+    number: int
+    num_mutations: int
+    snapshot: Snapshot
+    hook_tables: list[dict[int, Any]]
+    obstacle: str | None
+
+    def is_current(self) -> bool:
+        """Tell whether the module is as it was; runs at each call."""
+        return self.num_mutations == Mutations.count and self.snapshot.is_unchanged()
+
+    def refusal(self) -> str | None:
+        """Return why calls of the module cannot be planned, or None."""
+        if self.obstacle is not None:
+            return self.obstacle
+        return "forward hooks are registered" if any(self.hook_tables) else None
+
+
+class Descriptions:
+    """Those of one module, one after the other."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self._module = module
+        self._numbers: dict[Hashable, int] = {}
+        self._last: Description | None = None
+
+    def current(self) -> Description:
+        """Return what the module is like now."""
+        last = self._last
+        if last is None or not last.is_current():
+            last = self._last = self._describe()
+        return last
+
+    def _describe(self) -> Description:
+        with _lock:
+            num_mutations, tables = Mutations.count, hook_tables(self._module)
+            try:
+                described, snapshot = fingerprint(self._module)
+            except UnplannableError as error:
+                return Description(-1, num_mutations, Snapshot(), tables, str(error))
+            return Description(self._number_of(described), num_mutations, snapshot, tables, None)
+
+    def _number_of(self, described: Hashable) -> int:
+        number = self._numbers.get(described)
+        if number is None:
+            if len(self._numbers) >= _MAX_NUMBERS:
+                self._numbers.clear()  # numbers are not used again: this costs plans and mixes none up
+            number = self._numbers[described] = next(_unused_numbers)
+        return number
