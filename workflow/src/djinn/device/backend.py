@@ -108,6 +108,7 @@ def register() -> None:
     _library.impl("empty.memory_format", _empty, "PrivateUse1")
     _library.impl("empty_strided", _empty_strided, "PrivateUse1")
     _library.impl("_copy_from", _copy_from, "PrivateUse1")
+    _library.impl("_efficientzerotensor", torch.zeros, "PrivateUse1")
     composites.register(_library)
     # What torch does not bring to the tensors' own dispatch: factories, and what it asks of tensors in a list of numbers.
     _library.impl("tril_indices", _tril_indices, "PrivateUse1")

@@ -36,6 +36,32 @@ def _nested_tensor_from_mask_left_aligned(tensor: torch.Tensor, mask: torch.Tens
     return False
 
 
+def _eigvalsh(source: torch.Tensor, UPLO: str = "L") -> Any:  # noqa: N803 - torch's name
+    """Compute no vectors that only autograd needs; torch's rule would do so for all tensors of a class of their own."""
+    return aten._linalg_eigh.default(source, UPLO, _records(source))[0]
+
+
+def _svdvals(source: torch.Tensor, *, driver: str | None = None) -> Any:
+    """Compute no vectors that only autograd needs, likewise."""
+    return aten._linalg_svd.default(source, False, _records(source), driver=driver)[1]
+
+
+def _records(tensor: torch.Tensor) -> bool:
+    return torch.is_grad_enabled() and tensor.requires_grad
+
+
+def _writing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the `out=` form of a function whose own rule would look for its `out` among what shares its storage."""
+
+    def run(*args: Any, out: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        result = function(*args, **kwargs)
+        if not torch.can_cast(result.dtype, out.dtype):
+            raise RuntimeError(f"Expected out tensor to have dtype {result.dtype}, but got {out.dtype} instead")
+        return (out if out.shape == result.shape else out.resize_(result.shape)).copy_(result)
+
+    return run
+
+
 def _conj(source: torch.Tensor) -> Any:
     """Conjugate at once: torch only marks a view, and a plan's views are storage and strides, without marks.
 
@@ -55,11 +81,24 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: scaled_dot_product_attention,
     aten.histc.default: _histc,
     aten.ctc_loss.Tensor: _ctc_loss,
+    aten.linalg_eigvalsh.default: _eigvalsh,
+    aten.linalg_svdvals.default: _svdvals,
+    aten.matmul.out: _writing(aten.matmul.default),
+    aten.linalg_matrix_rank.out: _writing(aten.linalg_matrix_rank.default),
+    aten.linalg_matrix_rank.out_tol_tensor: _writing(aten.linalg_matrix_rank.tol_tensor),
+    aten.linalg_matrix_rank.atol_rtol_tensor_out: _writing(aten.linalg_matrix_rank.atol_rtol_tensor),
+    aten.linalg_matrix_rank.atol_rtol_float_out: _writing(aten.linalg_matrix_rank.atol_rtol_float),
     aten._conj.default: _conj,
     aten._neg_view.default: _neg_view,
     aten._nested_tensor_from_mask_left_aligned.default: _nested_tensor_from_mask_left_aligned,
 }
-_COMPOSITE_FOR_AUTOGRAD = (aten.scaled_dot_product_attention.default, aten.ctc_loss.Tensor)
+# Those that torch would take apart before it asks the device.
+_COMPOSITE_FOR_AUTOGRAD = frozenset(COMPOSITES) - {
+    aten.histc.default,
+    aten._conj.default,
+    aten._neg_view.default,
+    aten._nested_tensor_from_mask_left_aligned.default,
+}
 # torch calls them where nothing is differentiated any further.
 _WHOLE_FOR_AUTOGRAD = (aten.silu_backward.default, aten.mish_backward.default)
 

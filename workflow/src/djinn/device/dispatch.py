@@ -113,6 +113,10 @@ class _Operands:
             raise UnsupportedOperatorError(
                 f"Operator {self._func} got {operand}, which {DEVICE} does not hold; move the operands to the CPU for it."
             )
+        if isinstance(operand, torch.layout) and operand is not torch.strided:
+            raise UnsupportedOperatorError(
+                f"Operator {self._func} was asked for {operand}, which {DEVICE} does not hold; keep such tensors on the CPU."
+            )
         if isinstance(operand, torch.Generator):
             raise UnsupportedOperatorError(
                 f"Operator {self._func} got an explicit torch.Generator, which {DEVICE} does not take; use torch.manual_seed."

@@ -20,7 +20,7 @@ from djinn.device.side_effects import without_side_effects
 from djinn.device.snapshot import Snapshot
 from djinn.device.tensor import DEVICE, RemoteTensor
 from djinn.device.transfer import content_of, creations, note_created
-from djinn.errors import PlanError, UnsupportedOperatorError
+from djinn.errors import ConnectionFailedError
 from djinn.protocol import messages as m
 from djinn.tracing import Input, UnplannableError, simulate
 
@@ -123,7 +123,9 @@ def make_plan(
 def _planned(client: Client, trace: Trace, weights: list[RemoteTensor]) -> m.Planned:
     try:
         reply, _ = client.request(_request(trace, weights))
-    except (PlanError, UnsupportedOperatorError) as error:
+    except ConnectionFailedError:
+        raise
+    except Exception as error:  # whatever an operator's kernel or form may raise
         raise UnplannableError(f"the server refused the plan ({error})") from error
     assert isinstance(reply, m.Planned), f"the server answered a trace with {type(reply).__name__}"
     note_created(weights)

@@ -62,8 +62,16 @@ def note_created(tensors: list[RemoteTensor]) -> None:
 
 
 def upload(source: torch.Tensor) -> RemoteTensor:
-    """Copy a host tensor to the server, outside of any session."""
+    """Copy a host tensor to the server, outside of any session; raises as `check_dtype` does.
+
+    Raises:
+        UnsupportedOperatorError: its elements do not lie in strides.
+    """
     check_dtype(source.dtype)
+    if source.layout is not torch.strided:
+        raise UnsupportedOperatorError(
+            f"Tensors of layout {source.layout} are not held by this device; keep them on the CPU, or use to_dense()."
+        )
     source = _dense(source)
     meta = TensorMeta(tuple(source.shape), tuple(source.stride()), source.dtype)
     client = runtime.current_client()

@@ -29,6 +29,11 @@ def dtype(code: int) -> torch.dtype:
     return DTYPES[code]
 
 
+def unmarked(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor whose memory holds its elements: torch marks some as conjugates or negatives of what is there."""
+    return tensor.resolve_conj().resolve_neg()
+
+
 def check_content(meta: TensorMeta, content: bytes) -> None:
     """Refuse content that is not exactly the elements of a row-major tensor.
 

@@ -19,6 +19,7 @@ from djinn.protocol.messages import MAX_OUTPUTS
 from djinn.protocol.operands import OwnDevice, TensorRef
 from djinn.server.binding import Binding
 from djinn.server.compute import Compute
+from djinn.server.elements import unmarked
 from djinn.server.operators import Operator, resolve
 from djinn.server.plan_store import StoredPlan
 from djinn.server.slots import Inputs
@@ -101,7 +102,8 @@ class Executor:
             raise PlanError(
                 f"Operator {name} returned {len(results)} tensors; split it so that it returns at most {MAX_OUTPUTS}."
             )
-        _check_results(name, results)
+        _check_results(name, results, refs)
+        results = [unmarked(value) if isinstance(value, torch.Tensor) else value for value in results]
         outputs = []
         for position, value in enumerate(results):
             if isinstance(value, torch.Tensor) and id(value) not in refs:
@@ -219,8 +221,13 @@ class Executor:
                     self._store.make_writable(table, table.entry(item.tensor_id))
 
 
-def _check_results(name: str, results: list[Any]) -> None:
+def _check_results(name: str, results: list[Any], refs: dict[int, int]) -> None:
     for value in results:
+        if isinstance(value, torch.Tensor) and value.is_conj() and id(value) in refs:
+            raise UnsupportedOperatorError(
+                f"Operator {name} left the conjugate of its result in a given tensor; leave out= away, or move the "
+                "operands to the CPU for it."
+            )
         if isinstance(value, torch.Tensor) and (value.layout is not torch.strided or value.dtype not in DTYPE_CODES):
             raise UnsupportedOperatorError(
                 f"Operator {name} returns a tensor of layout {value.layout} and dtype {value.dtype}, which this device does "

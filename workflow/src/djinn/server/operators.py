@@ -12,6 +12,9 @@ from djinn.errors import UnsupportedOperatorError
 
 # Operators that reach outside the tensors they are given.
 _FORBIDDEN = frozenset({"from_file", "save", "_pin_memory", "pin_memory", "set_data", "set_", "_print"})
+# What their `out=` forms leave in a tensor of the result's shape is not the result: an unreduced loss does not fit in,
+# and what is solved from the right is a conjugate, as which the tensor is only marked.
+_UNLIKE_RESULT = frozenset({"binary_cross_entropy", "linalg_lu_solve", "_linalg_solve_ex"})
 _PLACEMENT_ARGUMENTS = frozenset({"dtype", "layout", "device", "pin_memory"})
 
 
@@ -74,11 +77,13 @@ def resolve(name: str) -> Operator:
 
 @lru_cache(maxsize=4096)
 def out_form(name: str) -> OutForm | None:
-    """Find the `out=` form that computes without allocating; None where torch has none.
+    """Find the `out=` form that computes a result without allocating; None where torch has none.
 
     Forms that torch generates (compute, then copy) gain nothing and are left out.
     """
     overload = resolve(name).call
+    if name.split(".")[1] in _UNLIKE_RESULT or any(str(item.type) != "Tensor" for item in overload._schema.returns):
+        return None
     own_names = [argument.name for argument in overload._schema.arguments]
     packet = getattr(torch.ops.aten, name.split(".")[1])
     for candidate_name in packet.overloads():

@@ -9,6 +9,7 @@ import torch
 
 from djinn.core import TensorMeta, TraceNode
 from djinn.errors import GuardError
+from djinn.server.elements import unmarked
 from djinn.server.slots import ExchangeableStorage
 
 
@@ -92,6 +93,7 @@ class LetGo:
 
 def _laid_out(result: torch.Tensor, meta: TensorMeta) -> torch.Tensor:
     """Return a result with the planned strides; kernels sometimes choose others than the rules that plans are made by."""
+    result = unmarked(result)
     if result.stride() == meta.strides or result.numel() == 0:
         return result
     num_elements = meta.extent_bytes // meta.dtype.itemsize

@@ -17,6 +17,15 @@ from djinn.tracing.phantom import Phantom, UnplannableError
 
 _MAX_ENTRIES = 16_384
 _META = torch.device("meta")
+_CPU = torch.device("cpu")
+# Kernels of the CPU that choose other strides, shapes or dtypes than the rule for all devices.
+_UNLIKE_RULE = frozenset(
+    getattr(torch.ops.aten, name)
+    for name in (
+        *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "native_layer_norm"),
+        *("max_unpool2d", "nonzero_static", "_fft_c2r", "_fft_r2c", "_linalg_svd", "linalg_eig"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,8 @@ def propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: tup
 
 
 def _propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device: str) -> Outcome:
+    if device == "cpu" and func.overloadpacket in _UNLIKE_RULE:
+        return _observe(func, args, kwargs, _CPU)
     try:
         outcome = _observe(func, args, kwargs, _META)
     except UnplannableError:
@@ -94,7 +105,7 @@ def _propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device:
             isinstance(output, Output) and output.meta.shape == (0,) for output in outcome.outputs
         ):
             return outcome
-    return _observe(func, args, kwargs, torch.device("cpu"))
+    return _observe(func, args, kwargs, _CPU)
 
 
 def _observe(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> Outcome:
