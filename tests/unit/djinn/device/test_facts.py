@@ -117,19 +117,3 @@ def test_attention_without_weights_returns_none_for_them() -> None:
             assert weights is None
             assert torch.equal(actual.cpu(), expected)
     assert djinn.last_call().cache_hit
-
-
-def test_an_encoder_takes_a_padding_mask() -> None:
-    """As it does where its fast path is not taken: what is no padding equals the CPU's, planned and singly."""
-    torch.manual_seed(0)
-    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
-    native = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
-    x, mask = torch.randn(2, 5, 8), torch.tensor([[0, 0, 0, 1, 1], [0, 0, 0, 0, 1]]).bool()
-    remote = nn.TransformerEncoder(layer, 2)
-    remote.load_state_dict(native.state_dict())
-    remote = remote.to(DEVICE).eval()
-    with torch.no_grad():
-        expected = native(x, src_key_padding_mask=mask)[~mask]
-        assert torch.equal(remote(x.to(DEVICE), src_key_padding_mask=mask.to(DEVICE)).cpu()[~mask], expected)
-        single = remote.forward(x.to(DEVICE), src_key_padding_mask=mask.to(DEVICE))
-        assert torch.equal(single.cpu()[~mask], expected)

@@ -151,6 +151,36 @@ def test_program_equals_native(name: str, mode: Callable[[], Any]) -> None:
             assert torch.equal(got.cpu().nan_to_num(), want.nan_to_num())
 
 
+@torch.library.custom_op("djinn_tests::scaled_sine", mutates_args=())
+def _scaled_sine(x: torch.Tensor, factor: float) -> torch.Tensor:
+    return (x * factor).sin()
+
+
+@torch.library.custom_op("djinn_tests::sine_on_hosts", mutates_args=(), device_types="cpu")
+def _sine_on_hosts(x: torch.Tensor) -> torch.Tensor:
+    return x.sin()
+
+
+@pytest.mark.parametrize("is_planned", [False, True], ids=["singly", "planned"])
+def test_operators_of_others_run_as_what_they_are_written_in(is_planned: bool) -> None:
+    """Where they are written for any device."""
+
+    class Module(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("offset", torch.ones(1))
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return _scaled_sine(x, 2.0) + self.offset
+
+    x = torch.arange(4.0)
+    with torch.no_grad():
+        if is_planned:
+            assert torch.equal(Module().to(DEVICE)(x.to(DEVICE)).cpu(), Module()(x))
+        else:
+            assert torch.equal(_scaled_sine(x.to(DEVICE), 2.0).cpu(), _scaled_sine(x, 2.0))
+
+
 VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "transposed": lambda x: x.t(),
     "sliced": lambda x: x[:1],
@@ -317,7 +347,7 @@ def test_whatever_view_is_uploaded_its_elements_arrive(view: Any, size: int) -> 
         (lambda x: x.to_sparse(), r"aten\._to_sparse.*move the operands to the CPU"),
         (lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8), r"aten\.quantize_per_tensor.*torch\.qint8"),
         (lambda x: torch.randn(3, device=x.device, generator=torch.Generator()), r"aten\.normal_.*torch\.manual_seed"),
-        (torch.ops.prims.sin, r"prims\.sin.*move its operands to the CPU"),
+        (_sine_on_hosts, r"djinn_tests\.sine_on_hosts.*move its operands to the CPU"),
         (lambda x: x.set_(x.untyped_storage(), 1, (2,), (1,)), r"set it to a tensor"),
         (lambda x: torch.save(x, io.BytesIO()), r"not saved.*\.cpu\(\)"),
         (lambda x: torch.autocast(x.device.type).__enter__(), r"autocast is not supported.*\.to\(dtype\)"),

@@ -27,8 +27,6 @@ _REFUSED = {
     "sparse.sampled_addmm",
     "sparse.mm.reduce",
     "chalf",
-    "nn.functional.linear_cross_entropy.chunked",
-    "nn.functional.linear_cross_entropy.chunked_none",
 }
 # The first is not reproduced by the CPU itself; the others multiply by conjugates, which the CPU leaves to the product.
 _EQUAL_TO_ROUNDING = {"linalg.lstsq", "linalg.lstsq.grad_oriented", "svd_lowrank", "pca_lowrank"}

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from djinn.device.padding import carries_mask
 from djinn.device.structure import CONSTANTS, has_attributes, kind_of, make_empty, make_tuple
 from djinn.device.tensor import RemoteTensor
 from djinn.device.transfer import upload
@@ -92,6 +93,8 @@ class Arguments:
 
 
 def _describe(tensor: RemoteTensor) -> tuple[Any, ...]:
+    if carries_mask(tensor):
+        raise UnplannableError("an argument is a padded batch that carries its mask")
     return "tensor", tensor.meta_number, tensor.requires_grad, tensor.is_watched
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from djinn.device import padding
 from djinn.device.attention import scaled_dot_product_attention
 
 aten = torch.ops.aten
@@ -29,11 +30,6 @@ def _ctc_loss(
 ) -> Any:
     """Take lengths as numbers, wherever they lie, as the CPU does."""
     return aten.ctc_loss.IntList(log_probs, targets, input_lengths.tolist(), target_lengths.tolist(), *rest)
-
-
-def _nested_tensor_from_mask_left_aligned(tensor: torch.Tensor, mask: torch.Tensor) -> bool:
-    """Keep `nn.TransformerEncoder` from making a nested tensor, which this device does not hold."""
-    return False
 
 
 def _eigvalsh(source: torch.Tensor, UPLO: str = "L") -> Any:  # noqa: N803 - torch's name
@@ -90,7 +86,10 @@ COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.linalg_matrix_rank.atol_rtol_float_out: _writing(aten.linalg_matrix_rank.atol_rtol_float),
     aten._conj.default: _conj,
     aten._neg_view.default: _neg_view,
-    aten._nested_tensor_from_mask_left_aligned.default: _nested_tensor_from_mask_left_aligned,
+    aten._nested_tensor_from_mask_left_aligned.default: padding.is_left_aligned,
+    aten._nested_tensor_from_mask.default: padding.pack,
+    aten._transformer_encoder_layer_fwd.default: padding.run_layer,
+    aten.to_padded_tensor.default: padding.unpack,
 }
 # Those that torch would take apart before it asks the device.
 _COMPOSITE_FOR_AUTOGRAD = frozenset(COMPOSITES) - {
@@ -98,6 +97,9 @@ _COMPOSITE_FOR_AUTOGRAD = frozenset(COMPOSITES) - {
     aten._conj.default,
     aten._neg_view.default,
     aten._nested_tensor_from_mask_left_aligned.default,
+    aten._nested_tensor_from_mask.default,
+    aten._transformer_encoder_layer_fwd.default,
+    aten.to_padded_tensor.default,
 }
 # torch calls them where nothing is differentiated any further.
 _WHOLE_FOR_AUTOGRAD = (aten.silu_backward.default, aten.mish_backward.default)

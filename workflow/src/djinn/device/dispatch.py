@@ -17,7 +17,7 @@ from djinn.device.transfer import become, can_become, creations, download, note_
 from djinn.errors import DeviceMismatchError, UnsupportedOperatorError
 from djinn.protocol import messages as m
 from djinn.protocol.operands import OWN_DEVICE, TensorRef
-from djinn.tracing import facts_of, misplaced_operand, result_scope
+from djinn.tracing import decompose, facts_of, misplaced_operand, result_scope
 
 aten = torch.ops.aten
 _HOST = torch.device("cpu")
@@ -46,12 +46,13 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     special = _SPECIAL.get(func)
     if special is not None:
         return special(*args, **kwargs)
-    if func.namespace != "aten":
-        raise UnsupportedOperatorError(f"Operator {func} is not run on {DEVICE}; move its operands to the CPU.")
     if facts_of(func).is_composite or func in COMPOSITES:
-        result = COMPOSITES.get(func, func.decompose)(*args, **kwargs)
+        own = COMPOSITES.get(func)
+        result = decompose(func, args, kwargs) if own is None else own(*args, **kwargs)
         if result is not NotImplemented:
             return result
+    if func.namespace != "aten":
+        raise UnsupportedOperatorError(f"Operator {func} is not run on {DEVICE}; move its operands to the CPU.")
     device = kwargs.get("device")
     if device is not None and not is_own_device(device):
         return _run_on_host(func, args, kwargs)

@@ -11,15 +11,52 @@ from typing import Any
 
 import torch
 from torch._decomp import decompositions
+from torch.nn.functional import linear
 
 from djinn.device.composites import run_whole
 from djinn.errors import UnsupportedOperatorError
 
 aten = torch.ops.aten
 
+
+def _lstm_cell(
+    value: torch.Tensor,
+    state: list[torch.Tensor],
+    input_weight: torch.Tensor,
+    hidden_weight: torch.Tensor,
+    input_bias: torch.Tensor | None = None,
+    hidden_bias: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute what the CPU does, in its order."""
+    hidden, cell = state
+    gates = linear(hidden, hidden_weight, hidden_bias).add_(linear(value, input_weight, input_bias))
+    input_gate, forget_gate, cell_gate, output_gate = gates.unsafe_chunk(4, 1)
+    cell = (forget_gate.sigmoid_() * cell).add_(input_gate.sigmoid_() * cell_gate.tanh_())
+    return output_gate.sigmoid_() * cell.tanh(), cell
+
+
+def _gru_cell(
+    value: torch.Tensor,
+    hidden: torch.Tensor,
+    input_weight: torch.Tensor,
+    hidden_weight: torch.Tensor,
+    input_bias: torch.Tensor | None = None,
+    hidden_bias: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Compute what the CPU does, in its order."""
+    from_value = linear(value, input_weight, input_bias).unsafe_chunk(3, 1)
+    from_hidden = linear(hidden, hidden_weight, hidden_bias).unsafe_chunk(3, 1)
+    reset_gate = from_hidden[0].add_(from_value[0]).sigmoid_()
+    input_gate = from_hidden[1].add_(from_value[1]).sigmoid_()
+    new_gate = from_value[2].add(from_hidden[2].mul_(reset_gate)).tanh_()
+    return (hidden - new_gate).mul_(input_gate).add_(new_gate)
+
+
 _DECOMPOSED: dict[Any, Callable[..., Any]] = {
     aten.lstm.input: decompositions.lstm_impl,
     aten.lstm.data: decompositions.lstm_data_impl,
+    aten.lstm_cell.default: _lstm_cell,
+    aten.gru_cell.default: _gru_cell,
     aten.gru.input: decompositions.gru_impl,
     aten.gru.data: decompositions.gru_impl_data,
     aten.rnn_tanh.input: decompositions.rnn_tanh_input,
@@ -48,7 +85,7 @@ def _kernel(overload: Any, decomposed: Callable[..., Any]) -> Callable[..., Any]
 def _refuse_dropout(overload: Any, args: tuple[Any, ...]) -> None:
     """Refuse what torch's rules get wrong: they leave dropout between layers out."""
     named = dict(zip((argument.name for argument in overload._schema.arguments), args, strict=False))
-    if named["train"] and named["dropout"] > 0 and named["num_layers"] > 1:
+    if named.get("train") and named["dropout"] > 0 and named["num_layers"] > 1:
         raise UnsupportedOperatorError(
             f"Operator {overload} with dropout {named['dropout']} between layers is not differentiated on this device; "
             "set dropout to 0, or train on the CPU."

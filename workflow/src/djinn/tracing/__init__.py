@@ -1,6 +1,6 @@
 """A module call on phantoms, as a trace of the operations that it would run."""
 
-from djinn.tracing.overloads import facts_of, misplaced_operand, result_scope
+from djinn.tracing.overloads import decompose, facts_of, misplaced_operand, result_scope
 from djinn.tracing.phantom import SideEffectError, UnplannableError
 from djinn.tracing.propagation import forget
 from djinn.tracing.recorder import Look
@@ -11,6 +11,7 @@ __all__ = [
     "Look",
     "SideEffectError",
     "UnplannableError",
+    "decompose",
     "facts_of",
     "forget",
     "misplaced_operand",

@@ -11,6 +11,7 @@ import torch
 
 aten = torch.ops.aten
 _HERE = nullcontext()
+_ANY_DEVICE = torch._C.DispatchKey.CompositeExplicitAutograd
 
 LITERALS = frozenset({aten.lift_fresh.default, aten.lift.default})
 # Their data-dependent tag is for the sake of masks alone; as on every device, their indices may come from the host.
@@ -21,6 +22,7 @@ INDEXING = frozenset(
 _WHOLE = frozenset(
     {aten.lstm.input, aten.lstm.data, aten.gru.input, aten.gru.data}
     | {aten.rnn_tanh.input, aten.rnn_tanh.data, aten.rnn_relu.input, aten.rnn_relu.data}
+    | {aten.lstm_cell.default, aten.gru_cell.default}
     | {aten.silu_backward.default, aten.mish_backward.default}
 )
 # Positions of operands with dimensions that may come from the host, whatever the device: indices, lengths, what is copied.
@@ -77,7 +79,7 @@ def facts_of(overload: Any) -> Facts:
     returns_value = not any("Tensor" in str(returned.type) for returned in schema.returns)
     return Facts(
         name=str(overload),
-        is_composite=overload._can_decompose() and overload not in _WHOLE,
+        is_composite=(overload._can_decompose() and overload not in _WHOLE) or _is_python_for_any_device(overload),
         host_positions=_HOST_POSITIONS.get(overload, frozenset()),
         takes_host_scalars=overload in _SCALAR_TAKING | INDEXING or _is_elementwise(overload),
         depends_on_data=returns_value
@@ -92,6 +94,18 @@ def facts_of(overload: Any) -> Facts:
             if argument.alias_info is not None and argument.alias_info.is_write
         ),
     )
+
+
+def decompose(overload: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run what a composite operator consists of; NotImplemented where it stays whole after all."""
+    if overload._can_decompose():
+        return overload.decompose(*args, **kwargs)
+    return overload._op_dk(_ANY_DEVICE, *args, **kwargs)
+
+
+def _is_python_for_any_device(overload: Any) -> bool:
+    """Tell whether an operator is somebody's own, written for all devices, as `torch.library.custom_op` makes them."""
+    return overload.namespace != "aten" and torch._C._dispatch_has_kernel_for_dispatch_key(overload.name(), _ANY_DEVICE)
 
 
 def result_scope(facts: Facts, args: tuple[Any, ...]) -> AbstractContextManager[Any]:

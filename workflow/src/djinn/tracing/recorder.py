@@ -14,7 +14,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from djinn.core import TensorMeta, Trace, TraceNode, TraceValue, ValueRef
 from djinn.tracing.host import HostSide
-from djinn.tracing.overloads import LITERALS, Facts, aten, depends_on_data, facts_of, misplaced_operand, result_scope
+from djinn.tracing.overloads import (
+    LITERALS,
+    Facts,
+    aten,
+    decompose,
+    depends_on_data,
+    facts_of,
+    misplaced_operand,
+    result_scope,
+)
 from djinn.tracing.phantom import Phantom, UnplannableError
 from djinn.tracing.propagation import Outcome, Output, propagate
 
@@ -95,7 +104,8 @@ class Recorder(TorchDispatchMode):
         if facts.is_composite or func in self._composites:
             # Under inference mode composite operators arrive whole; their parts are what a plan consists of.
             with self:
-                result = self._composites.get(func, func.decompose)(*args, **kwargs)
+                own = self._composites.get(func)
+                result = decompose(func, args, kwargs) if own is None else own(*args, **kwargs)
             if result is not NotImplemented:
                 return result
         if depends_on_data(func, facts, operands.phantoms):
