@@ -11,6 +11,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 from djinn.client import runtime
 from djinn.core import TensorMeta
 from djinn.device import aliasing, composites, gradients, recurrent
+from djinn.device.compilation import keep_compilers_out
 from djinn.device.dispatch import copy_, dispatch
 from djinn.device.mutations import refuse_in_simulation
 from djinn.device.tensor import DEVICE, DEVICE_NAME, RemoteTensor, is_own_device
@@ -104,6 +105,7 @@ def register() -> None:
         DEVICE_NAME, backend_module=DeviceModule(), device_guard=gradients.DeviceGuard()
     )
     gradients.install()
+    keep_compilers_out()
     _library = torch.library.Library("aten", "IMPL")
     _library.impl("empty.memory_format", _empty, "PrivateUse1")
     _library.impl("empty_strided", _empty_strided, "PrivateUse1")

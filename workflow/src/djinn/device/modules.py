@@ -60,6 +60,7 @@ _is_inference = torch.is_inference_mode_enabled
 _default_dtype = torch.get_default_dtype
 _is_math_attention = torch._C._get_math_sdp_enabled
 _is_flash_attention = torch._C._get_flash_sdp_enabled
+_tracing_state = torch._C._get_tracing_state
 _is_autocast = torch._C._is_any_autocast_enabled
 _len_function_stack = torch._C._len_torch_function_stack
 _len_dispatch_stack = torch._C._len_torch_dispatch_stack
@@ -100,6 +101,8 @@ class PlannedCall:
             return "autograd is recording; call under torch.no_grad() for a plan"
         if _is_autocast():
             return "autocast is on"
+        if _tracing_state() is not None:
+            return "torch.jit is tracing"
         if _len_dispatch_stack():
             return "a torch dispatch mode is active"
         return None
