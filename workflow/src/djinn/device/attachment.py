@@ -41,6 +41,7 @@ def install() -> None:
 def _counting(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def counted(*args: Any) -> None:
+        refuse_in_simulation("swaps tensors")
         original(*args)
         Mutations.count += 1
 

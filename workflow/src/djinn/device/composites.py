@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -50,8 +51,11 @@ def _writing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the `out=` form of a function whose own rule would look for its `out` among what shares its storage."""
 
     def run(*args: Any, out: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        if torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in (*args, out)):
+            raise RuntimeError("functions with out=... arguments don't support automatic differentiation")
         result = function(*args, **kwargs)
-        if not torch.can_cast(result.dtype, out.dtype):
+        may_be_cast = not result.is_floating_point() and torch.can_cast(result.dtype, out.dtype)
+        if out.dtype != result.dtype and not may_be_cast:
             raise RuntimeError(f"Expected out tensor to have dtype {result.dtype}, but got {out.dtype} instead")
         return (out if out.shape == result.shape else out.resize_(result.shape)).copy_(result)
 
@@ -64,12 +68,24 @@ def _conj(source: torch.Tensor) -> Any:
     So what is written to the source afterwards is not seen in the result, nor the other way round, which torch's
     documentation asks programs not to rely on.
     """
-    return aten._conj_physical.default(source)
+    with _ordinary(source):
+        return aten._conj_physical.default(source)
 
 
 def _neg_view(source: torch.Tensor) -> Any:
     """Negate at once, likewise; the imaginary part of a conjugate is what torch marks so."""
-    return aten.neg.default(source)
+    with _ordinary(source):
+        return aten.neg.default(source)
+
+
+@contextmanager
+def _ordinary(source: torch.Tensor) -> Iterator[None]:
+    """Make what torch takes for a view of a tensor from outside of inference mode there too, and record nothing."""
+    if torch.is_inference_mode_enabled() and not source.is_inference():
+        with torch.inference_mode(False), torch.no_grad():
+            yield
+    else:
+        yield
 
 
 # Functions of an operator's operands; one that returns NotImplemented leaves them to the operator itself.

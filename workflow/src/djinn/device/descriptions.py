@@ -71,6 +71,8 @@ class Descriptions:
                 described, snapshot = fingerprint(self._module)
             except UnplannableError as error:
                 return Description(-1, num_mutations, Snapshot(), tables, str(error))
+            except RuntimeError:  # a dictionary or set that another thread's call of the module changed meanwhile
+                return Description(-1, -1, Snapshot(), tables, "the module changed while it was described")
             return Description(self._number_of(described), num_mutations, snapshot, tables, None)
 
     def _number_of(self, described: Hashable) -> int:

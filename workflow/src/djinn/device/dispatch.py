@@ -21,6 +21,7 @@ from djinn.tracing import decompose, facts_of, misplaced_operand, result_scope
 
 aten = torch.ops.aten
 _HOST = torch.device("cpu")
+_DERIVATIVE_KEYS = ("Autograd", "AutogradPrivateUse1", "CompositeImplicitAutograd")
 _thread = threading.local()
 
 
@@ -46,6 +47,8 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     special = _SPECIAL.get(func)
     if special is not None:
         return special(*args, **kwargs)
+    if func.namespace != "aten" and torch.is_grad_enabled() and not _has_derivative(func) and _records(args):
+        raise UnsupportedOperatorError(f"Operator {func} registers no derivative; call it under torch.no_grad().")
     if facts_of(func).is_composite or func in COMPOSITES:
         own = COMPOSITES.get(func)
         result = decompose(func, args, kwargs) if own is None else own(*args, **kwargs)
@@ -57,6 +60,14 @@ def dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if device is not None and not is_own_device(device):
         return _run_on_host(func, args, kwargs)
     return _run(func, args, kwargs)
+
+
+def _has_derivative(func: Any) -> bool:
+    return any(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key) for key in _DERIVATIVE_KEYS)
+
+
+def _records(operands: tuple[Any, ...]) -> bool:
+    return any(isinstance(operand, torch.Tensor) and operand.requires_grad for operand in operands)
 
 
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -114,7 +114,8 @@ class _Walk:
             return cls, value, self._describe_attributes(value) if has_attributes(value) else None
         if isinstance(value, RemoteTensor):
             value.is_watched = True
-            return value.handle.tensor_id, value.meta_number, value.requires_grad
+            attributes = tuple([(name, self.describe(part)) for name, part in value.attributes().items()])
+            return value.handle.tensor_id, value.meta_number, value.requires_grad, attributes
         if isinstance(value, tuple):
             return cls, tuple([self.describe(item) for item in value])
         if isinstance(value, np.generic):

@@ -155,6 +155,13 @@ class PlannedCall:
             return plan
 
 
+class _Turns:
+    """How many simulations there were, and during which of them somebody waited in vain, as nobody shall do again."""
+
+    number = 0
+    given_up = -1
+
+
 @contextlib.contextmanager
 def _simulation_turn() -> Iterator[None]:
     """Wait for the simulation of another thread.
@@ -162,8 +169,11 @@ def _simulation_turn() -> Iterator[None]:
     Raises:
         UnplannableError: it takes too long to be waited for.
     """
-    if not _simulation_lock.acquire(timeout=_MAX_WAIT_S):
+    current = _Turns.number
+    if not _simulation_lock.acquire(timeout=0 if _Turns.given_up == current else _MAX_WAIT_S):
+        _Turns.given_up = current
         raise UnplannableError("the simulation of another thread goes on")
+    _Turns.number += 1
     try:
         yield
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
@@ -20,9 +22,9 @@ from djinn.device.side_effects import without_side_effects
 from djinn.device.snapshot import Snapshot
 from djinn.device.tensor import DEVICE, RemoteTensor
 from djinn.device.transfer import content_of, creations, note_created
-from djinn.errors import ConnectionFailedError
+from djinn.errors import ConnectionFailedError, OutOfMemoryError
 from djinn.protocol import messages as m
-from djinn.tracing import Input, UnplannableError, simulate
+from djinn.tracing import Input, SideEffectError, UnplannableError, simulate
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -92,7 +94,7 @@ def make_plan(
     """
     start_ns = perf_counter_ns()
     simulation = _Simulation(client, module, call, arguments)
-    with without_side_effects(snapshot):
+    with without_side_effects(snapshot), _without_gradients(simulation.weights):
         trace = simulation.run()
     simulated_ns = perf_counter_ns()
     reply = _planned(client, trace, simulation.weights)
@@ -120,10 +122,28 @@ def make_plan(
     )
 
 
+@contextmanager
+def _without_gradients(weights: list[RemoteTensor]) -> Iterator[None]:
+    """Refuse a simulation that writes gradients, which would be of phantoms, and undo that.
+
+    Raises:
+        SideEffectError: there are other gradients afterwards.
+    """
+    gradients = [weight.grad for weight in weights]
+    try:
+        yield
+    finally:
+        changed = [(w, g) for w, g in zip(weights, gradients, strict=True) if w.grad is not g]
+        for weight, gradient in changed:
+            weight.grad = gradient
+    if changed:
+        raise SideEffectError("forward writes gradients")
+
+
 def _planned(client: Client, trace: Trace, weights: list[RemoteTensor]) -> m.Planned:
     try:
         reply, _ = client.request(_request(trace, weights))
-    except ConnectionFailedError:
+    except (ConnectionFailedError, OutOfMemoryError):
         raise
     except Exception as error:  # whatever an operator's kernel or form may raise
         raise UnplannableError(f"the server refused the plan ({error})") from error
@@ -179,8 +199,6 @@ class _Simulation:
         args, kwargs = self._call
         values, containers = copy_containers(self._arguments, [*args, *kwargs.values()], lambda _: next(remaining))
         describer = Describer(phantoms, self.weights, containers)
-        for weight in self.weights:
-            weight.handle.prefetched = None  # elements that are fetched already could be read unnoticed
         with simulating():
             result = self._module(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
         self.recipe = describer.describe(result)

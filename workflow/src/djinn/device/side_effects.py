@@ -10,6 +10,7 @@ ones. What forward does to globals, files and the like is beyond this.
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -52,14 +53,16 @@ def _random_states() -> tuple[Any, Any, int, torch.Tensor]:
 def _restore(states: tuple[Any, Any, int, torch.Tensor]) -> bool:
     """Restore the states of the host's global random generators, and tell whether any was another one.
 
-    torch's is another one if it was seeded, which setting its state does too.
+    torch's is another one if it was seeded or set. Where there are other threads, which may draw from it at any time, only
+    another seed shows that.
     """
     python, (_, *numpy), seed, native = states
-    now_python, (_, *now_numpy), now_seed, _ = _random_states()
-    is_same = now_python == python and all(map(np.array_equal, now_numpy, numpy)) and now_seed == seed
+    now_python, (_, *now_numpy), now_seed, now_native = _random_states()
+    was_set = now_seed != seed or (threading.active_count() == 1 and not torch.equal(now_native, native))
+    is_same = now_python == python and all(map(np.array_equal, now_numpy, numpy)) and not was_set
     if not is_same:
         random.setstate(python)
         np.random.set_state(states[1])
-    if now_seed != seed:
+    if was_set:
         torch.set_rng_state(native)
     return not is_same

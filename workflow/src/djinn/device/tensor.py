@@ -12,7 +12,7 @@ import torch
 
 from djinn.client.client import Client
 from djinn.core import TensorMeta
-from djinn.device.mutations import Mutations, refuse_in_simulation
+from djinn.device.mutations import Mutations, is_simulating, refuse_in_simulation
 from djinn.device.prefetch import Prefetched, Prefetcher
 from djinn.device.printing import text_of
 from djinn.errors import UnsupportedOperatorError
@@ -65,7 +65,12 @@ class Handle:
         self.prefetched: Prefetched | None = None
 
     def take_prefetched(self) -> torch.Tensor | None:
-        """Return the elements that came along with the call, once, if they are still those on the server."""
+        """Return the elements that came along with the call, once, if they are still those on the server.
+
+        A simulation gets none: they would be read where nobody sees it.
+        """
+        if self.prefetched is not None and is_simulating():
+            return None
         prefetched, self.prefetched = self.prefetched, None
         if prefetched is None or prefetched.write_number != self.client.write_number:
             return None
@@ -100,12 +105,25 @@ class RemoteTensor(torch.Tensor):
             device=_TORCH_DEVICE.get(),
             requires_grad=False,
         )
-        tensor.handle = handle
-        tensor.meta_number = number_of(meta)
+        vars(tensor).update(handle=handle, meta_number=number_of(meta))
         return tensor
 
     def __init__(self, meta: TensorMeta, handle: Handle) -> None:
         """Nothing is left to do; torch calls this with the arguments of `__new__`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; forward may read those of a module's tensors."""
+        if name not in _OWN_ATTRIBUTES and self.is_watched:
+            refuse_in_simulation("sets an attribute of a tensor")
+            self._note_change()
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        """Delete an attribute, likewise."""
+        if self.is_watched:
+            refuse_in_simulation("deletes an attribute of a tensor")
+            self._note_change()
+        super().__delattr__(name)
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -125,7 +143,7 @@ class RemoteTensor(torch.Tensor):
     def __copy__(self) -> torch.Tensor:
         """Return a tensor over the same elements, as torch does."""
         copied = self.data.requires_grad_(self.requires_grad)
-        vars(copied).update(self._attributes())
+        vars(copied).update(self.attributes())
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RemoteTensor:
@@ -143,7 +161,7 @@ class RemoteTensor(torch.Tensor):
         if isinstance(self, torch.nn.Parameter):  # torch copies no attributes of parameters
             copied._is_param = True
         else:
-            vars(copied).update(copy.deepcopy(self._attributes(), memo))
+            vars(copied).update(copy.deepcopy(self.attributes(), memo))
         if self.grad is not None:
             copied.grad = copy.deepcopy(self.grad, memo)
         return copied
@@ -157,7 +175,7 @@ class RemoteTensor(torch.Tensor):
         assert isinstance(copied, RemoteTensor), "copying left the device"
         return copied
 
-    def _attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, Any]:
         """Return what users attached."""
         return {name: value for name, value in vars(self).items() if name not in _OWN_ATTRIBUTES}
 

@@ -41,7 +41,7 @@ class HostSide:
             raise UnplannableError(f"{facts.name} writes to a host tensor")
         for operand in operands:
             self.note_read(operand)
-        result = func(*args, **kwargs)
+        result = func(*args, **kwargs) if func.namespace == "aten" else _run_other(func, args, kwargs)
         for made in result if isinstance(result, tuple | list) else (result,):
             if isinstance(made, torch.Tensor) and not any(_share_storage(made, operand) for operand in operands):
                 self._note_made(made)
@@ -70,6 +70,20 @@ class HostSide:
 
     def _is_made(self, tensor: torch.Tensor) -> bool:
         return tensor.untyped_storage()._cdata in self._made
+
+
+def _run_other(func: Any, args: Any, kwargs: Any) -> Any:
+    """Run an operator whose facts do not say whether what it consists of draws random numbers.
+
+    Raises:
+        SideEffectError: it does, or seeds them.
+    """
+    state = torch.get_rng_state()
+    result = func(*args, **kwargs)
+    if not torch.equal(torch.get_rng_state(), state):
+        torch.set_rng_state(state)
+        raise SideEffectError("forward draws random numbers on the host")
+    return result
 
 
 def _share_storage(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -76,7 +76,7 @@ class Facts:
 def facts_of(overload: Any) -> Facts:
     """Return the facts about an overload."""
     schema, tags = overload._schema, overload.tags
-    returns_value = not any("Tensor" in str(returned.type) for returned in schema.returns)
+    returns_value = bool(schema.returns) and not any("Tensor" in str(returned.type) for returned in schema.returns)
     return Facts(
         name=str(overload),
         is_composite=(overload._can_decompose() and overload not in _WHOLE) or _is_python_for_any_device(overload),
