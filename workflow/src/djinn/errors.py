@@ -10,6 +10,7 @@ DjinnError
 ├── PlanError                              a plan or trace that the server refuses
 ├── UnknownPlanError (PlanError)           a plan that the server no longer holds
 ├── GuardError (PlanError)                 a plan that relied on data which are different now
+├── SharedInputsError (PlanError)          a plan whose inputs share elements that it writes to
 └── ConnectionFailedError                  no server, or a connection that ended
     ├── ServerDiedError                    the server process ended in mid-conversation
     └── ProtocolError                      bytes that are not this protocol
@@ -56,6 +57,10 @@ class UnknownPlanError(PlanError):
 
 class GuardError(PlanError):
     """A plan that relied on the value of some data, which is different now; the client plans again."""
+
+
+class SharedInputsError(PlanError):
+    """A plan's call whose inputs share elements that it writes to; the client runs it operation by operation."""
 
 
 class ConnectionFailedError(DjinnError):

@@ -36,6 +36,8 @@ def install() -> None:
     _wrap("__setattr__", _setattr)
     _wrap("__delattr__", _delattr)
     torch.utils.swap_tensors = _counting(torch.utils.swap_tensors)
+    # Its own state is not compared: other threads may draw from it while this one simulates.
+    torch.set_rng_state = torch.random.set_rng_state = _refused_in_simulation(torch.set_rng_state)
 
 
 def _counting(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,6 +48,15 @@ def _counting(original: Callable[..., Any]) -> Callable[..., Any]:
         Mutations.count += 1
 
     return counted
+
+
+def _refused_in_simulation(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        refuse_in_simulation("sets the state of random numbers")
+        return original(*args, **kwargs)
+
+    return checked
 
 
 def is_attached(module: torch.nn.Module) -> bool:

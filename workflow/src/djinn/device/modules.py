@@ -27,7 +27,7 @@ from djinn.device.planner import Call, ClientPlan, make_plan
 from djinn.device.recipes import Materials
 from djinn.device.tensor import Handle, RemoteTensor
 from djinn.device.transfer import creations, note_created
-from djinn.errors import ConnectionFailedError, GuardError, UnknownPlanError
+from djinn.errors import ConnectionFailedError, GuardError, SharedInputsError, UnknownPlanError
 from djinn.planning.cache import PlanCache
 from djinn.protocol import messages as m
 from djinn.tracing import SideEffectError, UnplannableError, forget
@@ -124,6 +124,8 @@ class PlannedCall:
             plan = self._plan(key, call, arguments, description)
         try:
             return _execute(plan, arguments, hit=hit, lookup_us=lookup_us)
+        except SharedInputsError as error:
+            raise UnplannableError("forward writes to elements that its inputs share") from error
         except (UnknownPlanError, GuardError) as error:
             plan_cache.discard(key, plan)
             if isinstance(error, GuardError):

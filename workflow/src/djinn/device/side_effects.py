@@ -53,8 +53,8 @@ def _random_states() -> tuple[Any, Any, int, torch.Tensor]:
 def _restore(states: tuple[Any, Any, int, torch.Tensor]) -> bool:
     """Restore the states of the host's global random generators, and tell whether any was another one.
 
-    torch's is another one if it was seeded or set. Where there are other threads, which may draw from it at any time, only
-    another seed shows that.
+    torch's is another one if its generator was seeded. Where there are other threads, which may draw from it at any time,
+    only another seed shows that.
     """
     python, (_, *numpy), seed, native = states
     now_python, (_, *now_numpy), now_seed, now_native = _random_states()
@@ -64,5 +64,5 @@ def _restore(states: tuple[Any, Any, int, torch.Tensor]) -> bool:
         random.setstate(python)
         np.random.set_state(states[1])
     if was_set:
-        torch.set_rng_state(native)
+        torch.default_generator.set_state(native)
     return not is_same

@@ -18,6 +18,7 @@ from djinn.memory.region import Region
 from djinn.planning.plan import MemoryPlan
 from djinn.server.adoption import adopted_storages
 from djinn.server.node_calls import NodeCalls
+from djinn.server.overlaps import Overlaps
 from djinn.server.slots import ExchangeableStorage, Inputs, InputSlot, OutputSlot
 from djinn.server.table import Entry
 
@@ -35,6 +36,7 @@ class Binding:
         num_outputs: how many tensors a replay returns.
         returned_inputs: numbers of inputs that results view, whose memory they then keep.
         written_inputs: numbers of inputs that the plan writes to.
+        overlaps: what tells whether those share elements with others.
         uses_random_numbers: whether any operation draws from a generator.
         guard: the last operation that returns a Python value, if there is one.
         replayer: what a device keeps to replay the plan by other means than call by call.
@@ -81,15 +83,7 @@ class Binding:
         self._adopted_outputs = [slot for storage, slot in self._adopted.items() if storage in self.outputs]
         self._tensors = [self._make_tensor(index) for index in range(len(self._trace.values))]
         self._planned_outputs = [slot for storage, slot in self.outputs.items() if storage not in adopted]
-        for storage, slot in self.outputs.items():
-            num_bytes = self._trace.storage_bytes[storage]
-            if num_bytes > stack.capacity_bytes:
-                raise OutOfMemoryError(
-                    f"A plan returns a tensor of {num_bytes} bytes, more than the Stack segment's {stack.capacity_bytes}; "
-                    "use a smaller input or raise GENIE_STACK_MB."
-                )
-            if storage not in adopted:
-                slot.renew(num_bytes, device)
+        self._make_outputs()
         made = NodeCalls(
             self._trace,
             self._tensors,
@@ -99,7 +93,19 @@ class Binding:
             adopted=self._adopted,
         )
         self.calls, self.guard = made.calls, made.guard
+        self.overlaps = Overlaps(made.written_inputs)
         self.written_inputs, self.uses_random_numbers = made.written_inputs, made.uses_random_numbers
+
+    def _make_outputs(self) -> None:
+        for storage, slot in self.outputs.items():
+            num_bytes = self._trace.storage_bytes[storage]
+            if num_bytes > self._stack.capacity_bytes:
+                raise OutOfMemoryError(
+                    f"A plan returns a tensor of {num_bytes} bytes, more than the Stack segment's "
+                    f"{self._stack.capacity_bytes}; use a smaller input or raise GENIE_STACK_MB."
+                )
+            if storage not in self._adopted:
+                slot.renew(num_bytes, self._device)
 
     def prepare(self, weights: list[Entry], arguments: list[Entry], num_moves: int) -> None:
         """Bind this call's inputs and make sure that no earlier result is overwritten.

@@ -140,6 +140,7 @@ class Executor:
             PlanError: unknown tensors, or identifiers of outputs that are in use.
             OutOfMemoryError: the client has no room for its outputs.
             GuardError: the plan relied on other data.
+            SharedInputsError: it writes to elements that several inputs share.
         """
         binding = stored.binding
         weights, arguments = stored.weights, table.entries(input_ids)
@@ -154,6 +155,8 @@ class Executor:
                 entry = weights[number] if number < num_weights else arguments[number - num_weights]
                 if entry.block is not None and entry.block.text is not None:
                     self._store.make_writable(table, entry)
+            if binding.written_inputs:
+                binding.overlaps.check(weights, arguments, self._store.num_moves)
             base = self._vmu.stack.push(stored.plan.placement.peak_bytes)
             assert base == 0, f"the Stack begins at {base}, but plans are bound to its start"
             try:

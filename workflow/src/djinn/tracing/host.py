@@ -81,7 +81,7 @@ def _run_other(func: Any, args: Any, kwargs: Any) -> Any:
     state = torch.get_rng_state()
     result = func(*args, **kwargs)
     if not torch.equal(torch.get_rng_state(), state):
-        torch.set_rng_state(state)
+        torch.default_generator.set_state(state)
         raise SideEffectError("forward draws random numbers on the host")
     return result
 
