@@ -93,7 +93,8 @@ class Binding:
             adopted=self._adopted,
         )
         self.calls, self.guard = made.calls, made.guard
-        self.overlaps = Overlaps(made.written_inputs)
+        inputs = [value.meta for value in self._trace.values[: self._trace.num_inputs]]
+        self.overlaps = Overlaps(inputs, made.written_inputs)
         self.written_inputs, self.uses_random_numbers = made.written_inputs, made.uses_random_numbers
 
     def _make_outputs(self) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from itertools import pairwise
-
-import torch
+from itertools import accumulate
 
 from djinn.core import TensorMeta
 from djinn.errors import SharedInputsError
@@ -18,11 +16,15 @@ _Range = tuple[int, int, int]
 class Overlaps:
     """Those among the inputs of one plan."""
 
-    def __init__(self, written: set[int]) -> None:
-        """Take the numbers of the inputs that the plan writes to."""
+    def __init__(self, metas: list[TensorMeta], written: set[int]) -> None:
+        """Take the metadata of all inputs, and the numbers of those that the plan writes to."""
+        self._num_bytes = [meta.extent_bytes - meta.storage_offset * meta.dtype.itemsize for meta in metas]
         self._written = written
-        self._weights: list[_Range] = []
+        self._weights = _Table([])
+        self._written_weights = _Table([])
         self._num_moves = -1
+        # Of the last call's arguments; a KV cache stays where it is.
+        self._starts: list[int] = []
 
     def check(self, weights: list[Entry], arguments: list[Entry], num_moves: int) -> None:
         """Refuse a call in which a written input shares elements with another one; plans that write to none may be skipped.
@@ -35,38 +37,49 @@ class Overlaps:
         Raises:
             SharedInputsError: there are such inputs.
         """
+        starts = [entry.tensor.data_ptr() for entry in arguments]
+        if num_moves == self._num_moves and starts == self._starts:
+            return
+        self._starts = []
         if num_moves != self._num_moves:
-            self._weights = _ranges(weights, 0)
-            self._refuse(self._weights)
+            ranges = self._ranges([entry.tensor.data_ptr() for entry in weights], 0)
+            self._refuse(ranges)
+            self._weights = _Table(ranges)
+            self._written_weights = _Table([each for each in ranges if each[2] in self._written])
             self._num_moves = num_moves
-        ranges = _ranges(arguments, len(weights))
+        ranges = self._ranges(starts, len(weights))
         self._refuse(ranges)
         for start, end, number in ranges:
-            after = bisect_left(self._weights, (end,))
-            # Weights do not overlap where one of them is written to, so that the nearest one below tells.
-            if after and self._weights[after - 1][1] > start:
-                self._refuse_pair(number, self._weights[after - 1][2])
+            if (self._weights if number in self._written else self._written_weights).meets(start, end):
+                raise _shared(f"{number} and a weight")
+        self._starts = starts
+
+    def _ranges(self, starts: list[int], first: int) -> list[_Range]:
+        numbered = enumerate(starts, start=first)
+        return sorted((start, start + self._num_bytes[n], n) for n, start in numbered if self._num_bytes[n])
 
     def _refuse(self, ranges: list[_Range]) -> None:
-        for (_, end, number), (start, _, other) in pairwise(ranges):
-            if start < end:
-                self._refuse_pair(number, other)
-
-    def _refuse_pair(self, number: int, other: int) -> None:
-        if number in self._written or other in self._written:
-            raise SharedInputsError(
-                f"Inputs {number} and {other} of a plan share elements, which it writes to; run the call without it."
-            )
+        open_ranges: list[_Range] = []
+        for start, end, number in ranges:
+            open_ranges = [other for other in open_ranges if other[1] > start]
+            for _, _, other in open_ranges:
+                if number in self._written or other in self._written:
+                    raise _shared(f"{other} and {number}")
+            open_ranges.append((start, end, number))
 
 
-def _ranges(entries: list[Entry], first: int) -> list[_Range]:
-    return sorted(
-        (entry.tensor.data_ptr(), entry.tensor.data_ptr() + _num_bytes(entry.tensor), number)
-        for number, entry in enumerate(entries, start=first)
-        if entry.tensor.numel()
-    )
+class _Table:
+    """Ranges, sorted, to be asked whether another one meets any of them."""
+
+    def __init__(self, ranges: list[_Range]) -> None:
+        self._ranges = ranges
+        self._reach = list(accumulate((end for _, end, _ in ranges), max))
+
+    def meets(self, start: int, end: int) -> bool:
+        """Tell whether any of them has something of this one."""
+        num_before = bisect_left(self._ranges, (end,))
+        return num_before > 0 and self._reach[num_before - 1] > start
 
 
-def _num_bytes(tensor: torch.Tensor) -> int:
-    """Return how many bytes the elements span, from the first one."""
-    return TensorMeta.of(tensor).extent_bytes - int(tensor.storage_offset()) * tensor.dtype.itemsize
+def _shared(inputs: str) -> SharedInputsError:
+    return SharedInputsError(f"Inputs {inputs} of a plan share elements, which it writes to; run the call without it.")
