@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import resource
 import threading
 import time
@@ -163,19 +164,42 @@ def test_a_reply_that_nobody_took_is_no_answer_to_the_next_request(address: str)
     client.close()
 
 
-def test_what_was_computed_for_a_connection_that_left_is_freed(address: str) -> None:
-    """Its client freed it earlier, when there was nothing to free yet."""
+@pytest.mark.parametrize("wait_s", [0.0, 1.0])
+def test_what_was_computed_for_a_connection_that_left_is_freed(address: str, wait_s: float) -> None:
+    """Its client freed it earlier, when there was nothing to free yet; whether it left before the reply or beside it."""
     client = Client(address, Config())
     others = set(threading.enumerate())
     leaving = Connection(Address.parse(address), client.connection().welcome.client_token)
     (serving,) = set(threading.enumerate()) - others
     leaving.send(m.RunOperator(operator="aten.rand.default", args=[[10_000_000]], kwargs={}, base_id=m.MAX_OUTPUTS))
+    time.sleep(wait_s)
     leaving.close()
     client.request(m.Stats(frees=[m.MAX_OUTPUTS]))
     serving.join(30)
     assert not serving.is_alive(), "the connection that was closed is still served"
     assert client.request(m.Stats())[0].values["client"]["num_tensors"] == 0
     client.close()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_server_outlives_whatever_a_client_writes_into_its_mailboxes(address: str, seed: int) -> None:
+    """Lengths, numbers and messages at random; another client does not notice."""
+    generator = random.Random(seed)
+    other, hostile = Client(address, Config()), Connection(Address.parse(address), None)
+    shared = hostile._stream.shared
+    assert shared is not None
+    for _ in range(50):
+        with contextlib.suppress(ConnectionFailedError):  # the server had enough
+            hostile._stream.wait_spinning(0)
+        mailbox = shared.mailbox(of_creator=generator.random() < 0.9)
+        start, num_bytes = generator.choice(((0, 8), (8, 24), (64, 16), (128, 200)))
+        content = bytes(num_bytes) if generator.random() < 0.2 else generator.randbytes(num_bytes)
+        if start == 0 and generator.random() < 0.9:  # the number that the server waits for
+            content = generator.randrange(4).to_bytes(8, "little")
+        mailbox[start : start + num_bytes] = content
+    hostile.close()
+    assert isinstance(other.request(m.Ping(busy_us=0.0))[0], m.Done)
+    other.close()
 
 
 def test_one_connection_too_many_is_told_so(address: str) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 
 from djinn.errors import ConnectionFailedError, ProtocolError
-from djinn.protocol.frames import pack_header
+from djinn.protocol.frames import pack_header, pack_ring
+from djinn.transport import stream as stream_module
+from djinn.transport.mailbox import IS_SUPPORTED, MAX_BODY_BYTES
 from djinn.transport.shared_memory import KEPT_BYTES, SharedMemory
 from djinn.transport.stream import FramedStream
 from djinn.units import GiB, MiB
@@ -145,3 +149,146 @@ def test_spinning_gives_up(pair: Pair) -> None:
     assert not pair[1].wait_spinning(50)
     pair[0].send(b"x")
     assert pair[1].wait_spinning(1e6)
+
+
+has_mailboxes = pytest.mark.skipif(
+    not IS_SUPPORTED, reason="needs an x86 processor, elsewhere messages keep to the socket"
+)
+
+
+@pytest.fixture
+def mail_pair(shared_pair: Pair) -> Pair:
+    """Two connected ends that leave each other messages in shared memory."""
+    for number, stream in enumerate(shared_pair):
+        stream.open_mailboxes(is_creator=number == 0)
+    return shared_pair
+
+
+@has_mailboxes
+@pytest.mark.parametrize("payload_bytes", [0, 4096])
+def test_small_messages_leave_the_socket_alone(mail_pair: Pair, payload_bytes: int) -> None:
+    """In both directions, with a payload in shared memory and without."""
+    for sender, receiver in (mail_pair, mail_pair[::-1]):
+        sender.send(b"body", b"p" * payload_bytes)
+        with pytest.raises(BlockingIOError):
+            receiver._socket.recv(1, socket.MSG_DONTWAIT)
+        assert receiver.wait_spinning(1e6)
+        body, payload = receiver.receive()
+        assert (body, bytes(payload)) == (b"body", b"p" * payload_bytes)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_messages_arrive_in_order_whichever_way_they_take(mail_pair: Pair, seed: int) -> None:
+    """Small and large ones, several at once or one, waited for in every way."""
+    generator = random.Random(seed)
+    sender, receiver = mail_pair
+    number = 0
+    for _ in range(100):
+        sizes = [(generator.choice((3, MAX_BODY_BYTES + 1)), generator.choice((0, 0, 9000))) for _ in range(3)]
+        sizes = sizes[: generator.choice((1, 3))]
+        expected = []
+        for body_bytes, payload_bytes in sizes:
+            number += 1
+            expected.append((number.to_bytes(body_bytes, "little"), bytes([number % 256]) * payload_bytes))
+            sender.send(*expected[-1])
+        for body, payload in expected:
+            wait = generator.choice(
+                (lambda: True, lambda: receiver.wait_asleep(1e6), lambda: receiver.wait_spinning(1e6))
+            )
+            assert wait()
+            assert receiver.receive() == (body, payload)
+
+
+@has_mailboxes
+def test_a_message_is_taken_when_its_receiver_has_it(mail_pair: Pair) -> None:
+    """Whoever leaves before that had no answer."""
+    sender, receiver = mail_pair
+    assert sender.is_taken
+    sender.send(b"body")
+    assert not sender.is_taken
+    receiver.receive()
+    assert sender.is_taken
+
+
+def test_a_message_that_could_not_be_sent_is_not_taken(pair: Pair) -> None:
+    """The peer was gone."""
+    pair[1].close()
+    with pytest.raises(ConnectionFailedError):
+        pair[0].send(b"body")
+    assert not pair[0].is_taken
+
+
+def test_a_receiver_that_sleeps_is_woken(mail_pair: Pair) -> None:
+    """Through the socket, where nothing else would wake it."""
+    sender, receiver = mail_pair
+    received: list[bytes] = []
+    thread = threading.Thread(target=lambda: received.append(receiver.receive()[0]), daemon=True)
+    thread.start()
+    time.sleep(0.05)
+    sender.send(b"body")
+    thread.join(30)
+    assert received == [b"body"]
+
+
+def test_needless_rings_are_skipped(mail_pair: Pair) -> None:
+    """One that was rung for a message it had already taken goes on waiting for the next."""
+    sender, receiver = mail_pair
+    for number in range(3):
+        sender._socket.sendall(pack_ring() * number)
+        sender.send(bytes([number]))
+        sender._socket.sendall(pack_ring())
+        assert receiver.wait_spinning(1e6)
+        assert receiver.receive()[0] == bytes([number])
+    sender.send(b"x" * (MAX_BODY_BYTES + 1))
+    assert len(receiver.receive()[0]) == MAX_BODY_BYTES + 1
+
+
+@has_mailboxes
+def test_a_payload_outside_the_shared_memory_is_refused(mail_pair: Pair) -> None:
+    """A mailbox may say anything."""
+    sender, receiver = mail_pair
+    assert sender._outbox is not None
+    for payload_bytes, payload_offset in ((8193, 0), (1, 8192), (1, 2**64 - 1)):
+        assert sender._outbox.put(b"body", payload_bytes, payload_offset)
+        with pytest.raises(ProtocolError, match="shared memory that this connection does not have"):
+            receiver.receive()
+
+
+def test_where_the_order_of_words_is_not_kept_messages_keep_to_the_socket(
+    shared_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on processors that are not x86."""
+    monkeypatch.setattr(stream_module, "IS_SUPPORTED", False)
+    for number, stream in enumerate(shared_pair):
+        stream.open_mailboxes(is_creator=number == 0)
+    shared_pair[0].send(b"body")
+    assert shared_pair[1]._socket.recv(4, socket.MSG_PEEK) == b"DJNN"
+    assert shared_pair[1].receive()[0] == b"body"
+
+
+def test_no_message_is_lost_between_processes_that_fall_asleep_at_any_time() -> None:
+    """Two processes take turns 20,000 times, each sleeping after no wait at all, or a very short one."""
+    ends = socket.socketpair()
+    memory = SharedMemory.create(8192)
+    child = os.fork()
+    number = 0 if child else 1
+    # A lost message makes its receiver wait; the patience ends that, and the test with an error.
+    stream = FramedStream(ends[number], patience_s=120)
+    ends[1 - number].close()
+    stream.shared = memory
+    stream.open_mailboxes(is_creator=number == 0)
+    generator = random.Random(number)
+    try:
+        for turn in range(20_000):
+            body = turn.to_bytes(4, "little")
+            if child:
+                stream.send(body)
+            if generator.random() < 0.5:
+                stream.wait_spinning(generator.choice((0, 1, 3, 10)))
+            assert stream.receive()[0] == body
+            if not child:
+                stream.send(body)
+    finally:
+        if not child:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0

@@ -61,6 +61,7 @@ class Connection:
         self.welcome = self._greet(address, client_token)
         if descriptor is not None:
             self._stream.shared = SharedMemory(descriptor, self.welcome.shared_bytes)
+            self._stream.open_mailboxes(is_creator=False)
             self._reply_buffers = ReplyBuffers(self._stream.shared)
         has_spare_core = self._is_local and self.welcome.num_threads < len(os.sched_getaffinity(0))
         self._polled_us = _SPARE_SPIN_US if has_spare_core else SPIN_US

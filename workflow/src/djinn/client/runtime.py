@@ -10,9 +10,14 @@ from djinn.client.client import Client
 from djinn.config import Config
 from djinn.errors import ConnectionFailedError, DjinnError
 
+
+class _Thread(threading.local):
+    session: str | None = None
+
+
 _lock = threading.Lock()
 _client: Client | None = None
-_thread = threading.local()
+_thread = _Thread()
 
 
 def start(address: str | None, config: Config) -> Client:
@@ -57,17 +62,14 @@ def current_client() -> Client:
 
 def current_session() -> str | None:
     """Return the session that this thread is in."""
-    stack: list[str] = getattr(_thread, "sessions", [])
-    return stack[-1] if stack else None
+    return _thread.session
 
 
 @contextmanager
 def entered_session(session_id: str) -> Iterator[None]:
     """Make a session current for this thread."""
-    if not hasattr(_thread, "sessions"):
-        _thread.sessions = []
-    _thread.sessions.append(session_id)
+    outer, _thread.session = _thread.session, session_id
     try:
         yield
     finally:
-        _thread.sessions.pop()
+        _thread.session = outer

@@ -112,7 +112,8 @@ class PlannedCall:
         args, kwargs = call
         arguments.key.extend((len(args), *kwargs))
         arguments.take(args)
-        arguments.take(kwargs.values())
+        if kwargs:
+            arguments.take(kwargs.values())
         key = tuple(arguments.key)
         plan = plan_cache.get(key)
         if plan is not None and plan.is_stale:

@@ -5,7 +5,8 @@
     | DJNN | version | flags | 0 0     | body bytes  | payload bytes  | payload offset | body | payload |
     +------+---------+-------+---------+-------------+----------------+----------------+------+---------+
 
-With the SHARED flag the payload is not in the stream but in the connection's shared memory, at the offset.
+With the SHARED flag the payload is not in the stream but in the connection's shared memory, at the offset. A header with
+the RING flag is no message: it wakes a peer that fell asleep beside its mailbox.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ HEADER_BYTES = 28
 MAX_BODY_BYTES = 64 * MiB
 MAX_PAYLOAD_BYTES = 64 * GiB
 FLAG_SHARED = 1
+FLAG_RING = 2
 
 _HEADER = struct.Struct("<4sBBHIQQ")
 assert _HEADER.size == HEADER_BYTES
@@ -35,6 +37,7 @@ class FrameHeader(msgspec.Struct, frozen=True):
     payload_bytes: int
     is_shared: bool
     payload_offset: int = 0
+    is_ring: bool = False
 
 
 def pack_header(body_bytes: int, payload_bytes: int, *, is_shared: bool, payload_offset: int = 0) -> bytes:
@@ -46,6 +49,11 @@ def pack_header(body_bytes: int, payload_bytes: int, *, is_shared: bool, payload
     _check_lengths(body_bytes, payload_bytes)
     flags = FLAG_SHARED if is_shared else 0
     return _HEADER.pack(MAGIC, PROTOCOL_VERSION, flags, 0, body_bytes, payload_bytes, payload_offset)
+
+
+def pack_ring() -> bytes:
+    """Encode a ring."""
+    return _HEADER.pack(MAGIC, PROTOCOL_VERSION, FLAG_RING, 0, 0, 0, 0)
 
 
 def unpack_header(header: bytes | bytearray | memoryview) -> FrameHeader:
@@ -61,10 +69,10 @@ def unpack_header(header: bytes | bytearray | memoryview) -> FrameHeader:
         raise ProtocolError(
             f"The peer speaks version {version}, this side {PROTOCOL_VERSION}; run the same release on both."
         )
-    if flags & ~FLAG_SHARED or reserved:
+    if flags & ~(FLAG_SHARED | FLAG_RING) or reserved:
         raise ProtocolError(f"The peer set unknown flags {flags:#x}/{reserved:#x}; run the same release on both.")
     _check_lengths(body_bytes, payload_bytes)
-    return FrameHeader(body_bytes, payload_bytes, bool(flags & FLAG_SHARED), payload_offset)
+    return FrameHeader(body_bytes, payload_bytes, bool(flags & FLAG_SHARED), payload_offset, bool(flags & FLAG_RING))
 
 
 def _check_lengths(body_bytes: int, payload_bytes: int) -> None:

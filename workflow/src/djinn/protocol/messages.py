@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 # A request may return this many tensors; their identifiers are base_id, base_id + 1, ...
 MAX_OUTPUTS = 1 << 16
 

@@ -86,7 +86,7 @@ class Handler:
     def take_back(self, request: m.Request, reply: m.Reply) -> None:
         """Free the results of a request whose client left before it got them: it frees them earlier, when there are none.
 
-        That a reply finds nobody is known of Unix sockets alone; what is left behind over TCP goes with its client.
+        That a reply finds nobody is known on one host alone; what is left behind over TCP goes with its client.
         """
         if isinstance(request, m.ExecutePlan | m.RunOperator) and not isinstance(reply, m.Failed):
             made = range(request.base_id, request.base_id + m.MAX_OUTPUTS)

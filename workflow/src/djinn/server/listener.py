@@ -119,24 +119,30 @@ class Listener:
         client = greet(self._core, stream, None if is_local else self._secret)
         try:
             welcome(self._core, stream, client)
-            stream.is_greeted = True
-            handler = Handler(self._core, client)
-            seat = Seat(torch.get_num_threads())
+            stream.note_greeting()
+            if is_local:
+                stream.open_mailboxes(is_creator=True)
+            self._answer_requests(stream, Handler(self._core, client))
+        finally:
+            self._core.detach(client)
+
+    def _answer_requests(self, stream: FramedStream, handler: Handler) -> None:
+        seat = Seat(torch.get_num_threads())
+        answered: tuple[m.Request, m.Reply] | None = None
+        try:
             while True:
                 body, payload = self._receive(stream)
                 request = decode_request(body)
                 seat.leave_to_client(request.client_core)
                 reply, reply_payload = handler.answer(request, payload)
-                is_taken = False
+                answered = request, reply
                 try:
                     stream.send(encode(reply), reply_payload, offset_bytes=request.reply_offset)
-                    is_taken = True
                 finally:
                     handler.settle()
-                    if not is_taken:
-                        handler.take_back(request, reply)
         finally:
-            self._core.detach(client)
+            if answered is not None and not stream.is_taken:
+                handler.take_back(*answered)
 
     def _receive(self, stream: FramedStream) -> tuple[bytes, memoryview]:
         if self._spin_turn.acquire(blocking=False):

@@ -1,4 +1,4 @@
-"""Memory that both ends of a local connection map, for tensor bytes."""
+"""Memory that both ends of a local connection map: for tensor bytes, and behind them a mailbox in each direction."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import fcntl
 import mmap
 import os
 
+from djinn.transport.mailbox import MAILBOX_BYTES
 from djinn.units import PAGE_BYTES, MiB, align_up
 
 SHARED_BYTES = 256 * MiB
@@ -19,7 +20,7 @@ class SharedMemory:
     """A memory file, sealed against shrinking so that neither end can make the other fault.
 
     Attributes:
-        num_bytes: its length.
+        num_bytes: its length without the mailboxes.
         payload_bytes: how much of it, from its start, is for payloads that the next message overwrites.
     """
 
@@ -27,16 +28,21 @@ class SharedMemory:
         self.descriptor = descriptor
         self.num_bytes = num_bytes
         self.payload_bytes = max(num_bytes - REPLY_BYTES, num_bytes // 2)
-        self._map = mmap.mmap(descriptor, num_bytes)
+        self._map = mmap.mmap(descriptor, num_bytes + 2 * MAILBOX_BYTES)
         self.view = memoryview(self._map)
 
     @classmethod
     def create(cls, num_bytes: int = SHARED_BYTES) -> SharedMemory:
         """Make a memory file; pages are committed when they are first used."""
         descriptor = os.memfd_create("djinn", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(descriptor, num_bytes)
+        os.ftruncate(descriptor, num_bytes + 2 * MAILBOX_BYTES)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
         return cls(descriptor, num_bytes)
+
+    def mailbox(self, *, of_creator: bool) -> memoryview:
+        """Return the memory of the mailbox that the creator of the memory receives from, or that of the other end."""
+        begin = self.num_bytes if of_creator else self.num_bytes + MAILBOX_BYTES
+        return self.view[begin : begin + MAILBOX_BYTES]
 
     def trim(self, num_bytes: int) -> None:
         """Give the pages of a large payload of `num_bytes`, which both ends are done with, back to the system."""

@@ -1,0 +1,124 @@
+"""One message in shared memory, between ends that fall asleep whenever they like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from djinn.errors import ProtocolError
+from djinn.transport.mailbox import MAILBOX_BYTES, MAX_BODY_BYTES, Inbox, Outbox
+
+Ends = tuple[Outbox, Inbox]
+
+
+def _ends() -> Ends:
+    memory = memoryview(bytearray(MAILBOX_BYTES))
+    outbox, inbox = Outbox(memory), Inbox(memory)
+    inbox.wake()
+    return outbox, inbox
+
+
+@given(st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))))
+def test_what_is_put_is_taken(messages: list[tuple[bytes, int, int]]) -> None:
+    """One after the other, however long each is."""
+    outbox, inbox = _ends()
+    for body, payload_bytes, payload_offset in messages:
+        assert outbox.put(body, payload_bytes, payload_offset) is True
+        assert inbox.has_next()
+        assert not outbox.is_empty
+        assert inbox.take() == (body, payload_bytes, payload_offset)
+        assert outbox.is_empty
+        assert not inbox.has_next()
+
+
+def test_a_message_of_exactly_the_room_is_taken() -> None:
+    """And one that is a byte longer takes another way."""
+    outbox, inbox = _ends()
+    assert outbox.put(b"x" * (MAX_BODY_BYTES + 1), 0, 0) is None
+    assert outbox.put(b"x" * MAX_BODY_BYTES, 0, 0) is True
+    assert inbox.take()[0] == b"x" * MAX_BODY_BYTES
+
+
+def test_nothing_is_left_for_a_receiver_that_sleeps() -> None:
+    """Nobody would find it; when the receiver is awake again, it would."""
+    outbox, inbox = _ends()
+    assert inbox.falls_asleep()
+    assert outbox.put(b"first", 0, 0) is None
+    inbox.wake()
+    assert outbox.put(b"first", 0, 0) is True
+
+
+def test_nothing_is_left_for_a_receiver_that_never_said_it_is_awake() -> None:
+    """A peer that does not know of mailboxes gets everything through the socket."""
+    assert Outbox(memoryview(bytearray(MAILBOX_BYTES))).put(b"first", 0, 0) is None
+
+
+def test_a_message_is_not_overwritten() -> None:
+    """The next one takes another way, and the receiver knows in which order they came."""
+    outbox, inbox = _ends()
+    outbox.put(b"first", 0, 0)
+    assert outbox.put(b"second", 0, 0) is None
+    outbox.count()
+    assert inbox.take()[0] == b"first"
+    assert outbox.put(b"third", 0, 0) is True
+    assert not inbox.has_next()  # the second comes first, wherever it is
+    inbox.count()
+    assert inbox.take()[0] == b"third"
+
+
+def test_a_receiver_with_a_message_does_not_fall_asleep() -> None:
+    """It stays awake for the one after it, too."""
+    outbox, inbox = _ends()
+    outbox.put(b"first", 0, 0)
+    assert not inbox.falls_asleep()
+    inbox.take()
+    assert outbox.put(b"second", 0, 0) is True
+
+
+class _Meanwhile:
+    """A fence at which something else happens."""
+
+    def __init__(self, happen: Callable[[], Any]) -> None:
+        self._happen = happen
+
+    def __enter__(self) -> None:
+        self._happen()
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left to do."""
+
+
+def test_whoever_falls_asleep_while_a_message_is_left_is_rung_or_finds_it() -> None:
+    """Whichever end passes its fence first, one of them notices."""
+    outbox, inbox = _ends()
+    sleeps: list[bool] = []
+    outbox._fence = _Meanwhile(lambda: sleeps.append(inbox.falls_asleep()))  # type: ignore[assignment]
+    assert outbox.put(b"first", 0, 0) is True
+    assert sleeps == [False]
+    inbox.take()
+
+    outbox, inbox = _ends()
+    put: list[bool | None] = []
+    inbox._fence = _Meanwhile(lambda: put.append(outbox.put(b"second", 0, 0)))  # type: ignore[assignment]
+    assert inbox.falls_asleep()
+    assert put == [None]
+
+    outbox, inbox = _ends()
+    outbox._fence = _Meanwhile(lambda: inbox._words.__setitem__(9, 0))  # type: ignore[assignment]
+    assert outbox.put(b"third", 0, 0) is False
+
+
+@pytest.mark.parametrize("num_bytes", [MAX_BODY_BYTES + 1, 2**64 - 1])
+def test_a_lie_about_the_length_is_refused(num_bytes: int) -> None:
+    """Nothing behind the mailbox is read."""
+    memory = memoryview(bytearray(2 * MAILBOX_BYTES))
+    outbox, inbox = Outbox(memory), Inbox(memory)
+    inbox.wake()
+    outbox.put(b"body", 0, 0)
+    memory[8:16] = num_bytes.to_bytes(8, "little")
+    with pytest.raises(ProtocolError, match=f"is said to hold {num_bytes}"):
+        inbox.take()

@@ -1,0 +1,127 @@
+"""A place in shared memory for one small message, which a receiver that is awake finds without asking the system.
+
+A socket takes a system call for every message and for every look whether there is one, in code that a computation has
+just driven out of the caches. Memory takes none, but nobody is woken by it. So a receiver says when it sleeps, a sender
+uses the mailbox of one that is awake, and rings through the socket for one that fell asleep at that moment:
+
+    sender                                   receiver
+    writes the message, then its number      says that it sleeps
+    fence                                    fence
+    looks whether the receiver is awake      looks for the message
+    rings if it is not                       sleeps, until something comes through the socket
+
+Whichever fence comes first, one of the two sees what the other wrote: no message is left lying. A receiver that is rung
+for a message that it has taken already takes no notice. Elsewhere than on x86 other cores may see words in another order
+than they were written in, which Python has no means against; messages keep to the socket there.
+"""
+
+from __future__ import annotations
+
+import platform
+import struct
+import threading
+
+from djinn.errors import ProtocolError
+
+MAILBOX_BYTES = 16_384
+IS_SUPPORTED = platform.machine() in ("x86_64", "AMD64")
+
+# Each end writes to a cache line of its own: the sender what it sent, the receiver what it took and whether it is awake.
+_NUMBER, _TAKEN, _AWAKE = 0, 8, 9
+_LENGTHS = struct.Struct("QQQ")
+_LENGTHS_AT, _BODY_AT = 8, 128
+MAX_BODY_BYTES = MAILBOX_BYTES - _BODY_AT
+
+
+class _Mailbox:
+    """One end of a mailbox; used by one thread.
+
+    Messages are numbered from 1, those included that take another way, so that a receiver knows which one comes next.
+    """
+
+    __slots__ = ("_fence", "_memory", "_number", "_words")
+
+    def __init__(self, memory: memoryview) -> None:
+        """Use `MAILBOX_BYTES` of shared memory, zero at first."""
+        self._memory = memory
+        self._words = memory[:_BODY_AT].cast("Q")
+        self._number = 0
+        # Taking a free lock is a locked instruction: what was written before is seen before anything is read after it.
+        self._fence = threading.Lock()
+
+    def count(self) -> None:
+        """Note a message that took another way."""
+        self._number += 1
+
+
+class Outbox(_Mailbox):
+    """The sender's end."""
+
+    __slots__ = ("_last_put",)
+
+    def __init__(self, memory: memoryview) -> None:
+        super().__init__(memory)
+        self._last_put = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the receiver has taken what was put here."""
+        return self._words[_TAKEN] == self._last_put
+
+    def put(self, body: bytes, payload_bytes: int, payload_offset: int) -> bool | None:
+        """Leave the next message here for a receiver that is awake.
+
+        Args:
+            body: the message.
+            payload_bytes: length of its payload, which is in shared memory.
+            payload_offset: where there.
+
+        Returns:
+            Whether the receiver is still awake, otherwise it has to be rung; None if the message has to take another way.
+        """
+        words, num_bytes = self._words, len(body)
+        if not words[_AWAKE] or words[_TAKEN] != self._last_put or num_bytes > MAX_BODY_BYTES:
+            return None
+        self._memory[_BODY_AT : _BODY_AT + num_bytes] = body
+        _LENGTHS.pack_into(self._memory, _LENGTHS_AT, num_bytes, payload_bytes, payload_offset)
+        self._number = self._last_put = words[_NUMBER] = self._number + 1
+        with self._fence:
+            pass
+        return words[_AWAKE] != 0
+
+
+class Inbox(_Mailbox):
+    """The receiver's end."""
+
+    __slots__ = ()
+
+    def wake(self) -> None:
+        """Say that this end will look here before it sleeps."""
+        self._words[_AWAKE] = 1
+
+    def falls_asleep(self) -> bool:
+        """Say that only the socket wakes this end from now on, unless the next message is here; tell whether that was said."""
+        self._words[_AWAKE] = 0
+        with self._fence:
+            pass
+        if self.has_next():
+            self.wake()
+            return False
+        return True
+
+    def has_next(self) -> bool:
+        """Tell whether the next message is here."""
+        return self._words[_NUMBER] == self._number + 1
+
+    def take(self) -> tuple[bytes, int, int]:
+        """Return the next message, which has to be here, and the length and offset of its payload in shared memory.
+
+        Raises:
+            ProtocolError: a length that a mailbox does not hold.
+        """
+        num_bytes, payload_bytes, payload_offset = _LENGTHS.unpack_from(self._memory, _LENGTHS_AT)
+        if num_bytes > MAX_BODY_BYTES:
+            raise ProtocolError(f"A mailbox of {MAX_BODY_BYTES} bytes is said to hold {num_bytes}; connect again.")
+        body = bytes(self._memory[_BODY_AT : _BODY_AT + num_bytes])
+        self._number = self._words[_TAKEN] = self._number + 1
+        return body, payload_bytes, payload_offset
