@@ -12,7 +12,8 @@ from djinn.client import runtime
 from djinn.core import DTYPE_CODES, DTYPES, CallTimestamps, TensorMeta
 from djinn.device.aliasing import alias, set_to_storage, set_to_tensor
 from djinn.device.composites import COMPOSITES
-from djinn.device.tensor import DEVICE, Handle, RemoteTensor, is_own_device
+from djinn.device.handle import Handle
+from djinn.device.tensor import DEVICE, RemoteTensor, is_own_device
 from djinn.device.transfer import become, can_become, creations, download, note_created, upload
 from djinn.errors import DeviceMismatchError, UnsupportedOperatorError
 from djinn.protocol import messages as m

@@ -11,7 +11,8 @@ import torch
 
 from djinn.client import runtime
 from djinn.core import DTYPE_CODES, DTYPES, TensorMeta
-from djinn.device.tensor import Handle, Pending, RemoteTensor
+from djinn.device.handle import Handle, Pending
+from djinn.device.tensor import RemoteTensor
 from djinn.errors import UnsupportedOperatorError
 from djinn.protocol import messages as m
 

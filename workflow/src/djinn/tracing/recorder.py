@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from djinn.core import TensorMeta, Trace, TraceNode, TraceValue, ValueRef
 from djinn.tracing.host import HostSide
+from djinn.tracing.operands import UNEXPLAINED, Operands, own
 from djinn.tracing.overloads import (
     LITERALS,
     Facts,
@@ -86,11 +87,11 @@ class Recorder(TorchDispatchMode):
         if func.namespace == "prim":
             return _answer(func, args)
         facts = facts_of(func)
-        operands = _Operands(self)
+        operands = Operands(self, self._phantoms_by_original)
         refs = operands.take(args), operands.take(kwargs)
         scope = result_scope(facts, args)
         if operands.has_originals:
-            args, kwargs = self._stand_in(args), self._stand_in(kwargs)
+            args, kwargs = operands.stand_in(args), operands.stand_in(kwargs)
         if self._is_on_host(kwargs, operands):
             return self._host.run(func, facts, (args, kwargs), operands.others)
         self._refuse_leaving(facts, kwargs)
@@ -124,26 +125,12 @@ class Recorder(TorchDispatchMode):
         Raises:
             UnplannableError: an output that did not come from the recorded operations.
         """
-        return self._trace(tuple(self.own(output).ref.index for output in outputs))
+        return self._trace(tuple(own(output, self).ref.index for output in outputs))
 
     def let_go(self) -> None:
         """Drop what leads back to the caller: phantoms know their recorder, and may outlive the simulation."""
         self._look = None
         self._phantoms_by_original = {}
-
-    def phantom_of(self, tensor: torch.Tensor) -> Phantom | None:
-        """Return the phantom that stands for a tensor outside of the simulation."""
-        return self._phantoms_by_original.get(id(tensor))
-
-    def own(self, tensor: torch.Tensor) -> Phantom:
-        """Return a tensor that this recorder knows.
-
-        Raises:
-            UnplannableError: it does not.
-        """
-        if not isinstance(tensor, Phantom) or tensor.recorder is not self:
-            raise UnplannableError("a tensor that the call's arguments and operations do not explain")
-        return tensor
 
     def _trace(self, outputs: tuple[int, ...]) -> Trace:
         return Trace(
@@ -180,7 +167,7 @@ class Recorder(TorchDispatchMode):
         if storage < self._num_inputs:  # each input has a storage of its own, and they are the first
             self._is_repeatable = False
 
-    def _is_on_host(self, kwargs: dict[str, Any], operands: _Operands) -> bool:
+    def _is_on_host(self, kwargs: dict[str, Any], operands: Operands) -> bool:
         """Tell whether an operation has nothing to do with the phantoms' device; there is no telling where that is the host."""
         if operands.phantoms or self._device.type == "cpu":
             return False
@@ -193,14 +180,6 @@ class Recorder(TorchDispatchMode):
         if device is not None and device != self._device:
             raise UnplannableError(f"{facts.name} moves a tensor to {device}")
 
-    def _stand_in(self, operand: Any) -> Any:
-        """Replace tensors by the phantoms that stand for them."""
-        if isinstance(operand, tuple | list):
-            return type(operand)([self._stand_in(item) for item in operand])
-        if isinstance(operand, dict):
-            return {name: self._stand_in(item) for name, item in operand.items()}
-        return self._phantoms_by_original.get(id(operand), operand)
-
     def _adopt(self, func: Any, operand: Any) -> Any:
         """Replace tensors that are no phantoms by phantoms of constants."""
         if isinstance(operand, Phantom) or not isinstance(operand, torch.Tensor | tuple | list | dict):
@@ -212,7 +191,7 @@ class Recorder(TorchDispatchMode):
         if func in LITERALS:  # nobody else has it yet, wherever it is
             return self._constant(operand.cpu())
         if operand.device.type != "cpu":
-            raise UnplannableError("a tensor that the call's arguments and operations do not explain")
+            raise UnplannableError(UNEXPLAINED)
         self._host.note_read(operand)
         return self._constant(operand)
 
@@ -252,54 +231,6 @@ class Recorder(TorchDispatchMode):
         phantom.storage_number = storage
         self._values.append(TraceValue(phantom.meta, storage))
         return phantom
-
-
-class _Operands:
-    """One walk over an operation's operands.
-
-    Attributes:
-        phantoms: those among them, and those that stand for others of them.
-        others: all other tensors.
-        key: what the memo of outcomes distinguishes.
-        has_originals: whether phantoms stand for some of them.
-    """
-
-    __slots__ = ("_recorder", "has_originals", "key", "others", "phantoms")
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self.phantoms: list[Phantom] = []
-        self.others: list[torch.Tensor] = []
-        self.key: list[Any] = []
-        self.has_originals = False
-
-    def take(self, operand: Any) -> Any:
-        """Return an operand tree with references in place of phantoms.
-
-        Raises:
-            UnplannableError: a tensor of another simulation, or an explicit random generator.
-        """
-        if isinstance(operand, Phantom):
-            self.phantoms.append(self._recorder.own(operand))
-            self.key.append(operand.meta_number)
-            return operand.ref
-        if isinstance(operand, tuple | list):
-            self.key.append((type(operand), len(operand)))
-            return tuple([self.take(item) for item in operand])
-        if isinstance(operand, dict):
-            self.key.append(tuple(operand))
-            return {name: self.take(item) for name, item in operand.items()}
-        if isinstance(operand, torch.Tensor):
-            phantom = self._recorder.phantom_of(operand)
-            if phantom is not None:
-                self.has_originals = True
-                return self.take(phantom)
-            self.others.append(operand)
-        if isinstance(operand, torch.Generator):
-            raise UnplannableError("an explicit random generator")
-        # 1, 1.0 and True are equal keys but different operands.
-        self.key.append((type(operand), operand))
-        return operand
 
 
 def _answer(func: Any, args: tuple[Any, ...]) -> Any:

@@ -1,0 +1,68 @@
+"""What this process holds of a tensor on the server: its identifier, and its elements before they go or after they came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from djinn.client.client import Client
+from djinn.device.mutations import is_simulating
+from djinn.device.prefetch import Prefetched, Prefetcher
+
+
+@dataclass(slots=True)
+class Pending:
+    """A tensor that the server does not know yet.
+
+    Attributes:
+        session_id: the session in whose arena it will be made, if any.
+        content: its elements, dense and row-major, or None for an uninitialised one.
+        is_sent: whether a request may have made it already.
+    """
+
+    session_id: str | None
+    content: bytes | None = None
+    is_sent: bool = False
+
+
+_UNMADE = Pending(None)
+
+
+class Handle:
+    """One tensor identifier on the server; freed with its last owner.
+
+    Attributes:
+        tensor_id: the identifier.
+        client: who owns it.
+        pending: set until the server knows the tensor, which the first request that uses it makes.
+        prefetcher: of the plan whose result this is, if fetching it shall be remembered.
+        prefetched: the elements, if they came along with the call.
+    """
+
+    __slots__ = ("client", "pending", "prefetched", "prefetcher", "tensor_id")
+
+    def __init__(self, client: Client, tensor_id: int, pending: Pending | None = None) -> None:
+        self.client = client
+        self.tensor_id = tensor_id
+        self.pending = pending
+        self.prefetcher: Prefetcher | None = None
+        self.prefetched: Prefetched | None = None
+
+    def take_prefetched(self) -> torch.Tensor | None:
+        """Return the elements that came along with the call, once, if they are still those on the server.
+
+        A simulation gets none: they would be read where nobody sees it.
+        """
+        if self.prefetched is not None and is_simulating():
+            return None
+        prefetched, self.prefetched = self.prefetched, None
+        if prefetched is None or prefetched.write_number != self.client.write_number:
+            return None
+        prefetched.is_used = True
+        return prefetched.host
+
+    def __del__(self) -> None:
+        pending = getattr(self, "pending", _UNMADE)  # compilers make handles without initialising them
+        if pending is None or pending.is_sent:
+            self.client.free_later(self.tensor_id)
