@@ -285,6 +285,22 @@ def test_a_plan_that_the_server_dropped_is_rebuilt_unnoticed() -> None:
     assert _calls(remote, x.to(DEVICE))[1] is True
 
 
+def test_when_every_plan_is_void_operations_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if other threads made so many plans meanwhile that the server drops each before its first call."""
+    native, remote = _pair(TransformerLayer(32, 2))
+    x = torch.randn(1, 5, 32)
+
+    def make_dropped_plan(*args: Any) -> Any:
+        plan = make_plan(*args)
+        plan.client.request(DropPlans(plan_ids=[plan.plan_id]))
+        return plan
+
+    monkeypatch.setattr(modules, "make_plan", make_dropped_plan)
+    with torch.no_grad():
+        assert torch.equal(remote(x.to(DEVICE)).cpu(), native(x))
+    assert "the call's plans were void before they were executed" in djinn.stats()["fallbacks"]
+
+
 def test_plans_report_their_peak_beside_its_bound() -> None:
     """On the study's models the planner reaches what no plan can undercut."""
     remote = make_model(SHAPE, seed=3).to(DEVICE)

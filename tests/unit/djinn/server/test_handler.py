@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from djinn.config import Config
+from djinn.core import ValueRef
 from djinn.protocol import messages as m
 from djinn.server.core import ServerCore
 from djinn.server.handler import Handler
@@ -67,6 +68,38 @@ def test_only_what_a_request_made_is_taken_back(handlers: tuple[Handler, Handler
     other.take_back(ones, m.Described(outputs=[], is_sequence=False, started_ns=0, finished_ns=0))
     gone, _ = other.answer(m.Download(tensor_id=m.MAX_OUTPUTS), _NOTHING)
     assert isinstance(gone, m.Failed)
+
+
+def test_a_session_that_nobody_learned_of_is_closed(handlers: tuple[Handler, Handler]) -> None:
+    """Its name is free again, and its memory; one whose opening failed belongs to somebody else."""
+    handler, _ = handlers
+    request = m.OpenSession(opened_id="left", arena_bytes=1 << 20)
+    opened, _ = handler.answer(request, _NOTHING)
+    failed, _ = handler.answer(request, _NOTHING)
+    assert isinstance(failed, m.Failed)
+    handler.take_back(request, failed)
+    _answer(handler, m.Checksum(checked_id="left"))
+    handler.take_back(request, opened)
+    _answer(handler, request)
+
+
+def test_a_plan_that_nobody_learned_of_is_dropped(handlers: tuple[Handler, Handler]) -> None:
+    """It would take a place among the client's plans."""
+    handler, _ = handlers
+    request = m.MakePlan(
+        values=[((1,), (1,), 0, 0, 0), ((1,), (1,), 0, 0, 1)],
+        storage_bytes=[4, 4],
+        nodes=[("aten.neg.default", [ValueRef(0)], {}, [1], None)],
+        outputs=[1],
+        num_inputs=1,
+        weight_ids=[],
+        constants=[],
+    )
+    planned, _ = handler.answer(request, _NOTHING)
+    assert isinstance(planned, m.Planned), planned
+    assert len(handler._client.plans) == 1
+    handler.take_back(request, planned)
+    assert len(handler._client.plans) == 0
 
 
 def test_a_plan_that_fails_frees_what_came_with_it(handlers: tuple[Handler, Handler]) -> None:

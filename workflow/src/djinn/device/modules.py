@@ -22,10 +22,11 @@ from djinn.client import runtime
 from djinn.device.arguments import Arguments
 from djinn.device.descriptions import Description, Descriptions
 from djinn.device.dispatch import note_call
+from djinn.device.handle import Handle
 from djinn.device.mutations import is_simulating
 from djinn.device.planner import Call, ClientPlan, make_plan
 from djinn.device.recipes import Materials
-from djinn.device.tensor import Handle, RemoteTensor
+from djinn.device.tensor import RemoteTensor
 from djinn.device.transfer import creations, note_created
 from djinn.errors import ConnectionFailedError, GuardError, SharedInputsError, UnknownPlanError
 from djinn.planning.cache import PlanCache
@@ -37,6 +38,8 @@ _MAX_REFUSALS = 1024
 _MAX_GUARD_FAILURES = 3
 # What forward changed is another module to plan for, at the price of a simulation each time.
 _MAX_SIDE_EFFECTS = 3
+# The server may have dropped a plan, or its guard fail; that the next one is void, too, other threads see to.
+_MAX_EXECUTIONS = 2
 # Who waits longer may be a thread that the simulated forward waits for in its turn.
 _MAX_WAIT_S = 5.0
 
@@ -121,21 +124,21 @@ class PlannedCall:
             plan = None
         lookup_us = (perf_counter_ns() - start_ns) / 1e3
         hit = plan is not None
-        if plan is None:
-            plan = self._plan(key, call, arguments, description)
-        try:
-            return _execute(plan, arguments, hit=hit, lookup_us=lookup_us)
-        except SharedInputsError as error:
-            raise UnplannableError("forward writes to elements that its inputs share") from error
-        except (UnknownPlanError, GuardError) as error:
-            plan_cache.discard(key, plan)
-            if isinstance(error, GuardError):
-                _note_guard_failure(key)
-            plan = self._plan(key, call, arguments, description)
-            return _execute(plan, arguments, hit=False, lookup_us=lookup_us)
-        finally:
-            if not plan_cache.enabled:
-                _drop_on_server(plan)
+        for _ in range(_MAX_EXECUTIONS):
+            plan = used = plan or self._plan(key, call, arguments, description)
+            try:
+                return _execute(plan, arguments, hit=hit, lookup_us=lookup_us)
+            except SharedInputsError as error:
+                raise UnplannableError("forward writes to elements that its inputs share") from error
+            except (UnknownPlanError, GuardError) as error:
+                plan_cache.discard(key, plan)
+                if isinstance(error, GuardError):
+                    _note_guard_failure(key)
+                plan, hit = None, False
+            finally:
+                if not plan_cache.enabled:
+                    _drop_on_server(used)
+        raise UnplannableError("the call's plans were void before they were executed")
 
     def _plan(self, key: tuple[Any, ...], call: Call, arguments: Arguments, description: Description) -> ClientPlan:
         with _simulation_turn():

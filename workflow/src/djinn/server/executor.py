@@ -226,9 +226,9 @@ class Executor:
 
 def _check_results(name: str, results: list[Any], refs: dict[int, int]) -> None:
     for value in results:
-        if isinstance(value, torch.Tensor) and value.is_conj() and id(value) in refs:
+        if isinstance(value, torch.Tensor) and (value.is_conj() or value.is_neg()) and id(value) in refs:
             raise UnsupportedOperatorError(
-                f"Operator {name} left the conjugate of its result in a given tensor; leave out= away, or move the "
+                f"Operator {name} left the conjugate or negative of its result in a given tensor; leave out= away, or move the "
                 "operands to the CPU for it."
             )
         if isinstance(value, torch.Tensor) and (value.layout is not torch.strided or value.dtype not in DTYPE_CODES):

@@ -84,14 +84,20 @@ class Handler:
             unsettled()
 
     def take_back(self, request: m.Request, reply: m.Reply) -> None:
-        """Free the results of a request whose client left before it got them: it frees them earlier, when there are none.
+        """Undo what made something for a client that left before it knew: nobody else would free it while others stay.
 
         That a reply finds nobody is known on one host alone; what is left behind over TCP goes with its client.
         """
-        if isinstance(request, m.ExecutePlan | m.RunOperator) and not isinstance(reply, m.Failed):
+        if isinstance(reply, m.Failed):
+            return
+        if isinstance(request, m.ExecutePlan | m.RunOperator):
             made = range(request.base_id, request.base_id + m.MAX_OUTPUTS)
             with self._client.settling:
                 self._entrance.free([tensor_id for tensor_id in made if tensor_id in self._client.table])
+        elif isinstance(request, m.OpenSession):
+            self._close(self._client.qualified(request.opened_id))
+        elif isinstance(reply, m.Planned):
+            self._client.plans.drop(reply.plan_id)
 
     def _prepare(self, request: m.Request) -> None:
         """Wait for what other connections have left to `settle`, and do what comes with any request."""
@@ -227,11 +233,13 @@ class Handler:
         return m.Opened(arena_bytes=arena.arena_bytes)
 
     def _close_session(self, request: m.CloseSession, payload: memoryview) -> m.Reply:
-        session_id = self._entrance.own_session(request.closed_id)
+        self._close(self._entrance.own_session(request.closed_id))
+        return m.Done()
+
+    def _close(self, session_id: str) -> None:
         self._client.table.close_session(session_id)
         self._server.scheduler.close(session_id)
         self._client.sessions.discard(session_id)
-        return m.Done()
 
     def _signal(self, request: m.Signal, payload: memoryview) -> m.Reply:
         session_id = self._entrance.own_session(request.signalled_id)
