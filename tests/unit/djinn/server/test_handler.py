@@ -83,6 +83,18 @@ def test_a_session_that_nobody_learned_of_is_closed(handlers: tuple[Handler, Han
     _answer(handler, request)
 
 
+def test_a_session_that_another_connection_opened_since_stays(handlers: tuple[Handler, Handler]) -> None:
+    """It has the name of the one that nobody learned of, no more; nor does closing fail where there is none."""
+    handler, other = handlers
+    request = m.OpenSession(opened_id="same", arena_bytes=1 << 20)
+    opened, _ = handler.answer(request, _NOTHING)
+    _answer(other, m.CloseSession(closed_id="same"))
+    handler.take_back(request, opened)
+    _answer(other, request)
+    handler.take_back(request, opened)
+    _answer(other, m.Checksum(checked_id="same"))
+
+
 def test_a_plan_that_nobody_learned_of_is_dropped(handlers: tuple[Handler, Handler]) -> None:
     """It would take a place among the client's plans."""
     handler, _ = handlers

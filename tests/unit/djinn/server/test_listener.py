@@ -10,9 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from djinn.client import client as client_module
 from djinn.client.client import Client
 from djinn.client.connection import Connection
 from djinn.config import Config
@@ -118,9 +120,9 @@ def test_a_greeting_is_small(address: str, body_bytes: int, payload_bytes: int) 
 @contextlib.contextmanager
 def _ungreeted(address: str) -> Iterator[FramedStream]:
     stream = FramedStream(Address.parse(address).connect())
-    descriptor = stream.receive_descriptor()
-    assert descriptor is not None
-    os.close(descriptor)
+    memory = stream.receive_file()
+    assert memory is not None
+    memory.close()
     yield stream
     stream.close()
 
@@ -164,14 +166,16 @@ def test_a_reply_that_nobody_took_is_no_answer_to_the_next_request(address: str)
     client.close()
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 1.0])
-def test_what_was_computed_for_a_connection_that_left_is_freed(address: str, wait_s: float) -> None:
+@pytest.mark.parametrize(("wait_s", "sleeps"), [(0.0, False), (1.0, False), (1.0, True)])
+def test_what_was_computed_for_a_connection_that_left_is_freed(address: str, wait_s: float, sleeps: bool) -> None:
     """Its client freed it earlier, when there was nothing to free yet; whether it left before the reply or beside it."""
     client = Client(address, Config())
     others = set(threading.enumerate())
     leaving = Connection(Address.parse(address), client.connection().welcome.client_token)
     (serving,) = set(threading.enumerate()) - others
     leaving.send(m.RunOperator(operator="aten.rand.default", args=[[10_000_000]], kwargs={}, base_id=m.MAX_OUTPUTS))
+    if sleeps and leaving._stream._inbox is not None:
+        leaving._stream._inbox.falls_asleep()
     time.sleep(wait_s)
     leaving.close()
     client.request(m.Stats(frees=[m.MAX_OUTPUTS]))
@@ -200,6 +204,48 @@ def test_the_server_outlives_whatever_a_client_writes_into_its_mailboxes(address
     hostile.close()
     assert isinstance(other.request(m.Ping(busy_us=0.0))[0], m.Done)
     other.close()
+
+
+def test_connections_that_are_refused_leave_no_descriptors(address: str) -> None:
+    """Neither the socket nor the shared memory that came first."""
+    others = len(os.listdir("/proc/self/fd"))
+    for _ in range(10):
+        with pytest.raises(ProtocolError, match="token"):
+            Connection(Address.parse(address), "nobody's")
+    deadline_s = time.monotonic() + 30
+    while len(os.listdir("/proc/self/fd")) > others:  # the server is this process, too
+        assert time.monotonic() < deadline_s, "descriptors of refused connections are still open"
+        time.sleep(0.01)
+
+
+def test_a_connection_that_is_opened_while_the_client_closes_is_closed(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would close it later."""
+    client = Client(address, Config())
+    made: list[Connection] = []
+
+    def connect_slowly(*args: Any) -> Connection:
+        made.append(Connection(*args))
+        client.close()
+        return made[0]
+
+    monkeypatch.setattr(client_module, "Connection", connect_slowly)
+    errors: list[Exception] = []
+
+    def call() -> None:
+        try:
+            client.request(m.Ping(busy_us=0.0))
+        except ConnectionFailedError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join(30)
+    assert "shut down" in str(errors[0])
+    assert not client._connections
+    with pytest.raises(ConnectionFailedError):
+        made[0].request(m.Ping(busy_us=0.0))
 
 
 def test_one_connection_too_many_is_told_so(address: str) -> None:

@@ -29,9 +29,9 @@ def test_what_is_put_is_taken(messages: list[tuple[bytes, int, int]]) -> None:
     for body, payload_bytes, payload_offset in messages:
         assert outbox.put(body, payload_bytes, payload_offset) is True
         assert inbox.has_next()
-        assert not outbox.is_empty
+        assert not outbox.is_all_taken
         assert inbox.take() == (body, payload_bytes, payload_offset)
-        assert outbox.is_empty
+        assert outbox.is_all_taken
         assert not inbox.has_next()
 
 
@@ -58,16 +58,44 @@ def test_nothing_is_left_for_a_receiver_that_never_said_it_is_awake() -> None:
 
 
 def test_a_message_is_not_overwritten() -> None:
-    """The next one takes another way, and the receiver knows in which order they came."""
+    """The next ones take another way until both are taken, and the receiver knows in which order they came."""
     outbox, inbox = _ends()
     outbox.put(b"first", 0, 0)
     assert outbox.put(b"second", 0, 0) is None
     outbox.count()
     assert inbox.take()[0] == b"first"
-    assert outbox.put(b"third", 0, 0) is True
     assert not inbox.has_next()  # the second comes first, wherever it is
+    assert not outbox.is_all_taken
+    assert outbox.put(b"third", 0, 0) is None
     inbox.count()
+    assert outbox.is_all_taken
+    assert outbox.put(b"third", 0, 0) is True
     assert inbox.take()[0] == b"third"
+
+
+def test_whoever_takes_an_end_over_goes_on_where_it_was() -> None:
+    """As a forked process does, and then its parent again."""
+    memory = memoryview(bytearray(MAILBOX_BYTES))
+    outboxes, inboxes = [Outbox(memory) for _ in range(2)], [Inbox(memory) for _ in range(2)]
+    inboxes[0].wake()
+    for turn in range(8):
+        assert outboxes[turn % 2].put(bytes([turn]), 0, 0) is True
+        assert inboxes[turn // 2 % 2].take()[0] == bytes([turn])
+
+
+@pytest.mark.parametrize("number", [2**64 - 1, 2**63, 0])
+def test_numbers_that_the_peer_made_up_do_no_harm(number: int) -> None:
+    """Nothing is raised; whoever writes them misses messages of its own."""
+    memory = memoryview(bytearray(MAILBOX_BYTES))
+    outbox, inbox = Outbox(memory), Inbox(memory)
+    inbox.wake()
+    for place in (0, 32, 64):
+        memory[place : place + 8] = number.to_bytes(8, "little")
+    for _ in range(3):
+        outbox.count()
+        inbox.count()
+        if outbox.put(b"body", 0, 0) is not None:
+            assert inbox.has_next()
 
 
 def test_a_receiver_with_a_message_does_not_fall_asleep() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import socket
@@ -64,7 +65,7 @@ def shared_pair(pair: Pair) -> Pair:
     """Two connected ends that map 8,192 bytes, of which the second half is for replies that stay."""
     memory = SharedMemory.create(8192)
     pair[0].shared = memory
-    pair[1].shared = SharedMemory(os.dup(memory.descriptor), 8192)
+    pair[1].shared = SharedMemory(io.FileIO(os.dup(memory.file.fileno()), "r+"), 8192)
     return pair
 
 
@@ -117,14 +118,14 @@ def test_pages_of_large_payloads_are_given_back(pair: Pair) -> None:
     """When the receiver sends next: then both ends are done with them; small ones stay for the next payload."""
     memory = SharedMemory.create(8 * KEPT_BYTES)
     pair[0].shared = memory
-    pair[1].shared = SharedMemory(memory.descriptor, 8 * KEPT_BYTES)
+    pair[1].shared = SharedMemory(memory.file, 8 * KEPT_BYTES)
     for num_bytes, kept_bytes in ((KEPT_BYTES // 2, KEPT_BYTES // 2), (3 * KEPT_BYTES, KEPT_BYTES)):
         pair[0].send(b"", bytes([7]) * num_bytes)
         _, payload = pair[1].receive()
         assert payload[num_bytes - 1] == 7
         pair[1].send(b"done")
         pair[0].receive()
-        assert os.fstat(memory.descriptor).st_blocks * 512 == kept_bytes
+        assert os.fstat(memory.file.fileno()).st_blocks * 512 == kept_bytes
     pair[1].shared = None
 
 
@@ -216,6 +217,36 @@ def test_a_message_that_could_not_be_sent_is_not_taken(pair: Pair) -> None:
     with pytest.raises(ConnectionFailedError):
         pair[0].send(b"body")
     assert not pair[0].is_taken
+
+
+@has_mailboxes
+def test_a_message_that_waits_in_the_socket_is_not_taken(mail_pair: Pair) -> None:
+    """Whoever was interrupted while it slept never had it."""
+    sender, receiver = mail_pair
+    assert receiver._inbox is not None
+    assert receiver._inbox.falls_asleep()
+    sender.send(b"body")
+    assert not sender.is_taken
+    receiver.receive()
+    assert sender.is_taken
+
+
+def test_the_last_message_of_a_peer_that_leaves_arrives(mail_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although it was left in the mailbox after that was looked at, and the socket was closed before it is."""
+    sender, receiver = mail_pair
+    look = receiver._reader.look
+
+    def look_late() -> bool:
+        sender.send(b"last")
+        sender.close()
+        return look()
+
+    monkeypatch.setattr(receiver._reader, "look", look_late)
+    assert receiver.wait_spinning(1e6)
+    assert receiver.receive()[0] == b"last"
+    monkeypatch.undo()
+    with pytest.raises(ConnectionFailedError):
+        receiver.wait_spinning(1e6)
 
 
 def test_a_receiver_that_sleeps_is_woken(mail_pair: Pair) -> None:

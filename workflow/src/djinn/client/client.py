@@ -18,6 +18,7 @@ from djinn.transport.address import Address
 from djinn.transport.reply_buffers import ReplyBuffer
 
 _MAX_FREES = 4096
+_SHUT_DOWN = "The runtime was shut down; call djinn.init() again."
 
 
 class _ThreadEnd:
@@ -65,12 +66,16 @@ class Client:
 
     def _connect(self) -> Connection:
         if self.is_closed:
-            raise ConnectionFailedError("The runtime was shut down; call djinn.init() again.")
+            raise ConnectionFailedError(_SHUT_DOWN)
         connection = Connection(self._address, self._token)
         self._local.connection = connection
         with self._lock:
             is_first = not self._connections
             self._connections.append(connection)
+            if self.is_closed:  # while this one was opened
+                self._connections.remove(connection)
+                connection.close()
+                raise ConnectionFailedError(_SHUT_DOWN)
         # The server forgets a client with its last connection, so the first one outlives its thread.
         if not is_first:
             self._local.end = end = _ThreadEnd()

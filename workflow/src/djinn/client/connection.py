@@ -51,20 +51,27 @@ class Connection:
         self.awaits_reply = False
         self._polled_us = SPIN_US
         self._reply_buffers: ReplyBuffers | None = None
-        # The descriptor comes before any frame: a read of frames would swallow it.
-        descriptor = None
+        try:
+            self._open(address, client_token)
+        except BaseException:
+            self._stream.close()
+            raise
+        has_spare_core = self._is_local and self.welcome.num_threads < len(os.sched_getaffinity(0))
+        self._polled_us = _SPARE_SPIN_US if has_spare_core else SPIN_US
+
+    def _open(self, address: Address, client_token: str | None) -> None:
+        # The memory comes before any frame: a read of frames would swallow it.
+        memory = None
         if address.path is not None:
-            descriptor = self._stream.receive_descriptor()
-            if descriptor is None:
+            memory = self._stream.receive_file()
+            if memory is None:
                 self.receive()  # raises what the server says instead
                 raise ProtocolError(f"The server at {address} passed no shared memory; connect to a djinn server.")
         self.welcome = self._greet(address, client_token)
-        if descriptor is not None:
-            self._stream.shared = SharedMemory(descriptor, self.welcome.shared_bytes)
+        if memory is not None:
+            self._stream.shared = SharedMemory(memory, self.welcome.shared_bytes)
             self._stream.open_mailboxes(is_creator=False)
             self._reply_buffers = ReplyBuffers(self._stream.shared)
-        has_spare_core = self._is_local and self.welcome.num_threads < len(os.sched_getaffinity(0))
-        self._polled_us = _SPARE_SPIN_US if has_spare_core else SPIN_US
 
     def _greet(self, address: Address, client_token: str | None) -> m.Welcome:
         secret = self._secret

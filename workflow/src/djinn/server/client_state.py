@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from djinn.memory.arena import Arena
 from djinn.server.plan_store import PlanStore
 from djinn.server.table import TensorTable
 
@@ -15,6 +16,7 @@ from djinn.server.table import TensorTable
 class ClientState:
     """State shared by the connections of one client process.
 
+    `sessions` has the arenas of those that are open; another session of the same name has another one.
     `settling` is held from a plan's reply until its outputs are registered; other connections wait for it.
     """
 
@@ -22,7 +24,7 @@ class ClientState:
     generator: torch.Generator
     table: TensorTable = field(default_factory=TensorTable)
     plans: PlanStore = field(default_factory=PlanStore)
-    sessions: set[str] = field(default_factory=set)
+    sessions: dict[str, Arena] = field(default_factory=dict)
     num_connections: int = 0
     settling: threading.Lock = field(default_factory=threading.Lock)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 
 from djinn.core import DTYPE_CODES, TensorMeta, Trace, TraceNode, TraceValue
-from djinn.errors import OutOfMemoryError, PlanError
+from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError
+from djinn.memory.arena import Arena
 from djinn.planning.plan import make_plan
 from djinn.planning.validation import check_trace
 from djinn.protocol import messages as m
@@ -46,6 +48,7 @@ class Handler:
         self._unsettled: Callable[[], None] | None = None
         # Kept until the answer was sent, whose payload is its memory.
         self._lent: torch.Tensor | None = None
+        self._opened: Arena | None = None
         self._methods: dict[type[m.Request], Callable[[Any, memoryview], m.Reply | Answer]] = {
             m.Upload: self._upload,
             m.Download: self._download,
@@ -95,7 +98,10 @@ class Handler:
             with self._client.settling:
                 self._entrance.free([tensor_id for tensor_id in made if tensor_id in self._client.table])
         elif isinstance(request, m.OpenSession):
-            self._close(self._client.qualified(request.opened_id))
+            session_id = self._client.qualified(request.opened_id)
+            if self._client.sessions.get(session_id) is self._opened:
+                with contextlib.suppress(SessionClosedError):  # another connection is as quick
+                    self._close(session_id)
         elif isinstance(reply, m.Planned):
             self._client.plans.drop(reply.plan_id)
 
@@ -229,7 +235,7 @@ class Handler:
             )
         qualified = self._client.qualified(request.opened_id)
         arena = self._server.scheduler.open(qualified, request.arena_bytes)
-        self._client.sessions.add(qualified)
+        self._client.sessions[qualified] = self._opened = arena
         return m.Opened(arena_bytes=arena.arena_bytes)
 
     def _close_session(self, request: m.CloseSession, payload: memoryview) -> m.Reply:
@@ -239,7 +245,7 @@ class Handler:
     def _close(self, session_id: str) -> None:
         self._client.table.close_session(session_id)
         self._server.scheduler.close(session_id)
-        self._client.sessions.discard(session_id)
+        self._client.sessions.pop(session_id, None)
 
     def _signal(self, request: m.Signal, payload: memoryview) -> m.Reply:
         session_id = self._entrance.own_session(request.signalled_id)

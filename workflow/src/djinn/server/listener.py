@@ -115,7 +115,7 @@ class Listener:
     def _converse(self, stream: FramedStream, *, is_local: bool) -> None:
         if is_local:
             stream.shared = SharedMemory.create()
-            stream.send_descriptor(stream.shared.descriptor)
+            stream.send_file(stream.shared.file)
         client = greet(self._core, stream, None if is_local else self._secret)
         try:
             welcome(self._core, stream, client)

@@ -26,47 +26,42 @@ from djinn.errors import ProtocolError
 MAILBOX_BYTES = 16_384
 IS_SUPPORTED = platform.machine() in ("x86_64", "AMD64")
 
-# Each end writes to a cache line of its own: the sender what it sent, the receiver what it took and whether it is awake.
-_NUMBER, _TAKEN, _AWAKE = 0, 8, 9
+# Each end writes to a cache line of its own: the sender what is here and how many messages it sent, whatever their way,
+# the receiver how many it took and whether it is awake. A forked process that takes over finds all of it here.
+_NUMBER, _SENT, _TAKEN, _AWAKE = 0, 4, 8, 9
 _LENGTHS = struct.Struct("QQQ")
 _LENGTHS_AT, _BODY_AT = 8, 128
 MAX_BODY_BYTES = MAILBOX_BYTES - _BODY_AT
+# The peer may have written anything.
+_LAST_NUMBER = 2**64 - 1
 
 
 class _Mailbox:
-    """One end of a mailbox; used by one thread.
+    """One end of a mailbox; used by one thread."""
 
-    Messages are numbered from 1, those included that take another way, so that a receiver knows which one comes next.
-    """
-
-    __slots__ = ("_fence", "_memory", "_number", "_words")
+    __slots__ = ("_fence", "_memory", "_words")
 
     def __init__(self, memory: memoryview) -> None:
         """Use `MAILBOX_BYTES` of shared memory, zero at first."""
         self._memory = memory
         self._words = memory[:_BODY_AT].cast("Q")
-        self._number = 0
         # Taking a free lock is a locked instruction: what was written before is seen before anything is read after it.
         self._fence = threading.Lock()
-
-    def count(self) -> None:
-        """Note a message that took another way."""
-        self._number += 1
 
 
 class Outbox(_Mailbox):
     """The sender's end."""
 
-    __slots__ = ("_last_put",)
-
-    def __init__(self, memory: memoryview) -> None:
-        super().__init__(memory)
-        self._last_put = 0
+    __slots__ = ()
 
     @property
-    def is_empty(self) -> bool:
-        """Whether the receiver has taken what was put here."""
-        return self._words[_TAKEN] == self._last_put
+    def is_all_taken(self) -> bool:
+        """Whether the receiver has taken every message."""
+        return self._words[_TAKEN] == self._words[_SENT]
+
+    def count(self) -> None:
+        """Note a message that takes another way."""
+        self._words[_SENT] = _after(self._words[_SENT])
 
     def put(self, body: bytes, payload_bytes: int, payload_offset: int) -> bool | None:
         """Leave the next message here for a receiver that is awake.
@@ -80,11 +75,12 @@ class Outbox(_Mailbox):
             Whether the receiver is still awake, otherwise it has to be rung; None if the message has to take another way.
         """
         words, num_bytes = self._words, len(body)
-        if not words[_AWAKE] or words[_TAKEN] != self._last_put or num_bytes > MAX_BODY_BYTES:
+        sent = words[_SENT]
+        if not words[_AWAKE] or words[_TAKEN] != sent or num_bytes > MAX_BODY_BYTES:
             return None
         self._memory[_BODY_AT : _BODY_AT + num_bytes] = body
         _LENGTHS.pack_into(self._memory, _LENGTHS_AT, num_bytes, payload_bytes, payload_offset)
-        self._number = self._last_put = words[_NUMBER] = self._number + 1
+        words[_SENT] = words[_NUMBER] = _after(sent)
         with self._fence:
             pass
         return words[_AWAKE] != 0
@@ -111,7 +107,11 @@ class Inbox(_Mailbox):
 
     def has_next(self) -> bool:
         """Tell whether the next message is here."""
-        return self._words[_NUMBER] == self._number + 1
+        return self._words[_NUMBER] == _after(self._words[_TAKEN])
+
+    def count(self) -> None:
+        """Note a message that was taken from elsewhere."""
+        self._words[_TAKEN] = _after(self._words[_TAKEN])
 
     def take(self) -> tuple[bytes, int, int]:
         """Return the next message, which has to be here, and the length and offset of its payload in shared memory.
@@ -123,5 +123,9 @@ class Inbox(_Mailbox):
         if num_bytes > MAX_BODY_BYTES:
             raise ProtocolError(f"A mailbox of {MAX_BODY_BYTES} bytes is said to hold {num_bytes}; connect again.")
         body = bytes(self._memory[_BODY_AT : _BODY_AT + num_bytes])
-        self._number = self._words[_TAKEN] = self._number + 1
+        self.count()
         return body, payload_bytes, payload_offset
+
+
+def _after(number: int) -> int:
+    return number + 1 if number < _LAST_NUMBER else 0

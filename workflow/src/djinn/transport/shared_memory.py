@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import mmap
 import os
 
@@ -20,24 +21,25 @@ class SharedMemory:
     """A memory file, sealed against shrinking so that neither end can make the other fault.
 
     Attributes:
+        file: the memory as a file, for the other end.
         num_bytes: its length without the mailboxes.
         payload_bytes: how much of it, from its start, is for payloads that the next message overwrites.
     """
 
-    def __init__(self, descriptor: int, num_bytes: int) -> None:
-        self.descriptor = descriptor
+    def __init__(self, file: io.FileIO, num_bytes: int) -> None:
+        self.file = file
         self.num_bytes = num_bytes
         self.payload_bytes = max(num_bytes - REPLY_BYTES, num_bytes // 2)
-        self._map = mmap.mmap(descriptor, num_bytes + 2 * MAILBOX_BYTES)
+        self._map = mmap.mmap(file.fileno(), num_bytes + 2 * MAILBOX_BYTES)
         self.view = memoryview(self._map)
 
     @classmethod
     def create(cls, num_bytes: int = SHARED_BYTES) -> SharedMemory:
         """Make a memory file; pages are committed when they are first used."""
-        descriptor = os.memfd_create("djinn", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(descriptor, num_bytes + 2 * MAILBOX_BYTES)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        return cls(descriptor, num_bytes)
+        file = io.FileIO(os.memfd_create("djinn", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "r+")
+        file.truncate(num_bytes + 2 * MAILBOX_BYTES)
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+        return cls(file, num_bytes)
 
     def mailbox(self, *, of_creator: bool) -> memoryview:
         """Return the memory of the mailbox that the creator of the memory receives from, or that of the other end."""
@@ -51,7 +53,7 @@ class SharedMemory:
 
     def close(self) -> None:
         """Unmap and close; views that are still held keep their pages."""
-        os.close(self.descriptor)
+        self.file.close()
         try:
             self.view.release()
             self._map.close()

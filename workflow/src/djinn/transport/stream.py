@@ -8,6 +8,7 @@ messages to a peer that polls.
 from __future__ import annotations
 
 import array
+import io
 import os
 import select
 import socket
@@ -57,7 +58,7 @@ class FramedStream:
     @property
     def is_taken(self) -> bool:
         """Whether the peer has taken the last message, as far as this end can tell."""
-        return self._is_sent and (self._outbox is None or self._outbox.is_empty)
+        return self._is_sent and (self._outbox is None or self._outbox.is_all_taken)
 
     def send(self, body: bytes, payload: memoryview | bytes = b"", *, offset_bytes: int = 0) -> None:
         """Send one message; a payload goes through shared memory where both ends map some.
@@ -83,8 +84,12 @@ class FramedStream:
             assert self.shared is not None
             self.shared.view[offset_bytes : offset_bytes + num_bytes] = payload
         try:
-            if self._outbox is None or (num_bytes and not is_shared) or not self._leave(body, num_bytes, offset_bytes):
+            outbox = None if num_bytes and not is_shared else self._outbox
+            is_awake = None if outbox is None else outbox.put(body, num_bytes, offset_bytes)
+            if is_awake is None:
                 self._send_streamed(body, payload, offset_bytes if is_shared else None)
+            elif not is_awake:
+                self._socket.sendall(_RING)
         except OSError as error:
             raise ConnectionFailedError(
                 f"The peer closed the connection ({error.strerror or error}); connect again."
@@ -109,12 +114,14 @@ class FramedStream:
             if not header.is_ring:
                 break
             reader.skip_header()
-        if inbox is not None:
-            inbox.count()
         body = reader.read_body(header)
         if header.is_shared:
-            return body, self._shared_payload(header.payload_bytes, header.payload_offset)
-        return body, reader.read_payload(header.payload_bytes)
+            payload = self._shared_payload(header.payload_bytes, header.payload_offset)
+        else:
+            payload = reader.read_payload(header.payload_bytes)
+        if inbox is not None:
+            inbox.count()
+        return body, payload
 
     def wait_spinning(self, spin_us: float) -> bool:
         """Poll for the next message for at most `spin_us` and tell whether it began to arrive.
@@ -123,10 +130,14 @@ class FramedStream:
             ConnectionFailedError: the peer is gone.
         """
         deadline_ns = perf_counter_ns() + int(spin_us * 1000)
-        while not self._is_in_mailbox() and not self._reader.look():
-            if perf_counter_ns() > deadline_ns:
-                return False
-            os.sched_yield()
+        try:
+            while not self._is_in_mailbox() and not self._reader.look():
+                if perf_counter_ns() > deadline_ns:
+                    return False
+                os.sched_yield()
+        except ConnectionFailedError:
+            if not self._is_in_mailbox():  # where the peer may have left its last message before it closed the socket
+                raise
         return True
 
     def wait_asleep(self, timeout_us: float) -> bool:
@@ -142,16 +153,16 @@ class FramedStream:
             if inbox is not None:
                 inbox.wake()
 
-    def send_descriptor(self, descriptor: int) -> None:
-        """Pass a file descriptor to the peer of a Unix socket."""
-        rights = array.array("i", [descriptor])
+    def send_file(self, file: io.FileIO) -> None:
+        """Pass an open file to the peer of a Unix socket."""
+        rights = array.array("i", [file.fileno()])
         self._socket.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
-    def receive_descriptor(self) -> int | None:
-        """Take the file descriptor that the peer passes next; None if a message comes instead, or nothing any more."""
+    def receive_file(self) -> io.FileIO | None:
+        """Take the open file that the peer passes next; None if a message comes instead, or nothing any more."""
         first, descriptors, _, _ = socket.recv_fds(self._socket, 1, 1)
         if descriptors:
-            return descriptors[0]
+            return io.FileIO(descriptors[0], "r+")
         self._reader.put_first(first)
         return None
 
@@ -185,14 +196,6 @@ class FramedStream:
                 f"{self.shared.payload_bytes} to {self.shared.num_bytes}; connect again."
             )
         return self.shared.num_bytes - offset_bytes
-
-    def _leave(self, body: bytes, payload_bytes: int, payload_offset: int) -> bool:
-        """Leave a message in the mailbox and tell whether it could be left there."""
-        assert self._outbox is not None, "there is no mailbox"
-        is_awake = self._outbox.put(body, payload_bytes, payload_offset)
-        if is_awake is False:
-            self._socket.sendall(_RING)
-        return is_awake is not None
 
     def _send_streamed(self, body: bytes, payload: memoryview | bytes, payload_offset: int | None) -> None:
         is_shared = payload_offset is not None
