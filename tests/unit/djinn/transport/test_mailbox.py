@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from djinn.errors import ProtocolError
-from djinn.transport.mailbox import MAILBOX_BYTES, MAX_BODY_BYTES, Inbox, Outbox
+from djinn.transport.mailbox import _AWAKE, MAILBOX_BYTES, MAX_BODY_BYTES, Inbox, Outbox
 
 Ends = tuple[Outbox, Inbox]
 
@@ -136,7 +136,7 @@ def test_whoever_falls_asleep_while_a_message_is_left_is_rung_or_finds_it() -> N
     assert put == [None]
 
     outbox, inbox = _ends()
-    outbox._fence = _Meanwhile(lambda: inbox._words.__setitem__(9, 0))  # type: ignore[assignment]
+    outbox._fence = _Meanwhile(lambda: inbox._words.__setitem__(_AWAKE, 0))  # type: ignore[assignment]
     assert outbox.put(b"third", 0, 0) is False
 
 

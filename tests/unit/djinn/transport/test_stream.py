@@ -16,7 +16,7 @@ import pytest
 from djinn.errors import ConnectionFailedError, ProtocolError
 from djinn.protocol.frames import pack_header, pack_ring
 from djinn.transport import stream as stream_module
-from djinn.transport.mailbox import IS_SUPPORTED, MAX_BODY_BYTES
+from djinn.transport.mailbox import _AWAKE, IS_SUPPORTED, MAX_BODY_BYTES
 from djinn.transport.shared_memory import KEPT_BYTES, SharedMemory
 from djinn.transport.stream import FramedStream
 from djinn.units import GiB, MiB
@@ -259,6 +259,55 @@ def test_a_receiver_that_sleeps_is_woken(mail_pair: Pair) -> None:
     sender.send(b"body")
     thread.join(30)
     assert received == [b"body"]
+
+
+def _goes_through_the_socket(sender: FramedStream, receiver: FramedStream) -> bool:
+    sender.send(b"body")
+    try:
+        receiver._socket.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    finally:
+        assert receiver.receive()[0] == b"body"
+    return True
+
+
+@has_mailboxes
+def test_a_receiver_that_was_woken_is_awake(mail_pair: Pair) -> None:
+    """By a message in the socket, or by the end of its sleep: the next message is left for it to find."""
+    sender, receiver = mail_pair
+    assert receiver._inbox is not None
+    assert receiver._inbox.falls_asleep()
+    assert _goes_through_the_socket(sender, receiver)
+    assert not _goes_through_the_socket(sender, receiver)
+    assert not receiver.wait_asleep(1.0)
+    assert not _goes_through_the_socket(sender, receiver)
+
+
+class _FallsAsleep:
+    """A sender's fence, while which the receiver falls asleep."""
+
+    def __init__(self, receiver: FramedStream) -> None:
+        self._receiver = receiver
+
+    def __enter__(self) -> None:
+        assert self._receiver._inbox is not None
+        self._receiver._inbox._words[_AWAKE] = 0
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left to do."""
+
+
+@has_mailboxes
+def test_what_follows_a_ring_comes_after_what_it_announces(mail_pair: Pair) -> None:
+    """Both come in one read from the socket, the first message in the mailbox."""
+    sender, receiver = mail_pair
+    assert sender._outbox is not None
+    sender._outbox._fence = _FallsAsleep(receiver)  # type: ignore[assignment]
+    sender.send(b"first")
+    sender.send(b"second")
+    assert receiver._reader.look()
+    assert [receiver.receive()[0] for _ in range(2)] == [b"first", b"second"]
 
 
 def test_needless_rings_are_skipped(mail_pair: Pair) -> None:
