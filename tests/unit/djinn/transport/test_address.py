@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from pathlib import Path
 
@@ -36,3 +37,13 @@ def test_nobody_listening_is_one_sentence(text: str) -> None:
     """The message names the address and how to start a server there."""
     with pytest.raises(ConnectionFailedError, match=r"No djinn server answers at .*python -m djinn.server --listen"):
         Address.parse(text).connect()
+
+
+def test_both_ends_of_tcp_send_at_once() -> None:
+    """A payload that the system holds back until the message before it is acknowledged comes 40 ms late."""
+    with Address(host="127.0.0.1", port=0).listen() as listener:
+        with Address(host="127.0.0.1", port=listener.getsockname()[1]).connect() as client:
+            server, _ = listener.accept()
+            with server:
+                for end in (client, server):
+                    assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

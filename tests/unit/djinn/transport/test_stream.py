@@ -145,6 +145,13 @@ def test_a_peer_that_leaves_is_reported(pair: Pair) -> None:
         pair[1].receive()
 
 
+def test_a_file_for_a_peer_that_left_is_a_connection_that_failed(pair: Pair) -> None:
+    """Not an error of the system, which nobody expects."""
+    pair[1].close()
+    with pytest.raises(ConnectionFailedError, match="connect again"):
+        pair[0].send_file(SharedMemory.create(4096).file)
+
+
 def test_spinning_gives_up(pair: Pair) -> None:
     """Without a message, spinning ends and says so."""
     assert not pair[1].wait_spinning(50)

@@ -55,7 +55,7 @@ class Address:
                 return connection
             connection = socket.create_connection((self.host, self.port), timeout=timeout_s)
             connection.settimeout(None)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _send_at_once(connection)
             return connection
         except OSError as error:
             raise ConnectionFailedError(
@@ -74,12 +74,18 @@ class Address:
                 _bind_private(listener, self.path)
             else:
                 listener = socket.create_server((self.host, self.port))
+                _send_at_once(listener)  # connections inherit that from the socket that accepts them
             listener.listen(128)
             return listener
         except OSError as error:
             raise ConnectionFailedError(
                 f"The server cannot listen at {self} ({error.strerror or error}); choose another address."
             ) from error
+
+
+def _send_at_once(connection: socket.socket) -> None:
+    """Keep the system from holding a payload back until the peer has acknowledged its message, which takes 40 ms."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _bind_private(listener: socket.socket, path: str) -> None:

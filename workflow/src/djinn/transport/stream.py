@@ -91,9 +91,7 @@ class FramedStream:
             elif not is_awake:
                 self._socket.sendall(_RING)
         except OSError as error:
-            raise ConnectionFailedError(
-                f"The peer closed the connection ({error.strerror or error}); connect again."
-            ) from error
+            raise _closed(error) from error
         self._is_sent = True
 
     def receive(self) -> tuple[bytes, memoryview]:
@@ -154,9 +152,16 @@ class FramedStream:
                 inbox.wake()
 
     def send_file(self, file: io.FileIO) -> None:
-        """Pass an open file to the peer of a Unix socket."""
+        """Pass an open file to the peer of a Unix socket.
+
+        Raises:
+            ConnectionFailedError: the peer is gone.
+        """
         rights = array.array("i", [file.fileno()])
-        self._socket.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        try:
+            self._socket.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        except OSError as error:
+            raise _closed(error) from error
 
     def receive_file(self) -> io.FileIO | None:
         """Take the open file that the peer passes next; None if a message comes instead, or nothing any more."""
@@ -212,3 +217,7 @@ class FramedStream:
             raise ProtocolError("The peer refers to shared memory that this connection does not have; connect again.")
         self._num_received = 0 if payload_offset else payload_bytes
         return self.shared.view[payload_offset:end]
+
+
+def _closed(error: OSError) -> ConnectionFailedError:
+    return ConnectionFailedError(f"The peer closed the connection ({error.strerror or error}); connect again.")
