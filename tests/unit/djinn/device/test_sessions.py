@@ -13,6 +13,12 @@ from support import DEVICE
 pytestmark = pytest.mark.usefixtures("runtime")
 
 
+def _await_eviction(evictions: int) -> None:
+    deadline = time.monotonic() + 20
+    while djinn.stats()["scheduler"]["evictions"] == evictions:
+        assert time.monotonic() < deadline, "the session was never evicted"
+
+
 def test_tensors_live_in_the_sessions_arena() -> None:
     """What a session makes counts against its arena, and goes with it."""
     with djinn.session(arena_mb=2):
@@ -64,13 +70,39 @@ def test_waiting_sessions_are_swapped_and_come_back() -> None:
         expected, checksum = tensor.cpu(), session.checksum()
         evictions = djinn.stats()["scheduler"]["evictions"]
         djinn.signal_phase("IO_WAIT", estimated_resume_ms=5.0)
-        deadline = time.monotonic() + 20
-        while djinn.stats()["scheduler"]["evictions"] == evictions:
-            assert time.monotonic() < deadline, "the session was never evicted"
+        _await_eviction(evictions)
         assert session.checksum() == checksum
         djinn.signal_phase("COMPUTE")
         assert session.checksum() == checksum
         assert torch.equal(tensor.cpu(), expected)
+
+
+def test_a_plan_ends_with_the_session_that_its_weights_lie_in() -> None:
+    """Whoever has their memory next is not read."""
+    x = torch.ones(2, 300).to(DEVICE)
+    with torch.no_grad():
+        with djinn.session("of weights"):
+            module = torch.nn.Linear(300, 300, device=DEVICE)
+            inside = module(x).cpu()
+            assert torch.equal(module(x).cpu(), inside)
+        with djinn.session():
+            torch.full((600, 600), 7.0, device=DEVICE).sum().item()
+            with pytest.raises(djinn.SessionClosedError, match="'of weights' was closed"):
+                module(x)
+
+
+def test_a_plan_brings_back_the_session_that_its_weights_lie_in() -> None:
+    """Although neither its arguments nor its caller are in it."""
+    x = torch.ones(2, 300).to(DEVICE)
+    with torch.no_grad(), djinn.session("of weights"):
+        module = torch.nn.Linear(300, 300, device=DEVICE)
+        with djinn.session():
+            inside = module(x).cpu()
+            evictions = djinn.stats()["scheduler"]["evictions"]
+            djinn.signal_phase("IO_WAIT", estimated_resume_ms=5.0, session_id="of weights")
+            _await_eviction(evictions)
+            assert torch.equal(module(x).cpu(), inside)
+            assert djinn.last_call().planned
 
 
 def test_sessions_nest() -> None:

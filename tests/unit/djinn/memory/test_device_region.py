@@ -11,6 +11,7 @@ from djinn.memory.data_segment import DataSegment
 from djinn.memory.device_memory import AllocatedMemory
 from djinn.memory.device_region import DeviceRegion
 from djinn.memory.pinned_pool import _fold, _weights
+from djinn.memory.text_segment import TextSegment
 
 _PAGE = 65_536
 
@@ -59,6 +60,24 @@ def test_discarded_pages_read_zero_when_they_are_committed_again() -> None:
     assert sum(memory.unmapped) == 3
     assert region.committed_bytes == 0
     assert not region.bytes_view(0, 3 * _PAGE).any()
+
+
+def test_weights_that_share_a_mapping_go_together() -> None:
+    """A page that two weights lie in was mapped with the first; it stays for as long as either does."""
+    memory = _Counting()
+    segment = TextSegment(16 * _PAGE, lambda name, capacity: DeviceRegion(name, capacity, memory))
+    first, _ = segment.store(torch.ones(_PAGE + 100, dtype=torch.uint8))
+    second, tensor = segment.store(torch.full((3 * _PAGE,), 2, dtype=torch.uint8))
+    third, _ = segment.store(torch.full((_PAGE,), 3, dtype=torch.uint8))
+    assert memory.mapped == [2, 3, 1]
+    segment.release(first)
+    assert memory.unmapped == []
+    assert bool((tensor == 2).all())
+    segment.release(second)
+    assert sorted(memory.unmapped) == [2]
+    segment.release(third)
+    assert sorted(memory.unmapped) == [1, 2, 3]
+    assert segment.region.committed_bytes == 0
 
 
 def test_a_segment_of_device_memory_keeps_its_invariants() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import pytest
 import torch
 
@@ -39,6 +40,25 @@ def test_the_last_release_frees_the_bytes() -> None:
     segment.release(entry)
     assert segment.used_bytes == 0
     assert segment.num_entries == 0
+    segment.check_integrity()
+
+
+def test_freed_weights_leave_resident_memory() -> None:
+    """Theirs alone: neighbours keep what they are, and the next weight there is written over nothing old."""
+    segment = TextSegment(256 * MiB)
+    before = psutil.Process().memory_info().rss
+    first, small = segment.store(torch.full((1000,), 1.0))
+    large, _ = segment.store(torch.full((16 * MiB,), 2.0))
+    _, last = segment.store(torch.full((1000,), 3.0))
+    assert psutil.Process().memory_info().rss - before > 60 * MiB
+    segment.release(large)
+    assert psutil.Process().memory_info().rss - before < 10 * MiB
+    assert bool((small == 1).all())
+    assert bool((last == 3).all())
+    segment.release(first)
+    assert bool((last == 3).all())
+    _, again = segment.store(torch.full((8 * MiB,), 4.0))
+    assert bool((again == 4).all())
     segment.check_integrity()
 
 

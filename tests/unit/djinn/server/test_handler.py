@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from djinn.config import Config
 from djinn.core import ValueRef
+from djinn.memory.free_list import FreeList
 from djinn.protocol import messages as m
 from djinn.server.core import ServerCore
 from djinn.server.handler import Handler
@@ -123,3 +126,84 @@ def test_a_plan_that_fails_frees_what_came_with_it(handlers: tuple[Handler, Hand
     assert isinstance(failed, m.Failed)
     gone, _ = handler.answer(m.Download(tensor_id=m.MAX_OUTPUTS), _NOTHING)
     assert isinstance(gone, m.Failed)
+
+
+def test_a_plan_that_waited_while_its_weight_went_does_not_run(handlers: tuple[Handler, Handler]) -> None:
+    """It would read whatever lies there next, or nothing that is mapped."""
+    handler, other = handlers
+    weight = memoryview(torch.ones(_NUM_ELEMENTS).numpy()).cast("B")
+    _answer(handler, m.Upload(base_id=1, shape=(_NUM_ELEMENTS,), dtype_code=0, is_weight=True), weight)
+    planned, _ = handler.answer(
+        m.MakePlan(
+            values=[((_NUM_ELEMENTS,), (1,), 0, 0, 0), ((_NUM_ELEMENTS,), (1,), 0, 0, 1)],
+            storage_bytes=[4 * _NUM_ELEMENTS] * 2,
+            nodes=[("aten.neg.default", [ValueRef(0)], {}, [1], None)],
+            outputs=[1],
+            num_inputs=1,
+            weight_ids=[1],
+            constants=[],
+        ),
+        _NOTHING,
+    )
+    assert isinstance(planned, m.Planned), planned
+    replies: list[m.Reply] = []
+    request = m.ExecutePlan(plan_id=planned.plan_id, input_ids=[], base_id=m.MAX_OUTPUTS)
+    executing = threading.Thread(target=lambda: replies.append(handler.answer(request, _NOTHING)[0]))
+    with handler._server.store.computing:
+        executing.start()
+        executing.join(0.2)
+        assert executing.is_alive(), "a plan ran beside another computation"
+        _answer(other, m.Ping(busy_us=0.0, frees=[1]))
+    executing.join(10)
+    assert isinstance(replies[0], m.Failed)
+    assert replies[0].error == "UnknownPlanError"
+
+
+def test_a_weight_stays_while_others_compute(handlers: tuple[Handler, Handler]) -> None:
+    """They may be computing with it."""
+    handler, other = handlers
+    weight = memoryview(torch.ones(_NUM_ELEMENTS).numpy()).cast("B")
+    _answer(handler, m.Upload(base_id=1, shape=(_NUM_ELEMENTS,), dtype_code=0, is_weight=True), weight)
+    freeing = threading.Thread(target=_answer, args=(other, m.Ping(busy_us=0.0, frees=[1])))
+    with handler._server.store.computing:
+        freeing.start()
+        freeing.join(0.2)
+        assert freeing.is_alive()
+        assert handler._server.vmu.text.used_bytes > 0
+    freeing.join(10)
+    assert handler._server.vmu.text.used_bytes == 0
+
+
+def test_connections_that_make_and_free_at_once_leave_the_memory_in_order(
+    handlers: tuple[Handler, Handler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long either takes: connections of one client, and those of several that share weights."""
+    core = handlers[0]._server
+    insert = FreeList._insert
+
+    def insert_slowly(free_list: FreeList, start: int, num_bytes: int) -> None:
+        time.sleep(1e-5)
+        insert(free_list, start, num_bytes)
+
+    monkeypatch.setattr(FreeList, "_insert", insert_slowly)
+    _answer(handlers[0], m.OpenSession(opened_id="shared", arena_bytes=1 << 20))
+    stranger = core.attach(None)
+
+    def make_and_free(number: int, handler: Handler, session_id: str | None) -> None:
+        is_weight = session_id is None
+        for turn in range(200):
+            tensor_id = 1 + number + 8 * turn
+            content = memoryview(torch.full((64,), float(turn % 3)).numpy()).cast("B")
+            upload = m.Upload(base_id=tensor_id, shape=(64,), dtype_code=0, is_weight=is_weight, session_id=session_id)
+            _answer(handler, upload, content)
+            assert _answer(handler, m.Download(tensor_id=tensor_id)) == bytes(content)
+            _answer(handler, m.Ping(busy_us=0.0, frees=[tensor_id]))
+
+    calls = [(0, handlers[0], None), (1, Handler(core, stranger), None)]
+    calls += [(2, handlers[0], "shared"), (3, handlers[1], "shared")]
+    with ThreadPoolExecutor(4) as pool:
+        for made in [pool.submit(make_and_free, *call) for call in calls]:
+            made.result()
+    core.check_integrity()
+    assert core.vmu.text.used_bytes == core.vmu.data.used_bytes == 0
+    core.detach(stranger)

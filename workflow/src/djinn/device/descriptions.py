@@ -52,23 +52,22 @@ class Description:
 class Descriptions:
     """Those of one module, one after the other."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
-        self._module = module
+    def __init__(self) -> None:
         self._numbers: dict[Hashable, int] = {}
         self._last: Description | None = None
 
-    def current(self) -> Description:
-        """Return what the module is like now."""
+    def current(self, module: torch.nn.Module) -> Description:
+        """Return what the module, always the same one, is like now."""
         last = self._last
         if last is None or not last.is_current():
-            last = self._last = self._describe()
+            last = self._last = self._describe(module)
         return last
 
-    def _describe(self) -> Description:
+    def _describe(self, module: torch.nn.Module) -> Description:
         with _lock:
-            num_mutations, tables = Mutations.count, hook_tables(self._module)
+            num_mutations, tables = Mutations.count, hook_tables(module)
             try:
-                described, snapshot = fingerprint(self._module)
+                described, snapshot = fingerprint(module)
             except UnplannableError as error:
                 return Description(-1, num_mutations, Snapshot(), tables, str(error))
             except RuntimeError:  # a dictionary or set that another thread's call of the module changed meanwhile

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from time import perf_counter_ns
@@ -70,32 +71,34 @@ _len_dispatch_stack = torch._C._len_torch_dispatch_stack
 
 
 class PlannedCall:
-    """Takes the calls of one module over."""
+    """Takes the calls of one module over, which owns it: a module that nobody holds goes at once, with its weights."""
 
     def __init__(self, module: torch.nn.Module) -> None:
-        self._module = module
+        self._module = weakref.ref(module)
         self._number = next(_call_numbers)
-        self._descriptions = Descriptions(module)
+        self._descriptions = Descriptions()
         self._num_side_effects = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Execute the call's plan, making it first if need be, or run the call operation by operation."""
+        module = self._module()
+        assert module is not None, "a module that is gone was called"
         if is_simulating():
-            return self._module._call_impl(*args, **kwargs)
+            return module._call_impl(*args, **kwargs)
         start_ns = perf_counter_ns()
         reason = self._refusal()
         if reason is None:
-            description = self._descriptions.current()
+            description = self._descriptions.current(module)
             reason = description.refusal()
         if reason is None:
             try:
-                return self._call_planned((args, kwargs), description, start_ns)
+                return self._call_planned(module, (args, kwargs), description, start_ns)
             except UnplannableError as error:
                 reason = str(error)
                 if isinstance(error, SideEffectError):
                     self._num_side_effects += 1
         fallbacks[reason] += 1
-        return self._module._call_impl(*args, **kwargs)
+        return module._call_impl(*args, **kwargs)
 
     def _refusal(self) -> str | None:
         if self._num_side_effects > _MAX_SIDE_EFFECTS:
@@ -110,7 +113,7 @@ class PlannedCall:
             return "a torch dispatch mode is active"
         return None
 
-    def _call_planned(self, call: Call, description: Description, start_ns: int) -> Any:
+    def _call_planned(self, module: torch.nn.Module, call: Call, description: Description, start_ns: int) -> Any:
         arguments = Arguments(self._number, description.number, *_settings())
         args, kwargs = call
         arguments.key.extend((len(args), *kwargs))
@@ -125,9 +128,9 @@ class PlannedCall:
         lookup_us = (perf_counter_ns() - start_ns) / 1e3
         hit = plan is not None
         for _ in range(_MAX_EXECUTIONS):
-            plan = used = plan or self._plan(key, call, arguments, description)
+            plan = used = plan or self._plan(module, key, call, arguments, description)
             try:
-                return _execute(plan, arguments, hit=hit, lookup_us=lookup_us)
+                return _execute(plan, module, arguments, hit=hit, lookup_us=lookup_us)
             except SharedInputsError as error:
                 raise UnplannableError("forward writes to elements that its inputs share") from error
             except (UnknownPlanError, GuardError) as error:
@@ -140,7 +143,14 @@ class PlannedCall:
                     _drop_on_server(used)
         raise UnplannableError("the call's plans were void before they were executed")
 
-    def _plan(self, key: tuple[Any, ...], call: Call, arguments: Arguments, description: Description) -> ClientPlan:
+    def _plan(
+        self,
+        module: torch.nn.Module,
+        key: tuple[Any, ...],
+        call: Call,
+        arguments: Arguments,
+        description: Description,
+    ) -> ClientPlan:
         with _simulation_turn():
             if key in _refusals:
                 raise UnplannableError(_refusals[key])
@@ -148,11 +158,11 @@ class PlannedCall:
             if made is not None and not made.is_stale:
                 return made
             # Another thread changed the module, or its simulation did and what it changed was put back.
-            number, description = description.number, self._descriptions.current()
+            number, description = description.number, self._descriptions.current(module)
             if description.number != number:
                 raise UnplannableError("the module changed before its call was planned")
             try:
-                plan = make_plan(runtime.current_client(), self._module, call, arguments, description.snapshot)
+                plan = make_plan(runtime.current_client(), module, call, arguments, description.snapshot)
             except UnplannableError as error:
                 _refuse(key, str(error))
                 raise
@@ -224,7 +234,7 @@ def _note_guard_failure(key: tuple[Any, ...]) -> None:
         _refuse(key, "the call's path depends on data that keep changing")
 
 
-def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: float) -> Any:
+def _execute(plan: ClientPlan, module: torch.nn.Module, arguments: Arguments, *, hit: bool, lookup_us: float) -> Any:
     client = plan.client
     base_id = client.new_ids()
     if plan.writes_inputs:
@@ -248,7 +258,7 @@ def _execute(plan: ClientPlan, arguments: Arguments, *, hit: bool, lookup_us: fl
     outputs = [
         RemoteTensor(meta, Handle(client, base_id + position)) for position, meta in enumerate(plan.output_metas)
     ]
-    materials = Materials([*plan.weights, *arguments.originals], outputs, arguments.containers)
+    materials = Materials(module, arguments.originals, outputs, arguments.containers)
     result = plan.recipe(materials)
     if prefetcher is not None and prefetched is not None:
         prefetcher.make_host(prefetched)

@@ -22,6 +22,7 @@ from djinn.device.side_effects import without_side_effects
 from djinn.device.snapshot import Snapshot
 from djinn.device.tensor import DEVICE, RemoteTensor
 from djinn.device.transfer import content_of, creations, note_created
+from djinn.device.weights import weights_of
 from djinn.errors import ConnectionFailedError, OutOfMemoryError
 from djinn.protocol import messages as m
 from djinn.tracing import Input, SideEffectError, UnplannableError, simulate
@@ -31,14 +32,13 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass(slots=True)
 class ClientPlan:
-    """A plan that the server holds, seen from the client.
+    """A plan that the server holds, seen from the client; it goes with any of the weights that it is bound to.
 
     Attributes:
         plan_id: its identifier there.
         client: who holds it.
         module_name: class of the module that is called.
         num_operations: length of its trace.
-        weights: keeps the tensors alive that the plan is bound to.
         output_metas: metadata of each output of the trace.
         recipe: rebuilds what the call returns.
         effects: what the call does to the containers that it is passed.
@@ -57,7 +57,6 @@ class ClientPlan:
     client: Client
     module_name: str
     num_operations: int
-    weights: list[RemoteTensor]
     output_metas: list[TensorMeta]
     recipe: Recipe
     effects: tuple[Effect, ...]
@@ -106,7 +105,6 @@ def make_plan(
         client=client,
         module_name=type(module).__qualname__,
         num_operations=len(trace.nodes),
-        weights=simulation.weights,
         output_metas=output_metas,
         recipe=simulation.recipe,
         effects=simulation.effects,
@@ -171,7 +169,7 @@ class _Simulation:
         self._module = module
         self._call = call
         self._arguments = arguments
-        self.weights = _weights_of(module)
+        self.weights = weights_of(module)
 
     def run(self) -> Trace:
         """Simulate.
@@ -223,22 +221,6 @@ class _Simulation:
             return done.learned
         finally:
             self._client.request(m.DropPlans(plan_ids=[reply.plan_id]))
-
-
-def _weights_of(module: torch.nn.Module) -> list[RemoteTensor]:
-    """Return the distinct parameters and buffers of a module tree.
-
-    Raises:
-        UnplannableError: one of them lies elsewhere.
-    """
-    found: dict[int, RemoteTensor] = {}
-    for part in module.modules():
-        for name, tensor in (*part._parameters.items(), *part._buffers.items()):
-            if isinstance(tensor, RemoteTensor):
-                found[id(tensor)] = tensor
-            elif tensor is not None:
-                raise UnplannableError(f"{type(part).__name__}.{name} lies on {tensor.device}")
-    return list(found.values())
 
 
 def _request(trace: Trace, weights: list[RemoteTensor]) -> m.MakePlan:

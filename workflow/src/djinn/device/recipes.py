@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from djinn.device.structure import CONSTANTS, kind_of, make_empty, make_tuple
+from djinn.device.weights import weights_of
 from djinn.tracing import UnplannableError
 
 
@@ -21,13 +22,15 @@ class Materials:
     """What one call's recipes draw on.
 
     Attributes:
-        inputs: weights and arguments, in order of the plan's inputs.
+        module: what was called.
+        arguments: the tensors that it was passed, in order.
         outputs: the plan's outputs.
         containers: the caller's.
         made: containers made so far, by number.
     """
 
-    inputs: list[Any]
+    module: torch.nn.Module
+    arguments: Sequence[torch.Tensor]
     outputs: list[Any]
     containers: list[Any]
     made: dict[int, Any] = field(default_factory=dict)
@@ -45,11 +48,21 @@ class _Constant:
 
 
 @dataclass(frozen=True, slots=True)
-class _Input:
+class _Weight:
+    """A weight is looked up in the module, so that it goes with the module and not with its plans."""
+
     number: int
 
     def __call__(self, materials: Materials) -> Any:
-        return materials.inputs[self.number]
+        return weights_of(materials.module)[self.number]
+
+
+@dataclass(frozen=True, slots=True)
+class _Argument:
+    number: int
+
+    def __call__(self, materials: Materials) -> Any:
+        return materials.arguments[self.number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +138,7 @@ class Describer:
             containers: copies of the caller's.
         """
         self.outputs: list[torch.Tensor] = []
+        self._num_weights = len(weights)
         self._inputs = {id(tensor): number for group in (inputs, weights) for number, tensor in enumerate(group)}
         self._containers = {id(container): number for number, container in enumerate(containers)}
         self._before = [(container, _contents(container)) for container in containers]
@@ -174,7 +188,8 @@ class Describer:
     def _describe_tensor(self, tensor: torch.Tensor) -> Recipe:
         number = self._inputs.get(id(tensor))
         if number is not None:
-            return _Input(number)
+            is_weight = number < self._num_weights
+            return _Weight(number) if is_weight else _Argument(number - self._num_weights)
         position = self._positions.setdefault(id(tensor), len(self.outputs))
         if position == len(self.outputs):
             self.outputs.append(tensor)

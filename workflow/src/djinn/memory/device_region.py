@@ -78,13 +78,15 @@ class DeviceRegion(Region):
         first = offset_bytes // self.page_bytes
         last = -(-(offset_bytes + num_bytes) // self.page_bytes)
         with self._lock:
-            while (start := self._is_committed.find(1, first, last)) >= 0:
-                num_pages = self._num_pages_by_first.pop(start)
-                first = start + num_pages
-                assert first <= last, f"a discard in the {self.name} segment cuts through a tensor's pages"
-                self._is_committed[start:first] = bytes(num_pages)
-                self._num_committed -= num_pages
-                self._memory.unmap(self._address(start), num_pages * self.page_bytes)
+            self._unmap_within(first, last)
+            assert self._is_committed.find(1, first, last) < 0, (
+                f"a discard in the {self.name} segment cuts through a tensor's pages"
+            )
+
+    def discard_freed(self, freed: range, free: range) -> None:
+        """Return the mappings that `free` covers, see `Region`: one that it cuts goes with the rest of its bytes."""
+        with self._lock:
+            self._unmap_within(-(-free.start // self.page_bytes), free.stop // self.page_bytes)
 
     @property
     def committed_bytes(self) -> int | None:
@@ -96,6 +98,19 @@ class DeviceRegion(Region):
         self._is_committed[first : first + num_pages] = b"\x01" * num_pages
         self._num_pages_by_first[first] = num_pages
         self._num_committed += num_pages
+
+    def _unmap_within(self, first: int, last: int) -> None:
+        """Unmap what was mapped from pages `first` to `last` alone."""
+        page = first
+        while (page := self._is_committed.find(1, page, last)) >= 0:
+            num_pages = self._num_pages_by_first.get(page, 0)  # none in the rest of a mapping that began before
+            end = page + num_pages
+            if page < end <= last:
+                del self._num_pages_by_first[page]
+                self._is_committed[page:end] = bytes(num_pages)
+                self._num_committed -= num_pages
+                self._memory.unmap(self._address(page), num_pages * self.page_bytes)
+            page = max(end, page + 1)
 
     def _address(self, page: int) -> int:
         return self._base + page * self.page_bytes

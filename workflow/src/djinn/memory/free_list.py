@@ -40,8 +40,8 @@ class FreeList:
         self.allocated_bytes += num_bytes
         return start
 
-    def release(self, start: int, num_bytes: int) -> None:
-        """Give back a range that `allocate` returned, merging it with free neighbours."""
+    def release(self, start: int, num_bytes: int) -> range:
+        """Give back a range that `allocate` returned, merging it with free neighbours, and return what is free there now."""
         self.allocated_bytes -= num_bytes
         end = start + num_bytes
         following_bytes = self._size_by_start.get(end)
@@ -53,6 +53,7 @@ class FreeList:
             self._remove(preceding_start, start - preceding_start)
             start = preceding_start
         self._insert(start, end - start)
+        return range(start, end)
 
     @property
     def largest_free_bytes(self) -> int:

@@ -58,6 +58,13 @@ class HostRegion(Region):
         self._check_page(offset_bytes)
         self._map.madvise(mmap.MADV_DONTNEED, offset_bytes, align_up(num_bytes, PAGE_BYTES))
 
+    def discard_freed(self, freed: range, free: range) -> None:
+        """Return the pages that `freed` touches and `free` covers, see `Region`."""
+        start = max(align_up(free.start, PAGE_BYTES), freed.start // PAGE_BYTES * PAGE_BYTES)
+        end = min(free.stop // PAGE_BYTES * PAGE_BYTES, align_up(freed.stop, PAGE_BYTES))
+        if start < end:
+            self._map.madvise(mmap.MADV_DONTNEED, start, end - start)
+
     @property
     def committed_bytes(self) -> int | None:
         """The system does not say it for a range."""

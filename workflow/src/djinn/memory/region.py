@@ -41,6 +41,10 @@ class Region(ABC):
     def discard(self, offset_bytes: int, num_bytes: int) -> None:
         """Return the whole pages of a page-aligned range to the system; they read zero afterwards."""
 
+    @abstractmethod
+    def discard_freed(self, freed: range, free: range) -> None:
+        """Return to the system those pages of the bytes `freed` in which nothing lies but the bytes `free` around them."""
+
     @property
     @abstractmethod
     def committed_bytes(self) -> int | None:

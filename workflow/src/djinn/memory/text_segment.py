@@ -63,12 +63,14 @@ class TextSegment:
         return entry, self.region.tensor(entry.offset_bytes, meta)
 
     def release(self, entry: TextEntry) -> None:
-        """Drop one reference; the last one frees the bytes."""
+        """Drop one reference; the last one frees the bytes, and whole pages of them go back to the system."""
         assert entry.num_references > 0, "a Text entry was released more often than referenced"
         entry.num_references -= 1
         if entry.num_references == 0:
             self.forget_content(entry)
-            self._free_list.release(entry.offset_bytes, tensor_bytes(entry.num_bytes))
+            num_bytes = tensor_bytes(entry.num_bytes)
+            free = self._free_list.release(entry.offset_bytes, num_bytes)
+            self.region.discard_freed(range(entry.offset_bytes, entry.offset_bytes + num_bytes), free)
             self._num_entries -= 1
 
     def forget_content(self, entry: TextEntry) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from djinn.core import TensorMeta
 from djinn.errors import OutOfMemoryError, SessionClosedError
 from djinn.protocol import messages as m
@@ -39,15 +41,20 @@ class Entrance:
         assert qualified is not None, "a session was named by None"
         return qualified
 
-    def enter(self, request: m.Request, tensor_ids: list[int]) -> Running:
+    def enter(self, request: m.Request, tensor_ids: list[int], session_ids: Sequence[str] = ()) -> Running:
         """Keep a request's sessions resident until the caller leaves them, and make the tensors that it brings along.
+
+        Args:
+            request: what enters.
+            tensor_ids: its operands, whose sessions have to be resident.
+            session_ids: others that have to be.
 
         Raises:
             SessionClosedError: one of the sessions is not open.
             OutOfMemoryError: one cannot be restored, or has no room for a tensor.
             PlanError: an unknown tensor, or content that does not fit one.
         """
-        running = self._server.scheduler.running(self._sessions_needed(request, tensor_ids))
+        running = self._server.scheduler.running([*self._sessions_needed(request, tensor_ids), *session_ids])
         try:
             if request.creations:
                 with self._client.settling:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 
 from djinn.core import DTYPE_CODES
-from djinn.errors import PlanError, UnsupportedOperatorError
+from djinn.errors import PlanError, UnknownPlanError, UnsupportedOperatorError
 from djinn.memory.vmu import VirtualMemoryUnit
 from djinn.planning.plan import MemoryPlan
 from djinn.protocol.messages import MAX_OUTPUTS
@@ -59,7 +58,7 @@ class Executor:
         self._store = store
         self._compute = compute
         self._device = compute.device
-        self._lock = threading.Lock()
+        self._lock = store.computing
 
     def run_operator(
         self,
@@ -138,19 +137,22 @@ class Executor:
 
         Raises:
             PlanError: unknown tensors, or identifiers of outputs that are in use.
+            UnknownPlanError: one of its weights was freed.
             OutOfMemoryError: the client has no room for its outputs.
             GuardError: the plan relied on other data.
             SharedInputsError: it writes to elements that several inputs share.
         """
-        binding = stored.binding
-        weights, arguments = stored.weights, table.entries(input_ids)
+        binding, weights = stored.binding, stored.weights
         num_weights = len(weights)
-        if num_weights + len(arguments) != stored.plan.trace.num_inputs:
+        if num_weights + len(input_ids) != stored.plan.trace.num_inputs:
             raise PlanError(
-                f"A plan of {stored.plan.trace.num_inputs - num_weights} arguments was given {len(arguments)}; plan the call again."
+                f"A plan of {stored.plan.trace.num_inputs - num_weights} arguments was given {len(input_ids)}; plan the call again."
             )
-        table.check_room(base_id, binding.num_outputs)
         with self._lock:
+            if stored.has_lost_weight:
+                raise UnknownPlanError("A weight of the plan was freed; plan the call again.")
+            arguments = table.entries(input_ids)
+            table.check_room(base_id, binding.num_outputs)
             for number in binding.written_inputs:
                 entry = weights[number] if number < num_weights else arguments[number - num_weights]
                 if entry.block is not None and entry.block.text is not None:
@@ -184,12 +186,6 @@ class Executor:
                     self._compute.make_ready(binding)
             finally:
                 self._lock.release()
-
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Keep every computation out, for a transfer that must not interleave with one."""
-        with self._lock:
-            yield
 
     @contextmanager
     def _random_state(self, generator: torch.Generator) -> Iterator[None]:

@@ -166,14 +166,17 @@ class Handler:
             raise PlanError(
                 f"{len(request.weight_ids)} weights were named for {request.num_inputs} inputs; name fewer."
             )
-        weights = [self._client.table.entry(tensor_id) for tensor_id in request.weight_ids]
-        stored = StoredPlan(plan, self._server.executor.bind(plan), request.weight_ids, weights)
+        binding = self._server.executor.bind(plan)
+        with self._client.settling:  # nothing is freed meanwhile
+            table, weight_ids = self._client.table, request.weight_ids
+            weights, session_ids = table.entries(weight_ids), table.sessions_of(weight_ids)
+            plan_id = self._client.plans.add(StoredPlan(plan, binding, weight_ids, weights, session_ids))
         return m.Planned(
-            plan_id=self._client.plans.add(stored),
+            plan_id=plan_id,
             peak_bytes=plan.placement.peak_bytes,
             lower_bound_bytes=plan.placement.lower_bound_bytes,
-            held_bytes=stored.binding.held_bytes,
-            writes_inputs=bool(stored.binding.written_inputs),
+            held_bytes=binding.held_bytes,
+            writes_inputs=bool(binding.written_inputs),
         )
 
     def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> Answer:
@@ -187,7 +190,7 @@ class Handler:
     def _replay(self, request: m.ExecutePlan) -> Answer:
         client, executor = self._client, self._server.executor
         stored = client.plans.get(request.plan_id)
-        running = self._entrance.enter(request, request.input_ids)
+        running = self._entrance.enter(request, request.input_ids, stored.session_ids)
         try:
             done = executor.execute(
                 client.table,
@@ -243,7 +246,9 @@ class Handler:
         return m.Done()
 
     def _close(self, session_id: str) -> None:
-        self._client.table.close_session(session_id)
+        with self._client.settling:
+            for tensor_id in self._client.table.close_session(session_id):
+                self._client.plans.drop_users_of(tensor_id)
         self._server.scheduler.close(session_id)
         self._client.sessions.pop(session_id, None)
 

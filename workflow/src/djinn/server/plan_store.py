@@ -16,12 +16,19 @@ from djinn.units import GiB
 
 @dataclass(slots=True)
 class StoredPlan:
-    """A plan of one client with its weights; bound to memory."""
+    """A plan of one client with its weights; bound to memory.
+
+    Attributes:
+        session_ids: the sessions in whose arenas weights lie.
+        has_lost_weight: whether one of them was freed, so that it must not run any more.
+    """
 
     plan: MemoryPlan
     binding: Binding
     weight_ids: list[int]
     weights: list[Entry]
+    session_ids: list[str]
+    has_lost_weight: bool = False
 
 
 # What a client keeps itself is far below; one that never drops plans loses those that it used least recently.
@@ -86,6 +93,7 @@ class PlanStore:
         if weight_id in self._by_weight:
             with self._lock:
                 for plan_id in list(self._by_weight.pop(weight_id, set())):
+                    self._plans[plan_id].has_lost_weight = True
                     self.drop(plan_id)
 
     def _drop_oldest(self, kept_id: int) -> None:

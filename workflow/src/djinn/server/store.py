@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 
 import torch
 
 from djinn.core import TensorMeta
 from djinn.errors import DjinnError
+from djinn.memory.arena import Arena
+from djinn.memory.text_segment import TextEntry
 from djinn.memory.vmu import VirtualMemoryUnit
 from djinn.server.table import Block, Entry, TensorTable
 
@@ -17,12 +20,14 @@ class TensorStore:
 
     Attributes:
         num_moves: how often tensors got other memory than they had.
+        computing: held by whoever computes with tensors.
     """
 
     def __init__(self, vmu: VirtualMemoryUnit, device: torch.device) -> None:
         self._vmu = vmu
         self._device = device
         self.num_moves = 0
+        self.computing = threading.RLock()
 
     def create(self, table: TensorTable, tensor_id: int, meta: TensorMeta, session_id: str | None) -> torch.Tensor:
         """Make an uninitialised tensor, in the session's arena if there is a session.
@@ -41,7 +46,7 @@ class TensorStore:
             num_bytes = meta.extent_bytes
             offset = arena.allocate(num_bytes)
             tensor = self._vmu.data.tensor(arena, offset, meta)
-        release = partial(arena.release, offset, num_bytes)
+        release = partial(self._release_range, arena, offset, num_bytes)
         _put(table, tensor_id, tensor, Block(tensor.data_ptr(), num_bytes, release, session_id=session_id))
         return tensor
 
@@ -53,7 +58,7 @@ class TensorStore:
         """
         with self._vmu.lock:
             entry, tensor = self._vmu.text.store(source)
-        release = partial(self._vmu.text.release, entry)
+        release = partial(self._release_weight, entry)
         _put(table, tensor_id, tensor, Block(tensor.data_ptr(), source.nbytes, release, text=entry))
 
     def register(self, table: TensorTable, tensor_id: int, tensor: torch.Tensor, operands: list[Entry]) -> None:
@@ -80,6 +85,15 @@ class TensorStore:
                 return False
         self._move_to_heap(table, block)
         return True
+
+    def _release_range(self, arena: Arena, offset: int, num_bytes: int) -> None:
+        with self._vmu.lock:
+            arena.release(offset, num_bytes)
+
+    def _release_weight(self, entry: TextEntry) -> None:
+        # Its pages go, and another connection's computation may be reading them.
+        with self.computing, self._vmu.lock:
+            self._vmu.text.release(entry)
 
     def _move_to_heap(self, table: TensorTable, block: Block) -> None:
         self.num_moves += 1

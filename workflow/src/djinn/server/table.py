@@ -133,15 +133,16 @@ class TensorTable:
         if entry is not None and entry.block is not None:
             _drop_reference(entry.block)
 
-    def close_session(self, session_id: str) -> None:
-        """Forget every tensor in a session's arena; later uses say so."""
-        for tensor_id, entry in list(self._entries.items()):
-            if entry.block is not None and entry.block.session_id == session_id:
-                self.free(tensor_id)
-                self._closed_sessions[tensor_id] = session_id
+    def close_session(self, session_id: str) -> list[int]:
+        """Forget every tensor in a session's arena and return which; later uses say so."""
+        closed = [i for i, e in list(self._entries.items()) if e.block is not None and e.block.session_id == session_id]
+        for tensor_id in closed:
+            self.free(tensor_id)
+            self._closed_sessions[tensor_id] = session_id
         # Whoever asks for one of the oldest is told less about why it is gone.
         for tensor_id in list(self._closed_sessions)[: len(self._closed_sessions) - MAX_TENSORS]:
             del self._closed_sessions[tensor_id]
+        return closed
 
     def check_integrity(self) -> None:
         """Assert that every block counts exactly the tensors that view it, and that each of them lies in it."""
