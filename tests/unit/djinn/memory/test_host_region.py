@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+import torch
 
 from djinn.memory.host_region import HostRegion
+from djinn.units import MiB
+
+_SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+def _huge_kib(tensor: torch.Tensor) -> int:
+    """Return how much of the mapping that a tensor lies in consists of huge pages."""
+    address = tensor.data_ptr()
+    for mapping in re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text()):
+        bounds = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", mapping)
+        if bounds and int(bounds[1], 16) <= address < int(bounds[2], 16):
+            found = re.search(r"AnonHugePages: +(\d+) kB", mapping)
+            assert found is not None, "the system does not account for huge pages"
+            return int(found[1])
+    pytest.fail("the tensor lies in no mapping")
+
+
+def test_memory_consists_of_huge_pages_where_they_were_asked_for() -> None:
+    """Elsewhere it is committed page by page."""
+    if not _SETTING.exists() or "[madvise]" not in _SETTING.read_text():
+        pytest.skip("the system grants huge pages to nobody, or to all")
+    small, huge = HostRegion("Small", 16 * MiB), HostRegion("Huge", 16 * MiB)
+    huge.advise_huge_pages()
+    tensors = [region.bytes_view(0, 16 * MiB).fill_(1) for region in (small, huge)]
+    assert _huge_kib(tensors[0]) == 0
+    assert _huge_kib(tensors[1]) >= 8 * 1024
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 
 import torch
@@ -64,6 +65,11 @@ class HostRegion(Region):
         end = min(free.stop // PAGE_BYTES * PAGE_BYTES, align_up(freed.stop, PAGE_BYTES))
         if start < end:
             self._map.madvise(mmap.MADV_DONTNEED, start, end - start)
+
+    def advise_huge_pages(self) -> None:
+        """Ask for pages of 2 MiB; a system that has none goes on with its usual ones."""
+        with contextlib.suppress(OSError):
+            self._map.madvise(mmap.MADV_HUGEPAGE)
 
     @property
     def committed_bytes(self) -> int | None:

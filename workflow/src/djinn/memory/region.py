@@ -45,6 +45,9 @@ class Region(ABC):
     def discard_freed(self, freed: range, free: range) -> None:
         """Return to the system those pages of the bytes `freed` in which nothing lies but the bytes `free` around them."""
 
+    def advise_huge_pages(self) -> None:  # noqa: B027  # nothing is right where pages are large
+        """Ask for pages that take fewer address translations; a device's are large already."""
+
     @property
     @abstractmethod
     def committed_bytes(self) -> int | None:

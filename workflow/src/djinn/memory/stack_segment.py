@@ -13,6 +13,7 @@ class StackSegment:
 
     def __init__(self, capacity_bytes: int, make_region: MakeRegion = HostRegion) -> None:
         self.region = make_region("Stack", capacity_bytes)
+        self.region.advise_huge_pages()
         self.watermark_bytes = 0
         self.peak_bytes = 0
 

@@ -30,6 +30,9 @@ class TextSegment:
 
     def __init__(self, capacity_bytes: int, make_region: MakeRegion = HostRegion) -> None:
         self.region = make_region("Text", capacity_bytes)
+        # Small models measured 1 to 2 % faster so, a decode step that reads 330 MB of weights 3 to 5 %. Arenas are left to
+        # small pages: of a large one, the first tensor of every session would commit all.
+        self.region.advise_huge_pages()
         self._free_list = FreeList(self.region.capacity_bytes)
         self._by_digest: dict[bytes, TextEntry] = {}
         self._num_entries = 0
