@@ -5,6 +5,8 @@ Plain classes, because the encoder would write dataclasses as maps instead of as
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class TensorRef:
     """A server tensor by the identifier that its client gave it."""
@@ -34,3 +36,14 @@ class OwnDevice:
 
 
 OWN_DEVICE = OwnDevice()
+
+
+def tensor_ids(operand: Any) -> list[int]:
+    """Return the identifiers of all tensors among operands, however they are nested."""
+    if isinstance(operand, TensorRef):
+        return [operand.tensor_id]
+    if isinstance(operand, list | tuple):
+        return [tensor_id for item in operand for tensor_id in tensor_ids(item)]
+    if isinstance(operand, dict):
+        return [tensor_id for item in operand.values() for tensor_id in tensor_ids(item)]
+    return []

@@ -17,7 +17,7 @@ from djinn.memory.arena import Arena
 from djinn.planning.plan import make_plan
 from djinn.planning.validation import check_trace
 from djinn.protocol import messages as m
-from djinn.protocol.operands import TensorRef
+from djinn.protocol.operands import tensor_ids
 from djinn.scheduling.running import Running
 from djinn.server.client_state import ClientState
 from djinn.server.core import ServerCore
@@ -142,7 +142,7 @@ class Handler:
 
     def _run_operator(self, request: m.RunOperator, payload: memoryview) -> m.Reply:
         operands = (request.args, request.kwargs)
-        with self._entrance.enter(request, _tensor_ids(operands)):
+        with self._entrance.enter(request, tensor_ids(operands)):
             done = self._server.executor.run_operator(
                 self._client.table, self._client.generator, request.operator, operands, request.base_id
             )
@@ -293,13 +293,3 @@ def _ping(request: m.Ping, payload: memoryview) -> m.Reply:
     while (now_ns := perf_counter_ns()) < deadline_ns:
         pass
     return m.Done(started_ns=started_ns, finished_ns=now_ns)
-
-
-def _tensor_ids(operand: Any) -> list[int]:
-    if isinstance(operand, TensorRef):
-        return [operand.tensor_id]
-    if isinstance(operand, list | tuple):
-        return [tensor_id for item in operand for tensor_id in _tensor_ids(item)]
-    if isinstance(operand, dict):
-        return [tensor_id for item in operand.values() for tensor_id in _tensor_ids(item)]
-    return []
