@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -98,3 +101,75 @@ def test_a_returned_weight_is_the_modules_own() -> None:
     assert djinn.last_call().planned
     del model
     assert torch.isfinite(weight.cpu()).all()
+
+
+class _KeepsEverything(nn.Linear):
+    """Hands all of its attributes to its copies, as classes do that leave something of their own out."""
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return all attributes."""
+        return self.__dict__.copy()
+
+
+def test_a_copy_computes_with_its_own_weights() -> None:
+    """Even if it was given all attributes of the original, which may be gone."""
+    x = torch.ones(1, 4).to(DEVICE)
+    with torch.no_grad():
+        original = _KeepsEverything(4, 4, bias=False).to(DEVICE)
+        expected = original(x).cpu()
+        copied, shallow = copy.deepcopy(original), copy.copy(original)
+        copied.weight.zero_()
+        assert not copied(x).cpu().any()
+        assert torch.equal(original(x).cpu(), expected)
+        del original
+        assert not copied(x).cpu().any()
+        assert torch.equal(shallow(x).cpu(), expected)
+
+
+def test_the_attributes_of_a_module_that_is_gone_are_refused() -> None:
+    """In a sentence, since whose call it is cannot be known any more."""
+    original = nn.Linear(4, 4).to(DEVICE)
+    impostor = nn.Linear.__new__(nn.Linear)
+    impostor.__dict__.update(original.__dict__)
+    del original
+    with pytest.raises(RuntimeError, match="move it to remote_accelerator:0 again"):
+        impostor(torch.ones(1, 4).to(DEVICE))
+    with torch.no_grad():
+        assert impostor.to(DEVICE)(torch.ones(1, 4).to(DEVICE)).shape == (1, 4)
+
+
+class _ReturnsView(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((1500, 1500), 7.0), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute for a while, and return elements of the weight."""
+        for _ in range(12):
+            x = torch.tanh(x @ self.weight)
+        return x, self.weight.t()[1:]
+
+
+def test_a_view_of_a_weight_that_is_replaced_during_the_call_keeps_it() -> None:
+    """However soon others free it and load."""
+    model, x = _ReturnsView().to(DEVICE), torch.ones(300, 1500).to(DEVICE)
+    replacement = nn.Parameter(torch.full((1500, 1500), 8.0).to(DEVICE), requires_grad=False)
+    views: list[torch.Tensor] = []
+
+    def call() -> None:
+        with torch.no_grad():
+            views.append(model(x)[1])
+
+    call()
+    calling = threading.Thread(target=call)
+    calling.start()
+    time.sleep(0.02)
+    model.weight = replacement
+    _server_holds()
+    other = nn.Linear(1500, 1500, bias=False).to(DEVICE)
+    calling.join()
+    for view in views:
+        elements = view.cpu()
+        assert float(elements[0, 0]) in (7.0, 8.0)
+        assert bool((elements == elements[0, 0]).all())
+    assert other.weight.shape == (1500, 1500)

@@ -6,7 +6,9 @@ import psutil
 import pytest
 import torch
 
+from djinn.core import TensorMeta
 from djinn.errors import OutOfMemoryError
+from djinn.memory.host_region import HostRegion
 from djinn.memory.text_segment import TextSegment
 from djinn.units import MiB
 
@@ -59,6 +61,29 @@ def test_freed_weights_leave_resident_memory() -> None:
     assert bool((last == 3).all())
     _, again = segment.store(torch.full((8 * MiB,), 4.0))
     assert bool((again == 4).all())
+    segment.check_integrity()
+
+
+class _Refusing(HostRegion):
+    """Refuses memory once, as a device does that has none left."""
+
+    is_full = True
+
+    def tensor(self, offset_bytes: int, meta: TensorMeta) -> torch.Tensor:
+        """Raise at first."""
+        if self.is_full:
+            self.is_full = False
+            raise OutOfMemoryError("The device has no memory left.")
+        return super().tensor(offset_bytes, meta)
+
+
+def test_a_weight_that_could_not_be_stored_leaves_nothing() -> None:
+    """The next attempt writes its elements, instead of finding them there."""
+    segment = TextSegment(MiB, _Refusing)
+    with pytest.raises(OutOfMemoryError):
+        segment.store(torch.full((10,), 5.0))
+    assert segment.num_entries == segment.used_bytes == 0
+    assert segment.store(torch.full((10,), 5.0))[1].tolist() == [5.0] * 10
     segment.check_integrity()
 
 

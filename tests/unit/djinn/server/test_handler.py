@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from djinn.core import ValueRef
 from djinn.memory.free_list import FreeList
 from djinn.protocol import messages as m
 from djinn.server.core import ServerCore
+from djinn.server.executor import Replayed
 from djinn.server.handler import Handler
 
 _NUM_ELEMENTS = 100_000
@@ -157,6 +159,41 @@ def test_a_plan_that_waited_while_its_weight_went_does_not_run(handlers: tuple[H
     executing.join(10)
     assert isinstance(replies[0], m.Failed)
     assert replies[0].error == "UnknownPlanError"
+
+
+def test_a_plan_does_not_return_what_was_freed_while_it_ran(handlers: tuple[Handler, Handler]) -> None:
+    """The memory belongs to others by then."""
+    handler, other = handlers
+    weight = memoryview(torch.ones(_NUM_ELEMENTS).numpy()).cast("B")
+    _answer(handler, m.Upload(base_id=1, shape=(_NUM_ELEMENTS,), dtype_code=0, is_weight=True), weight)
+    planned, _ = handler.answer(
+        m.MakePlan(
+            values=[((_NUM_ELEMENTS,), (1,), 0, 0, 0), ((10,), (1,), 0, 5, 0)],
+            storage_bytes=[4 * _NUM_ELEMENTS],
+            nodes=[("aten.slice.Tensor", [ValueRef(0), 0, 5, 15], {}, [1], None)],
+            outputs=[1],
+            num_inputs=1,
+            weight_ids=[1],
+            constants=[],
+        ),
+        _NOTHING,
+    )
+    assert isinstance(planned, m.Planned), planned
+    executor = handler._server.executor
+    execute = executor.execute
+
+    def execute_slowly(*args: Any, **kwargs: Any) -> Replayed:
+        done = execute(*args, **kwargs)
+        _answer(other, m.Ping(busy_us=0.0, frees=[1]))
+        return done
+
+    executor.execute = execute_slowly  # type: ignore[method-assign]
+    request = m.ExecutePlan(plan_id=planned.plan_id, input_ids=[], base_id=m.MAX_OUTPUTS)
+    failed, _ = handler.answer(request, _NOTHING)
+    assert isinstance(failed, m.Failed)
+    assert failed.error == "UnknownPlanError"
+    assert not handler._client.settling.locked()
+    handler._server.check_integrity()
 
 
 def test_a_weight_stays_while_others_compute(handlers: tuple[Handler, Handler]) -> None:

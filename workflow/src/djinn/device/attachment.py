@@ -61,7 +61,8 @@ def _refused_in_simulation(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_attached(module: torch.nn.Module) -> bool:
     """Tell whether the module's calls become plans."""
-    return isinstance(module.__dict__.get(_ATTRIBUTE), PlannedCall)
+    planned = module.__dict__.get(_ATTRIBUTE)
+    return isinstance(planned, PlannedCall) and planned.belongs_to(module)
 
 
 def is_watched(module: torch.nn.Module) -> bool:
@@ -86,7 +87,7 @@ def _settle(module: torch.nn.Module) -> None:
     if any(isinstance(tensor, RemoteTensor) for tensor in own) or any(is_attached(child) for child in children):
         if not is_attached(module):
             module.__dict__[_ATTRIBUTE] = PlannedCall(module)
-    elif is_attached(module):
+    elif isinstance(module.__dict__.get(_ATTRIBUTE), PlannedCall):
         del module.__dict__[_ATTRIBUTE]
     Mutations.count += 1
 

@@ -7,6 +7,7 @@ module's call over. Modules elsewhere are not touched, so native PyTorch pays no
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import threading
 import weakref
@@ -27,8 +28,9 @@ from djinn.device.handle import Handle
 from djinn.device.mutations import is_simulating
 from djinn.device.planner import Call, ClientPlan, make_plan
 from djinn.device.recipes import Materials
-from djinn.device.tensor import RemoteTensor
+from djinn.device.tensor import DEVICE, RemoteTensor
 from djinn.device.transfer import creations, note_created
+from djinn.device.weights import unchanged_weights
 from djinn.errors import ConnectionFailedError, GuardError, SharedInputsError, UnknownPlanError
 from djinn.planning.cache import PlanCache
 from djinn.protocol import messages as m
@@ -80,9 +82,16 @@ class PlannedCall:
         self._num_side_effects = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Execute the call's plan, making it first if need be, or run the call operation by operation."""
+        """Execute the call's plan, making it first if need be, or run the call operation by operation.
+
+        Raises:
+            RuntimeError: the module is gone, and another one with a copy of its attributes was called.
+        """
         module = self._module()
-        assert module is not None, "a module that is gone was called"
+        if module is None:
+            raise RuntimeError(
+                f"A module was called that has the attributes of one that is gone; move it to {DEVICE} again first."
+            )
         if is_simulating():
             return module._call_impl(*args, **kwargs)
         start_ns = perf_counter_ns()
@@ -99,6 +108,15 @@ class PlannedCall:
                     self._num_side_effects += 1
         fallbacks[reason] += 1
         return module._call_impl(*args, **kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PlannedCall:
+        """Take over the calls of the module's copy, which copies its attributes."""
+        module = self._module()
+        return self if module is None else PlannedCall(copy.deepcopy(module, memo))
+
+    def belongs_to(self, module: torch.nn.Module) -> bool:
+        """Tell whether it is the calls of this module that are taken over."""
+        return self._module() is module
 
     def _refusal(self) -> str | None:
         if self._num_side_effects > _MAX_SIDE_EFFECTS:
@@ -129,8 +147,10 @@ class PlannedCall:
         hit = plan is not None
         for _ in range(_MAX_EXECUTIONS):
             plan = used = plan or self._plan(module, key, call, arguments, description)
+            # Held until the reply, since what it returns then holds their elements.
+            weights = unchanged_weights(module, description) if plan.returns_weights else []
             try:
-                return _execute(plan, module, arguments, hit=hit, lookup_us=lookup_us)
+                return _execute(plan, weights, arguments, hit=hit, lookup_us=lookup_us)
             except SharedInputsError as error:
                 raise UnplannableError("forward writes to elements that its inputs share") from error
             except (UnknownPlanError, GuardError) as error:
@@ -234,7 +254,9 @@ def _note_guard_failure(key: tuple[Any, ...]) -> None:
         _refuse(key, "the call's path depends on data that keep changing")
 
 
-def _execute(plan: ClientPlan, module: torch.nn.Module, arguments: Arguments, *, hit: bool, lookup_us: float) -> Any:
+def _execute(
+    plan: ClientPlan, weights: list[RemoteTensor], arguments: Arguments, *, hit: bool, lookup_us: float
+) -> Any:
     client = plan.client
     base_id = client.new_ids()
     if plan.writes_inputs:
@@ -258,7 +280,7 @@ def _execute(plan: ClientPlan, module: torch.nn.Module, arguments: Arguments, *,
     outputs = [
         RemoteTensor(meta, Handle(client, base_id + position)) for position, meta in enumerate(plan.output_metas)
     ]
-    materials = Materials(module, arguments.originals, outputs, arguments.containers)
+    materials = Materials(weights, arguments.originals, outputs, arguments.containers)
     result = plan.recipe(materials)
     if prefetcher is not None and prefetched is not None:
         prefetcher.make_host(prefetched)

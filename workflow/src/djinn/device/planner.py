@@ -50,6 +50,7 @@ class ClientPlan:
         held_bytes: what the server holds for it.
         writes_inputs: whether executing it changes any of its inputs.
         prefetcher: for the plan's result, if there is one that could come along.
+        returns_weights: whether what the call returns has weights, or elements of them.
         host_reads: host tensors on whose elements the plan relies, and those.
     """
 
@@ -68,6 +69,7 @@ class ClientPlan:
     held_bytes: int
     writes_inputs: bool
     prefetcher: Prefetcher | None
+    returns_weights: bool
     host_reads: list[tuple[torch.Tensor, bytes]]
 
     @property
@@ -99,7 +101,8 @@ def make_plan(
     reply = _planned(client, trace, simulation.weights)
     planned_ns = perf_counter_ns()
     output_metas = [trace.values[index].meta for index in trace.outputs]
-    owns_output = bool(trace.outputs) and trace.values[trace.outputs[0]].storage >= trace.num_inputs
+    output_storages = [trace.values[index].storage for index in trace.outputs]
+    owns_output = bool(trace.outputs) and output_storages[0] >= trace.num_inputs
     return ClientPlan(
         plan_id=reply.plan_id,
         client=client,
@@ -116,6 +119,7 @@ def make_plan(
         held_bytes=reply.held_bytes,
         writes_inputs=reply.writes_inputs,
         prefetcher=Prefetcher(output_metas[0]) if owns_output and _could_come_along(output_metas) else None,
+        returns_weights=simulation.returns_weights or any(s < len(simulation.weights) for s in output_storages),
         host_reads=[(tensor, content_of(tensor)) for tensor in trace.host_reads],
     )
 
@@ -163,6 +167,7 @@ class _Simulation:
 
     recipe: Recipe
     effects: tuple[Effect, ...]
+    returns_weights: bool
 
     def __init__(self, client: Client, module: torch.nn.Module, call: Call, arguments: Arguments) -> None:
         self._client = client
@@ -201,6 +206,7 @@ class _Simulation:
             result = self._module(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
         self.recipe = describer.describe(result)
         self.effects = describer.effects()
+        self.returns_weights = describer.returns_weights
         return describer.outputs
 
     def _look(self, trace: Trace) -> Any:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from djinn.device.structure import CONSTANTS, kind_of, make_empty, make_tuple
-from djinn.device.weights import weights_of
 from djinn.tracing import UnplannableError
 
 
@@ -22,14 +21,14 @@ class Materials:
     """What one call's recipes draw on.
 
     Attributes:
-        module: what was called.
+        weights: those of the module, in order; none for a plan that returns nothing of them.
         arguments: the tensors that it was passed, in order.
         outputs: the plan's outputs.
         containers: the caller's.
         made: containers made so far, by number.
     """
 
-    module: torch.nn.Module
+    weights: Sequence[torch.Tensor]
     arguments: Sequence[torch.Tensor]
     outputs: list[Any]
     containers: list[Any]
@@ -49,12 +48,10 @@ class _Constant:
 
 @dataclass(frozen=True, slots=True)
 class _Weight:
-    """A weight is looked up in the module, so that it goes with the module and not with its plans."""
-
     number: int
 
     def __call__(self, materials: Materials) -> Any:
-        return weights_of(materials.module)[self.number]
+        return materials.weights[self.number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +122,7 @@ class Describer:
 
     Attributes:
         outputs: the tensors that the recipes draw on, to be the trace's outputs.
+        returns_weights: whether any of the recipes draws on a weight.
     """
 
     def __init__(
@@ -138,6 +136,7 @@ class Describer:
             containers: copies of the caller's.
         """
         self.outputs: list[torch.Tensor] = []
+        self.returns_weights = False
         self._num_weights = len(weights)
         self._inputs = {id(tensor): number for group in (inputs, weights) for number, tensor in enumerate(group)}
         self._containers = {id(container): number for number, container in enumerate(containers)}
@@ -188,8 +187,10 @@ class Describer:
     def _describe_tensor(self, tensor: torch.Tensor) -> Recipe:
         number = self._inputs.get(id(tensor))
         if number is not None:
-            is_weight = number < self._num_weights
-            return _Weight(number) if is_weight else _Argument(number - self._num_weights)
+            if number >= self._num_weights:
+                return _Argument(number - self._num_weights)
+            self.returns_weights = True
+            return _Weight(number)
         position = self._positions.setdefault(id(tensor), len(self.outputs))
         if position == len(self.outputs):
             self.outputs.append(tensor)

@@ -58,9 +58,13 @@ class TextSegment:
         entry = self._by_digest.get(digest)
         if entry is None:
             entry = self._allocate(source.nbytes)
+            try:
+                self.region.tensor(entry.offset_bytes, meta).copy_(source)
+            except BaseException:  # a device has no memory left
+                self.release(entry)
+                raise
             entry.digest = digest
             self._by_digest[digest] = entry
-            self.region.tensor(entry.offset_bytes, meta).copy_(source)
         else:
             entry.num_references += 1
         return entry, self.region.tensor(entry.offset_bytes, meta)

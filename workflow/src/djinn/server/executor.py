@@ -178,6 +178,12 @@ class Executor:
         for position, output in enumerate(replayed.outputs):
             self._store.register(table, base_id + position, output, operands)
 
+    def has_lost_inputs(self, stored: StoredPlan, replayed: Replayed) -> bool:
+        """Tell whether inputs that results view were freed since the replay began."""
+        operands = [*stored.weights, *replayed.arguments]
+        blocks = [operands[number].block for number in stored.binding.returned_inputs]
+        return any(block is not None and block.num_references == 0 for block in blocks)
+
     def make_ready(self, binding: Binding) -> None:
         """Prepare a binding for its next replay; what cannot be done now is left to that replay, which can report it."""
         if self._lock.acquire(blocking=False):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from djinn.core import DTYPE_CODES, TensorMeta, Trace, TraceNode, TraceValue
-from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError
+from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError, UnknownPlanError
 from djinn.memory.arena import Arena
 from djinn.planning.plan import make_plan
 from djinn.planning.validation import check_trace
@@ -206,6 +206,10 @@ class Handler:
             running.leave()
             raise
         client.settling.acquire()
+        if stored.binding.returned_inputs and executor.has_lost_inputs(stored, done):
+            client.settling.release()
+            running.leave()
+            raise UnknownPlanError("A tensor that the plan returns was freed before its reply; plan the call again.")
         self._unsettled = partial(self._settle_execution, request, stored, done, running)
         guard = stored.binding.guard
         return m.Done(
