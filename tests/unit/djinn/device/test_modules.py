@@ -14,7 +14,7 @@ from torch import nn
 import djinn
 from ablations.models import TransformerLayer, make_cache, make_model
 from ablations.settings import ModelShape
-from djinn.device import modules
+from djinn.device import modules, turns
 from djinn.device.planner import make_plan
 from djinn.protocol.messages import DropPlans
 from support import DEVICE
@@ -350,7 +350,7 @@ def test_threads_that_miss_at_the_same_time_share_one_plan(monkeypatch: pytest.M
         expected = native(x)
     threads = [threading.Thread(target=call) for _ in range(4)]
     misses = djinn.plan_cache.misses
-    with modules._simulation_lock:
+    with turns._simulation_lock:
         for thread in threads:
             thread.start()
         while djinn.plan_cache.misses < misses + 4:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import djinn
-from djinn.device import modules
+from djinn.device import turns
 from djinn.device.mutations import is_simulating
 from support import DEVICE
 
@@ -113,7 +113,7 @@ def test_a_module_that_changed_before_it_was_planned_gets_no_plan_for_what_it_wa
             results.append(module(value).tolist())
 
     thread = threading.Thread(target=call)
-    with modules._simulation_lock:
+    with turns._simulation_lock:
         thread.start()
         while djinn.plan_cache.misses == misses:
             threading.Event().wait(0.001)
@@ -161,7 +161,7 @@ class _Waiting(nn.Module):
 @pytest.mark.parametrize(("part", "passes_value"), [(lambda: nn.Linear(4, 4), True), (_Constant, False)])
 def test_a_forward_that_waits_for_threads_ends(part: Any, passes_value: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if they wait for the simulation that it is part of; it runs operation by operation then."""
-    monkeypatch.setattr(modules, "_MAX_WAIT_S", 0.05)
+    monkeypatch.setattr(turns, "_MAX_WAIT_S", 0.05)
     native = _Waiting(part, passes_value=passes_value)
     module = _Waiting(part, passes_value=passes_value).to(DEVICE)
     module.load_state_dict(native.state_dict())

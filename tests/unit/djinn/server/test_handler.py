@@ -41,6 +41,31 @@ def _answer(handler: Handler, request: m.Request, payload: memoryview = _NOTHING
     return bytes(content)
 
 
+def _store_weight(handler: Handler) -> None:
+    """Store ones as weight 1."""
+    weight = memoryview(torch.ones(_NUM_ELEMENTS).numpy()).cast("B")
+    _answer(handler, m.Upload(base_id=1, shape=(_NUM_ELEMENTS,), dtype_code=0, is_weight=True), weight)
+
+
+def _plan_with_weight(handler: Handler, node: Any, output: Any) -> m.ExecutePlan:
+    """Store weight 1 and plan one operation on it; return the request to execute it."""
+    _store_weight(handler)
+    planned, _ = handler.answer(
+        m.MakePlan(
+            values=[((_NUM_ELEMENTS,), (1,), 0, 0, 0), output],
+            storage_bytes=[4 * _NUM_ELEMENTS] * (1 + output[-1]),
+            nodes=[node],
+            outputs=[1],
+            num_inputs=1,
+            weight_ids=[1],
+            constants=[],
+        ),
+        _NOTHING,
+    )
+    assert isinstance(planned, m.Planned), planned
+    return m.ExecutePlan(plan_id=planned.plan_id, input_ids=[], base_id=m.MAX_OUTPUTS)
+
+
 def test_a_tensor_is_sent_as_it_was_although_its_session_leaves(handlers: tuple[Handler, Handler]) -> None:
     """Whoever needs the session's memory gets it at once, however slowly the client takes its answer."""
     handler, other = handlers
@@ -130,31 +155,22 @@ def test_a_plan_that_fails_frees_what_came_with_it(handlers: tuple[Handler, Hand
     assert isinstance(gone, m.Failed)
 
 
-def test_a_plan_that_waited_while_its_weight_went_does_not_run(handlers: tuple[Handler, Handler]) -> None:
+@pytest.mark.parametrize("drops_plan_first", [False, True])
+def test_a_plan_that_waited_while_its_weight_went_does_not_run(
+    handlers: tuple[Handler, Handler], drops_plan_first: bool
+) -> None:
     """It would read whatever lies there next, or nothing that is mapped."""
     handler, other = handlers
-    weight = memoryview(torch.ones(_NUM_ELEMENTS).numpy()).cast("B")
-    _answer(handler, m.Upload(base_id=1, shape=(_NUM_ELEMENTS,), dtype_code=0, is_weight=True), weight)
-    planned, _ = handler.answer(
-        m.MakePlan(
-            values=[((_NUM_ELEMENTS,), (1,), 0, 0, 0), ((_NUM_ELEMENTS,), (1,), 0, 0, 1)],
-            storage_bytes=[4 * _NUM_ELEMENTS] * 2,
-            nodes=[("aten.neg.default", [ValueRef(0)], {}, [1], None)],
-            outputs=[1],
-            num_inputs=1,
-            weight_ids=[1],
-            constants=[],
-        ),
-        _NOTHING,
-    )
-    assert isinstance(planned, m.Planned), planned
+    node = ("aten.neg.default", [ValueRef(0)], {}, [1], None)
+    request = _plan_with_weight(handler, node, ((_NUM_ELEMENTS,), (1,), 0, 0, 1))
     replies: list[m.Reply] = []
-    request = m.ExecutePlan(plan_id=planned.plan_id, input_ids=[], base_id=m.MAX_OUTPUTS)
     executing = threading.Thread(target=lambda: replies.append(handler.answer(request, _NOTHING)[0]))
     with handler._server.store.computing:
         executing.start()
         executing.join(0.2)
         assert executing.is_alive(), "a plan ran beside another computation"
+        if drops_plan_first:
+            _answer(other, m.DropPlans(plan_ids=[request.plan_id]))
         _answer(other, m.Ping(busy_us=0.0, frees=[1]))
     executing.join(10)
     assert isinstance(replies[0], m.Failed)
@@ -164,21 +180,8 @@ def test_a_plan_that_waited_while_its_weight_went_does_not_run(handlers: tuple[H
 def test_a_plan_does_not_return_what_was_freed_while_it_ran(handlers: tuple[Handler, Handler]) -> None:
     """The memory belongs to others by then."""
     handler, other = handlers
-    weight = memoryview(torch.ones(_NUM_ELEMENTS).numpy()).cast("B")
-    _answer(handler, m.Upload(base_id=1, shape=(_NUM_ELEMENTS,), dtype_code=0, is_weight=True), weight)
-    planned, _ = handler.answer(
-        m.MakePlan(
-            values=[((_NUM_ELEMENTS,), (1,), 0, 0, 0), ((10,), (1,), 0, 5, 0)],
-            storage_bytes=[4 * _NUM_ELEMENTS],
-            nodes=[("aten.slice.Tensor", [ValueRef(0), 0, 5, 15], {}, [1], None)],
-            outputs=[1],
-            num_inputs=1,
-            weight_ids=[1],
-            constants=[],
-        ),
-        _NOTHING,
-    )
-    assert isinstance(planned, m.Planned), planned
+    node = ("aten.slice.Tensor", [ValueRef(0), 0, 5, 15], {}, [1], None)
+    request = _plan_with_weight(handler, node, ((10,), (1,), 0, 5, 0))
     executor = handler._server.executor
     execute = executor.execute
 
@@ -188,7 +191,6 @@ def test_a_plan_does_not_return_what_was_freed_while_it_ran(handlers: tuple[Hand
         return done
 
     executor.execute = execute_slowly  # type: ignore[method-assign]
-    request = m.ExecutePlan(plan_id=planned.plan_id, input_ids=[], base_id=m.MAX_OUTPUTS)
     failed, _ = handler.answer(request, _NOTHING)
     assert isinstance(failed, m.Failed)
     assert failed.error == "UnknownPlanError"
@@ -199,8 +201,7 @@ def test_a_plan_does_not_return_what_was_freed_while_it_ran(handlers: tuple[Hand
 def test_a_weight_stays_while_others_compute(handlers: tuple[Handler, Handler]) -> None:
     """They may be computing with it."""
     handler, other = handlers
-    weight = memoryview(torch.ones(_NUM_ELEMENTS).numpy()).cast("B")
-    _answer(handler, m.Upload(base_id=1, shape=(_NUM_ELEMENTS,), dtype_code=0, is_weight=True), weight)
+    _store_weight(handler)
     freeing = threading.Thread(target=_answer, args=(other, m.Ping(busy_us=0.0, frees=[1])))
     with handler._server.store.computing:
         freeing.start()

@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
-import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator
 from time import perf_counter_ns
 from typing import Any
 
@@ -30,6 +28,7 @@ from djinn.device.planner import Call, ClientPlan, make_plan
 from djinn.device.recipes import Materials
 from djinn.device.tensor import DEVICE, RemoteTensor
 from djinn.device.transfer import creations, note_created
+from djinn.device.turns import simulation_turn
 from djinn.device.weights import unchanged_weights
 from djinn.errors import ConnectionFailedError, GuardError, SharedInputsError, UnknownPlanError
 from djinn.planning.cache import PlanCache
@@ -43,8 +42,6 @@ _MAX_GUARD_FAILURES = 3
 _MAX_SIDE_EFFECTS = 3
 # The server may have dropped a plan, or its guard fail; that the next one is void, too, other threads see to.
 _MAX_EXECUTIONS = 2
-# Who waits longer may be a thread that the simulated forward waits for in its turn.
-_MAX_WAIT_S = 5.0
 
 
 def _drop_on_server(plan: ClientPlan) -> None:
@@ -58,8 +55,6 @@ plan_cache: PlanCache[ClientPlan] = PlanCache(256, 1 * GiB, on_evict=_drop_on_se
 fallbacks: Counter[str] = Counter()
 _refusals: dict[Any, str] = {}
 _guard_failures: Counter[Any] = Counter()
-# One at a time: what is refused and which values were changed is known of all of them together.
-_simulation_lock = threading.Lock()
 _call_numbers = itertools.count()
 # Asked at each call.
 _is_inference = torch.is_inference_mode_enabled
@@ -171,7 +166,7 @@ class PlannedCall:
         arguments: Arguments,
         description: Description,
     ) -> ClientPlan:
-        with _simulation_turn():
+        with simulation_turn():
             if key in _refusals:
                 raise UnplannableError(_refusals[key])
             made = plan_cache.peek(key)  # by another thread, while this one waited
@@ -189,31 +184,6 @@ class PlannedCall:
             plan_cache.put(key, plan, plan.held_bytes)
             self._num_side_effects = 0
             return plan
-
-
-class _Turns:
-    """How many simulations there were, and during which of them somebody waited in vain, as nobody shall do again."""
-
-    number = 0
-    given_up = -1
-
-
-@contextlib.contextmanager
-def _simulation_turn() -> Iterator[None]:
-    """Wait for the simulation of another thread.
-
-    Raises:
-        UnplannableError: it takes too long to be waited for.
-    """
-    current = _Turns.number
-    if not _simulation_lock.acquire(timeout=0 if _Turns.given_up == current else _MAX_WAIT_S):
-        _Turns.given_up = current
-        raise UnplannableError("the simulation of another thread goes on")
-    _Turns.number += 1
-    try:
-        yield
-    finally:
-        _simulation_lock.release()
 
 
 def _settings() -> tuple[Any, ...]:

@@ -137,7 +137,7 @@ class Executor:
 
         Raises:
             PlanError: unknown tensors, or identifiers of outputs that are in use.
-            UnknownPlanError: one of its weights was freed.
+            UnknownPlanError: it was dropped, perhaps with one of its weights.
             OutOfMemoryError: the client has no room for its outputs.
             GuardError: the plan relied on other data.
             SharedInputsError: it writes to elements that several inputs share.
@@ -149,8 +149,8 @@ class Executor:
                 f"A plan of {stored.plan.trace.num_inputs - num_weights} arguments was given {len(input_ids)}; plan the call again."
             )
         with self._lock:
-            if stored.has_lost_weight:
-                raise UnknownPlanError("A weight of the plan was freed; plan the call again.")
+            if stored.is_dropped:
+                raise UnknownPlanError("The plan was dropped while its call waited; plan the call again.")
             arguments = table.entries(input_ids)
             table.check_room(base_id, binding.num_outputs)
             for number in binding.written_inputs:

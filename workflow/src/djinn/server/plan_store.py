@@ -20,7 +20,7 @@ class StoredPlan:
 
     Attributes:
         session_ids: the sessions in whose arenas weights lie.
-        has_lost_weight: whether one of them was freed, so that it must not run any more.
+        is_dropped: whether it is not kept any more, so that its weights may go before it runs.
     """
 
     plan: MemoryPlan
@@ -28,7 +28,7 @@ class StoredPlan:
     weight_ids: list[int]
     weights: list[Entry]
     session_ids: list[str]
-    has_lost_weight: bool = False
+    is_dropped: bool = False
 
 
 # What a client keeps itself is far below; one that never drops plans loses those that it used least recently.
@@ -85,6 +85,7 @@ class PlanStore:
         with self._lock:
             stored = self._plans.pop(plan_id, None)
             if stored is not None:
+                stored.is_dropped = True
                 for weight_id in stored.weight_ids:
                     self._by_weight.get(weight_id, set()).discard(plan_id)
 
@@ -93,7 +94,6 @@ class PlanStore:
         if weight_id in self._by_weight:
             with self._lock:
                 for plan_id in list(self._by_weight.pop(weight_id, set())):
-                    self._plans[plan_id].has_lost_weight = True
                     self.drop(plan_id)
 
     def _drop_oldest(self, kept_id: int) -> None:
