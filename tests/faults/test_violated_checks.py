@@ -10,11 +10,8 @@ from conftest import Run
 
 _HIDDEN_IMPORT = '__import__("importlib").import_module("ablations." + "models")\n'
 _WRONG_RESULT = """
-_right = as_bytes
-
-
-def as_bytes(tensor):
-    return bytes(_right(tensor))[:-1] + bytes([_right(tensor)[-1] ^ 1])
+def readable_bytes(tensor):
+    return memoryview(bytes(tensor.nbytes))
 """
 _CACHE_THAT_IS_NEVER_CLEARED = "PlanCache.clear = lambda self: None\n"
 _WRONG_COPY = """
@@ -39,7 +36,7 @@ HostPool.copy_in = _copy_in
     ("file", "defect", "study", "variant", "message"),
     [
         ("ablations/studies/session_arena.py", _HIDDEN_IMPORT, "session_arena", "arenas", "loaded ablations.models, "),
-        ("djinn/server/elements.py", _WRONG_RESULT, "os_tax", "micro_add", "differs from native PyTorch by "),
+        ("djinn/server/results.py", _WRONG_RESULT, "os_tax", "micro_add", "differs from native PyTorch by "),
         ("djinn/planning/cache.py", _CACHE_THAT_IS_NEVER_CLEARED, "os_tax", "layer_one_token", "hit the plan cache"),
         ("djinn/memory/host_pool.py", _WRONG_COPY, "semantic_signals", "reactive", "changed while it waited"),
         ("djinn/memory/host_pool.py", _COPY_THAT_FAILS, "semantic_signals", "reactive", "MemoryError: no page is left"),

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "workflow/src"
 LAYERS = {
     "djinn": [
         ["errors", "units"],
-        ["config", "core"],
+        ["config", "core", "host_bytes"],
         ["tracing", "protocol"],
         ["planning", "memory", "transport"],
         ["scheduling"],

@@ -35,7 +35,7 @@ def _replay(binding: Binding, *inputs: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
         for call, args, kwargs in binding.calls:
             call(*args, **kwargs)
-        return binding.take_outputs()[0]
+        return binding.take_results().tensors[0]
 
 
 def _perceptron(x: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

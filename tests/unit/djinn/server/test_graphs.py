@@ -48,7 +48,7 @@ def test_adopted_results_are_those_of_planned_buffers() -> None:
         binding.prepare(_inputs(value, cache).weights, _inputs(value, cache).arguments, 0)
         with torch.inference_mode():
             binding.run()
-            results.append(binding.take_outputs()[0])
+            results.append(binding.take_results().tensors[0])
     own = torch.zeros(4)
     for result in results:
         assert torch.equal(result, _normed(value, own))

@@ -238,7 +238,7 @@ def test_connections_that_make_and_free_at_once_leave_the_memory_in_order(
             _answer(handler, m.Ping(busy_us=0.0, frees=[tensor_id]))
 
     calls = [(0, handlers[0], None), (1, Handler(core, stranger), None)]
-    calls += [(2, handlers[0], "shared"), (3, handlers[1], "shared")]
+    calls += [(2, Handler(core, handlers[0]._client), "shared"), (3, handlers[1], "shared")]
     with ThreadPoolExecutor(4) as pool:
         for made in [pool.submit(make_and_free, *call) for call in calls]:
             made.result()

@@ -126,10 +126,10 @@ class Subject:
     def _call_remote(self, kind: str) -> tuple[int, djinn.CallTimestamps]:
         start_ns = perf_counter_ns()
         result = self.remote(*self.remote_operands)
-        timestamps = djinn.last_call()
         if self.device == "cpu":
             result = result.cpu()
         end_ns = perf_counter_ns()
+        timestamps = djinn.last_call()
         assert timestamps is not None, "a call left no timestamps"
         require(timestamps.planned, "a module call ran without a plan")
         self._expect(result, f"a {kind} result")

@@ -103,8 +103,11 @@ class Client:
         self.send(message, payload)
         return self.receive(expected_us)
 
-    def send(self, message: m.Request, payload: memoryview | bytes = b"") -> None:
+    def send(self, message: m.Request, payload: memoryview | bytes = b"") -> Connection:
         """Send a request with everything that waits to be freed; this thread has to receive its reply next.
+
+        Returns:
+            The connection through which it comes.
 
         Raises:
             ServerDiedError: the embedded server ended; carries its last words.
@@ -113,7 +116,11 @@ class Client:
         if self._frees:
             message.frees = self._take_frees()
         try:
-            self._connection_in_step().send(message, payload)
+            connection = getattr(self._local, "connection", None)
+            if connection is None or connection.awaits_reply:
+                connection = self._connection_in_step()
+            connection.send(message, payload)
+            return connection
         except ConnectionFailedError as error:
             raise self._explained(error) from error
 
@@ -127,7 +134,9 @@ class Client:
     def receive(self, expected_us: float = 0.0) -> tuple[Any, memoryview]:
         """Wait for the reply to this thread's last request; raises as `Connection.receive` and `send` do."""
         try:
-            return self.connection().receive(expected_us)
+            connection = self.connection()
+            assert connection.awaits_reply, "a reply is waited for to a request that was not sent, or given up"
+            return connection.receive(expected_us)
         except ConnectionFailedError as error:
             raise self._explained(error) from error
 
@@ -170,8 +179,8 @@ class Client:
     def _take_frees(self) -> list[int]:
         taken: list[int] = []
         try:
-            while len(taken) < _MAX_FREES:
+            for _ in range(min(len(self._frees), _MAX_FREES)):
                 taken.append(self._frees.popleft())
-        except IndexError:  # None is left; to look first would be no help, as other threads take at the same time.
+        except IndexError:  # other threads take at the same time
             pass
         return taken

@@ -25,6 +25,8 @@ SPIN_US = 200.0
 _SPARE_SPIN_US = 5_000.0
 _SLEPT_SHARE, _POLLED_SHARE = 0.85, 0.3
 _MAX_POLLED_US = 20_000.0
+# Whoever wakes the server tells it the core that it runs on. A server that is awake runs elsewhere already, as a rule.
+_MAX_UNPLACED = 16
 _spin_turn = threading.Lock()
 
 
@@ -50,6 +52,7 @@ class Connection:
         # Whoever interrupts the wait for a reply leaves it to the next request, which would take it for its own.
         self.awaits_reply = False
         self._polled_us = SPIN_US
+        self._num_unplaced = 0
         self._reply_buffers: ReplyBuffers | None = None
         try:
             self._open(address, client_token)
@@ -100,8 +103,11 @@ class Connection:
         Raises:
             ConnectionFailedError: the server is gone.
         """
-        if self._is_local:
+        if self._is_local and (self._num_unplaced == 0 or not self._stream.is_peer_awake):
             message.client_core = current_core()
+            self._num_unplaced = _MAX_UNPLACED
+        else:
+            self._num_unplaced -= 1
         body = encode(message)
         self.sent_ns = perf_counter_ns()
         self.awaits_reply = True
@@ -140,5 +146,6 @@ class Connection:
                 _spin_turn.release()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; a reply that is under way is lost."""
+        self.awaits_reply = False
         self._stream.close()

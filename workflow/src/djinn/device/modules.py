@@ -11,6 +11,7 @@ import copy
 import itertools
 import weakref
 from collections import Counter
+from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
 
@@ -21,13 +22,11 @@ from torch.utils._device import DeviceContext
 from djinn.client import runtime
 from djinn.device.arguments import Arguments
 from djinn.device.descriptions import Description, Descriptions
-from djinn.device.dispatch import note_call
-from djinn.device.handle import Handle
+from djinn.device.early_calls import EarlyCalls
+from djinn.device.execution import Execution
 from djinn.device.mutations import is_simulating
-from djinn.device.planner import Call, ClientPlan, make_plan
-from djinn.device.recipes import Materials
-from djinn.device.tensor import DEVICE, RemoteTensor
-from djinn.device.transfer import creations, note_created
+from djinn.device.planner import ClientPlan, make_plan
+from djinn.device.tensor import DEVICE
 from djinn.device.turns import simulation_turn
 from djinn.device.weights import unchanged_weights
 from djinn.errors import ConnectionFailedError, GuardError, SharedInputsError, UnknownPlanError
@@ -45,6 +44,7 @@ _MAX_EXECUTIONS = 2
 
 
 def _drop_on_server(plan: ClientPlan) -> None:
+    plan.is_dropped = True
     if plan.client.is_closed:
         return
     with contextlib.suppress(ConnectionFailedError):  # a server that is gone holds no plans
@@ -67,6 +67,28 @@ _len_function_stack = torch._C._len_torch_function_stack
 _len_dispatch_stack = torch._C._len_torch_dispatch_stack
 
 
+@dataclass(slots=True)
+class _Call:
+    """A call that can have a plan.
+
+    Attributes:
+        args, kwargs: what it was passed.
+        description: of the module.
+        arguments: what it was passed, taken apart.
+        key: of its plan.
+        plan: as it was found.
+        lookup_us: how long looking for it took.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    description: Description
+    arguments: Arguments
+    key: tuple[Any, ...]
+    plan: ClientPlan | None
+    lookup_us: float
+
+
 class PlannedCall:
     """Takes the calls of one module over, which owns it: a module that nobody holds goes at once, with its weights."""
 
@@ -74,6 +96,7 @@ class PlannedCall:
         self._module = weakref.ref(module)
         self._number = next(_call_numbers)
         self._descriptions = Descriptions()
+        self._early_calls = EarlyCalls()
         self._num_side_effects = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -89,14 +112,21 @@ class PlannedCall:
             )
         if is_simulating():
             return module._call_impl(*args, **kwargs)
-        start_ns = perf_counter_ns()
-        reason = self._refusal()
-        if reason is None:
-            description = self._descriptions.current(module)
-            reason = description.refusal()
-        if reason is None:
+        early = self._early_calls.send(args, kwargs)
+        call: _Call | None = None
+        reason = ""
+        try:
+            call = self._look_up(module, args, kwargs)
+        except UnplannableError as error:
+            reason = str(error)
+        finally:
+            # Nothing else may be sent before the reply was taken.
+            if early is not None and (call is None or not early.is_of(call.plan, call.arguments.tensors)):
+                self._early_calls.give_up(early)
+                early = None
+        if call is not None:
             try:
-                return self._call_planned(module, (args, kwargs), description, start_ns)
+                return self._execute(module, call, early)
             except UnplannableError as error:
                 reason = str(error)
                 if isinstance(error, SideEffectError):
@@ -126,62 +156,74 @@ class PlannedCall:
             return "a torch dispatch mode is active"
         return None
 
-    def _call_planned(self, module: torch.nn.Module, call: Call, description: Description, start_ns: int) -> Any:
+    def _look_up(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
+        """Look for a call's plan; raises UnplannableError for a call that can have none."""
+        start_ns = perf_counter_ns()
+        reason = self._refusal()
+        if reason is not None:
+            raise UnplannableError(reason)
+        description = self._descriptions.current(module)
+        reason = description.refusal()
+        if reason is not None:
+            raise UnplannableError(reason)
         arguments = Arguments(self._number, description.number, *_settings())
-        args, kwargs = call
         arguments.key.extend((len(args), *kwargs))
         arguments.take(args)
         if kwargs:
             arguments.take(kwargs.values())
         key = tuple(arguments.key)
         plan = plan_cache.get(key)
-        if plan is not None and plan.is_stale:
-            plan_cache.discard(key, plan)
-            plan = None
         lookup_us = (perf_counter_ns() - start_ns) / 1e3
+        return _Call(args, kwargs, description, arguments, key, plan, lookup_us)
+
+    def _execute(self, module: torch.nn.Module, call: _Call, early: Execution | None) -> Any:
+        plan = call.plan
+        if plan is not None and plan.is_stale:
+            plan_cache.discard(call.key, plan)
+            plan = None
         hit = plan is not None
+        if plan is not None and early is None:
+            self._early_calls.expect(plan, call.args, call.kwargs, call.arguments.tensors)
         for _ in range(_MAX_EXECUTIONS):
-            plan = used = plan or self._plan(module, key, call, arguments, description)
+            plan = used = plan or self._plan(module, call)
             # Held until the reply, since what it returns then holds their elements.
-            weights = unchanged_weights(module, description) if plan.returns_weights else []
+            weights = unchanged_weights(module, call.description) if plan.returns_weights else []
             try:
-                return _execute(plan, weights, arguments, hit=hit, lookup_us=lookup_us)
+                execution, early = early or Execution(plan, call.arguments.tensors), None
+                return execution.complete(
+                    weights, call.arguments, hit=hit, lookup_us=call.lookup_us, is_cached=plan_cache.enabled
+                )
             except SharedInputsError as error:
                 raise UnplannableError("forward writes to elements that its inputs share") from error
             except (UnknownPlanError, GuardError) as error:
-                plan_cache.discard(key, plan)
+                plan_cache.discard(call.key, plan)
                 if isinstance(error, GuardError):
-                    _note_guard_failure(key)
+                    _note_guard_failure(call.key)
                 plan, hit = None, False
             finally:
                 if not plan_cache.enabled:
                     _drop_on_server(used)
         raise UnplannableError("the call's plans were void before they were executed")
 
-    def _plan(
-        self,
-        module: torch.nn.Module,
-        key: tuple[Any, ...],
-        call: Call,
-        arguments: Arguments,
-        description: Description,
-    ) -> ClientPlan:
+    def _plan(self, module: torch.nn.Module, call: _Call) -> ClientPlan:
         with simulation_turn():
-            if key in _refusals:
-                raise UnplannableError(_refusals[key])
-            made = plan_cache.peek(key)  # by another thread, while this one waited
+            if call.key in _refusals:
+                raise UnplannableError(_refusals[call.key])
+            made = plan_cache.peek(call.key)  # by another thread, while this one waited
             if made is not None and not made.is_stale:
                 return made
             # Another thread changed the module, or its simulation did and what it changed was put back.
-            number, description = description.number, self._descriptions.current(module)
-            if description.number != number:
+            description = self._descriptions.current(module)
+            if description.number != call.description.number:
                 raise UnplannableError("the module changed before its call was planned")
             try:
-                plan = make_plan(runtime.current_client(), module, call, arguments, description.snapshot)
+                plan = make_plan(
+                    runtime.current_client(), module, (call.args, call.kwargs), call.arguments, description.snapshot
+                )
             except UnplannableError as error:
-                _refuse(key, str(error))
+                _refuse(call.key, str(error))
                 raise
-            plan_cache.put(key, plan, plan.held_bytes)
+            plan_cache.put(call.key, plan, plan.held_bytes)
             self._num_side_effects = 0
             return plan
 
@@ -222,51 +264,3 @@ def _note_guard_failure(key: tuple[Any, ...]) -> None:
     if _guard_failures[key] > _MAX_GUARD_FAILURES:
         del _guard_failures[key]
         _refuse(key, "the call's path depends on data that keep changing")
-
-
-def _execute(
-    plan: ClientPlan, weights: list[RemoteTensor], arguments: Arguments, *, hit: bool, lookup_us: float
-) -> Any:
-    client = plan.client
-    base_id = client.new_ids()
-    if plan.writes_inputs:
-        client.note_write()
-    prefetcher = plan.prefetcher
-    prefetched = None if prefetcher is None else prefetcher.ask(client)
-    tensors = arguments.tensors
-    made = creations(tensors)
-    client.send(
-        m.ExecutePlan(
-            plan_id=plan.plan_id,
-            input_ids=[tensor.handle.tensor_id for tensor in tensors],
-            base_id=base_id,
-            creations=made,
-            session_id=runtime.current_session(),
-            wants_result=prefetched is not None,
-            reply_offset=0 if prefetched is None else prefetched.offset_bytes,
-        )
-    )
-    # The server computes meanwhile.
-    outputs = [
-        RemoteTensor(meta, Handle(client, base_id + position)) for position, meta in enumerate(plan.output_metas)
-    ]
-    materials = Materials(weights, arguments.originals, outputs, arguments.containers)
-    result = plan.recipe(materials)
-    if prefetcher is not None and prefetched is not None:
-        prefetcher.make_host(prefetched)
-    reply, payload = client.receive(plan.expected_us)
-    if made:
-        note_created(tensors)
-    if prefetcher is not None:
-        outputs[0].handle.prefetcher = prefetcher
-        if prefetched is not None:
-            prefetcher.note_arrival(prefetched, payload)
-            outputs[0].handle.prefetched = prefetched
-    plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
-    for effect in plan.effects:
-        effect.apply(materials)
-    simulate_us, plan_us = (0.0, 0.0) if hit else (plan.simulate_us, plan.plan_us)
-    cache_hit = hit if plan_cache.enabled else None
-    times_ns = client.sent_ns, reply.started_ns, reply.finished_ns
-    note_call(*times_ns, True, cache_hit, lookup_us, simulate_us, plan_us, reply.restore_us)
-    return result

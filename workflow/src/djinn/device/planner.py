@@ -20,7 +20,7 @@ from djinn.device.prefetch import MAX_PREFETCHED_BYTES, Prefetcher
 from djinn.device.recipes import Describer, Effect, Recipe
 from djinn.device.side_effects import without_side_effects
 from djinn.device.snapshot import Snapshot
-from djinn.device.tensor import DEVICE, RemoteTensor
+from djinn.device.tensor import DEVICE, RemoteTensor, number_of
 from djinn.device.transfer import content_of, creations, note_created
 from djinn.device.weights import weights_of
 from djinn.errors import ConnectionFailedError, OutOfMemoryError
@@ -39,7 +39,7 @@ class ClientPlan:
         client: who holds it.
         module_name: class of the module that is called.
         num_operations: length of its trace.
-        output_metas: metadata of each output of the trace.
+        output_metas: metadata of each output of the trace, with the number that stands for it.
         recipe: rebuilds what the call returns.
         effects: what the call does to the containers that it is passed.
         expected_us: how long the last execution took.
@@ -48,17 +48,18 @@ class ClientPlan:
         peak_bytes: activations of the plan.
         lower_bound_bytes: what no plan could undercut.
         held_bytes: what the server holds for it.
-        writes_inputs: whether executing it changes any of its inputs.
+        has_effects: whether executing it changes any of its inputs, or the random numbers that follow.
         prefetcher: for the plan's result, if there is one that could come along.
         returns_weights: whether what the call returns has weights, or elements of them.
         host_reads: host tensors on whose elements the plan relies, and those.
+        is_dropped: whether the server holds it no more.
     """
 
     plan_id: int
     client: Client
     module_name: str
     num_operations: int
-    output_metas: list[TensorMeta]
+    output_metas: list[tuple[TensorMeta, int]]
     recipe: Recipe
     effects: tuple[Effect, ...]
     expected_us: float
@@ -67,10 +68,16 @@ class ClientPlan:
     peak_bytes: int
     lower_bound_bytes: int
     held_bytes: int
-    writes_inputs: bool
+    has_effects: bool
     prefetcher: Prefetcher | None
     returns_weights: bool
     host_reads: list[tuple[torch.Tensor, bytes]]
+    is_dropped: bool = False
+
+    @property
+    def may_be_early(self) -> bool:
+        """Whether executing it in vain would leave no trace."""
+        return not (self.has_effects or self.returns_weights or self.host_reads)
 
     @property
     def is_stale(self) -> bool:
@@ -108,7 +115,7 @@ def make_plan(
         client=client,
         module_name=type(module).__qualname__,
         num_operations=len(trace.nodes),
-        output_metas=output_metas,
+        output_metas=[(meta, number_of(meta)) for meta in output_metas],
         recipe=simulation.recipe,
         effects=simulation.effects,
         expected_us=float("inf"),
@@ -117,7 +124,7 @@ def make_plan(
         peak_bytes=reply.peak_bytes,
         lower_bound_bytes=reply.lower_bound_bytes,
         held_bytes=reply.held_bytes,
-        writes_inputs=reply.writes_inputs,
+        has_effects=reply.has_effects,
         prefetcher=Prefetcher(output_metas[0]) if owns_output and _could_come_along(output_metas) else None,
         returns_weights=simulation.returns_weights or any(s < len(simulation.weights) for s in output_storages),
         host_reads=[(tensor, content_of(tensor)) for tensor in trace.host_reads],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -14,7 +13,9 @@ from djinn.core import DTYPE_CODES, DTYPES, TensorMeta
 from djinn.device.handle import Handle, Pending
 from djinn.device.tensor import RemoteTensor
 from djinn.errors import UnsupportedOperatorError
+from djinn.host_bytes import readable_bytes, writable_bytes
 from djinn.protocol import messages as m
+from djinn.tracing import UnplannableError
 
 # Up to this size a tensor's elements travel with the first request that uses it, which saves a round trip.
 MAX_INLINE_BYTES = 16_384
@@ -40,7 +41,7 @@ def make_uninitialised(meta: TensorMeta) -> RemoteTensor:
     return RemoteTensor(meta, Handle(client, client.new_ids(), pending=Pending(runtime.current_session())))
 
 
-def creations(tensors: list[RemoteTensor]) -> list[m.Creation]:
+def creations(tensors: Sequence[RemoteTensor]) -> list[m.Creation]:
     """Describe those tensors that the server may not know yet; once the request is answered, `note_created` has to follow.
 
     Until then other threads describe them too: whichever request comes first makes them.
@@ -56,7 +57,7 @@ def creations(tensors: list[RemoteTensor]) -> list[m.Creation]:
     return made
 
 
-def note_created(tensors: list[RemoteTensor]) -> None:
+def note_created(tensors: Sequence[RemoteTensor]) -> None:
     """Consider tensors known to the server, which has answered a request with their creations."""
     for tensor in tensors:
         tensor.handle.pending = None
@@ -67,8 +68,11 @@ def upload(source: torch.Tensor) -> RemoteTensor:
 
     Raises:
         UnsupportedOperatorError: its elements do not lie in strides.
+        UnplannableError: it has none, as it belongs to a simulation in another thread.
     """
     check_dtype(source.dtype)
+    if source.device.type != "cpu":
+        raise UnplannableError("a thread of forward's own computes with what it is passed")
     if source.layout is not torch.strided:
         raise UnsupportedOperatorError(
             f"Tensors of layout {source.layout} are not held by this device; keep them on the CPU, or use to_dense()."
@@ -125,7 +129,7 @@ def host_tensor(shape: tuple[int, ...], dtype: torch.dtype, payload: memoryview)
     host = torch.empty(shape, dtype=dtype)
     if payload:
         # A torch copy would wake worker threads, which then spin on the core that the server needs.
-        host.reshape(-1).view(torch.uint8).numpy().data[:] = payload
+        writable_bytes(host)[:] = payload
     return host
 
 
@@ -142,8 +146,7 @@ def check_dtype(dtype: torch.dtype) -> None:
 def content_of(source: torch.Tensor) -> bytes:
     """Return the elements of a host tensor, dense and row-major."""
     source = _dense(source)
-    # By way of torch's views and NumPy this would be six calls, of which none may have run for milliseconds.
-    return ctypes.string_at(source.data_ptr(), source.nbytes) if source.numel() else b""
+    return bytes(readable_bytes(source))
 
 
 def _dense(source: torch.Tensor) -> torch.Tensor:
@@ -161,5 +164,4 @@ def _send(source: torch.Tensor, handle: Handle, session_id: str | None, *, is_we
         is_weight=is_weight,
         session_id=session_id,
     )
-    payload = source.detach().reshape(-1).view(torch.uint8).numpy().data if source.numel() else b""
-    handle.client.request(request, payload)
+    handle.client.request(request, readable_bytes(source))

@@ -36,9 +36,11 @@ class StackSegment:
             OutOfMemoryError: the bytes do not fit.
         """
         base = self.watermark_bytes
-        self.check_fits(base + num_bytes)
-        self.watermark_bytes = align_up(base + num_bytes, TENSOR_ALIGNMENT_BYTES)
-        self.peak_bytes = max(self.peak_bytes, self.watermark_bytes)
+        top = align_up(base + num_bytes, TENSOR_ALIGNMENT_BYTES)
+        if top > self.region.capacity_bytes:
+            self.check_fits(top)
+        self.peak_bytes = max(self.peak_bytes, top)
+        self.watermark_bytes = top
         return base
 
     def pop(self, base: int) -> None:

@@ -249,14 +249,15 @@ class Bytes(Reply):
 class Planned(Reply):
     """A plan was made: peak bytes of its activations, and the largest sum of live bytes, which no plan can undercut.
 
-    `held_bytes` is what the server keeps for it; `writes_inputs` tells whether executing it changes any of its inputs.
+    `held_bytes` is what the server keeps for it; `has_effects` tells whether executing it changes any of its inputs or
+    the client's random numbers.
     """
 
     plan_id: int
     peak_bytes: int
     lower_bound_bytes: int
     held_bytes: int
-    writes_inputs: bool
+    has_effects: bool
 
 
 class Opened(Reply):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from djinn.errors import OutOfMemoryError, SessionClosedError
@@ -90,7 +90,7 @@ class Scheduler:
             self._residency.close(entry.session, self._clock())
             self._vmu.release_session_arena(session_id)
 
-    def running(self, session_ids: list[str]) -> Running:
+    def running(self, session_ids: Sequence[str] = ()) -> Running:
         """Restore these sessions and keep them resident and unevictable until the caller leaves what this returns.
 
         Sessions are taken in order of name, so that two requests cannot wait for each other.
@@ -100,6 +100,8 @@ class Scheduler:
             OutOfMemoryError: one of them cannot be restored in time.
         """
         running = Running(self._leave)
+        if not session_ids:
+            return running
         try:
             for session_id in sorted(set(session_ids)):
                 entry = self._entry(session_id)

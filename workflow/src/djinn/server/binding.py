@@ -19,6 +19,7 @@ from djinn.planning.plan import MemoryPlan
 from djinn.server.adoption import adopted_storages
 from djinn.server.node_calls import NodeCalls
 from djinn.server.overlaps import Overlaps
+from djinn.server.results import Results
 from djinn.server.slots import ExchangeableStorage, Inputs, InputSlot, OutputSlot
 from djinn.server.table import Entry
 
@@ -83,6 +84,9 @@ class Binding:
         self._adopted_outputs = [slot for storage, slot in self._adopted.items() if storage in self.outputs]
         self._tensors = [self._make_tensor(index) for index in range(len(self._trace.values))]
         self._planned_outputs = [slot for storage, slot in self.outputs.items() if storage not in adopted]
+        # Only where these lie is known before the replay.
+        self._has_known_outputs = output_storages <= self.outputs.keys() - adopted
+        self._ready: Results | None = None
         self._make_outputs()
         made = NodeCalls(
             self._trace,
@@ -126,12 +130,18 @@ class Binding:
             argument = self.inputs.get(number)
             if argument is not None:
                 argument.bind(entry.tensor)
-        self.renew_held_outputs()
+        self.make_results_ready()
 
-    def renew_held_outputs(self) -> None:
-        """Exchange the storages of earlier results that somebody still holds."""
-        for output in self._planned_outputs:
-            output.renew_if_held(self._device)
+    def make_results_ready(self) -> None:
+        """Exchange the storages of earlier results that somebody still holds, and make the next results over them."""
+        if self._ready is None:
+            for output in self._planned_outputs:
+                output.renew_if_held(self._device)
+            if self._has_known_outputs:
+                self._ready = self._make_results()
+                first = next(iter(self._ready.tensors), None)
+                if first is not None and first.is_cpu and first.is_contiguous():
+                    self._ready.fetch(first)
 
     def run(self) -> None:
         """Call every operation in order."""
@@ -166,6 +176,7 @@ class Binding:
 
     def renew_outputs(self) -> None:
         """Let the next results be written to memory that nothing else uses."""
+        self._ready = None
         for output in self._planned_outputs:
             output.renew(output.storage.nbytes(), self._device)
 
@@ -180,12 +191,16 @@ class Binding:
         storages = (self._trace.values[index].storage for index in self._trace.outputs)
         return [storage if storage in self.outputs else None for storage in storages]
 
-    def take_outputs(self) -> list[torch.Tensor]:
+    def take_results(self) -> Results:
         """Return new tensors over the current storages of the outputs; those that were adopted are the caller's alone."""
-        outputs = [self._tensors[index].detach() for index in self._trace.outputs]
+        ready, self._ready = self._ready, None
+        results = self._make_results() if ready is None else ready
         for slot in self._adopted_outputs:
             slot.let_go()
-        return outputs
+        return results
+
+    def _make_results(self) -> Results:
+        return Results([self._tensors[index].detach() for index in self._trace.outputs])
 
     def _make_tensor(self, index: int) -> torch.Tensor:
         value = self._trace.values[index]

@@ -10,6 +10,7 @@ import torch
 from djinn.config import Config
 from djinn.memory.variants import require_device
 from djinn.server.binding import Binding
+from djinn.server.results import Results
 from djinn.server.slots import Inputs
 
 
@@ -41,15 +42,15 @@ class Compute:
         # Three torch calls would do the same for ten times the price of a small tensor's whole creation.
         ctypes.memmove(tensor.data_ptr(), content, len(content))
 
-    def replay(self, binding: Binding, inputs: Inputs) -> list[torch.Tensor]:
+    def replay(self, binding: Binding, inputs: Inputs) -> Results:
         """Run a plan on its inputs and return its results, which later replays leave alone."""
         binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)
         binding.run()
-        return binding.take_outputs()
+        return binding.take_results()
 
     def make_ready(self, binding: Binding) -> None:
         """Do what the next `replay` would otherwise do first."""
-        binding.renew_held_outputs()
+        binding.make_results_ready()
 
     def begin_fetch(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a dense host tensor, which has the elements after `wait`."""

@@ -14,6 +14,7 @@ import torch
 from djinn.server.binding import Binding
 from djinn.server.compute import Compute
 from djinn.server.graphs import Graphs
+from djinn.server.results import Results
 from djinn.server.slots import Inputs
 
 
@@ -47,7 +48,7 @@ class CudaCompute(Compute):
         source = torch.frombuffer(bytearray(content), dtype=tensor.dtype).view(tensor.shape)
         tensor.copy_(source, non_blocking=True)
 
-    def replay(self, binding: Binding, inputs: Inputs) -> list[torch.Tensor]:
+    def replay(self, binding: Binding, inputs: Inputs) -> Results:
         """Replay a graph of the plan, capture one, or run the plan call by call."""
         graphs = binding.replayer
         if graphs is None:
@@ -101,7 +102,7 @@ class CudaCompute(Compute):
             graph.capture_end()
         return graph
 
-    def _replay_calls(self, binding: Binding, inputs: Inputs) -> list[torch.Tensor]:
+    def _replay_calls(self, binding: Binding, inputs: Inputs) -> Results:
         binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)
         outside = torch.cuda.current_stream(self.device)
         self._stream.wait_stream(outside)
@@ -110,4 +111,4 @@ class CudaCompute(Compute):
                 binding.run()
         finally:
             outside.wait_stream(self._stream)
-        return binding.take_outputs()
+        return binding.take_results()

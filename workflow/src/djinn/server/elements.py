@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import torch
 
 from djinn.core import DTYPES, TensorMeta, TraceValue
 from djinn.errors import PlanError
-
-# Up to this size copying costs no more than anything that would avoid it.
-_MAX_COPIED_BYTES = 65_536
-# By way of torch's views and NumPy this would be four calls, of which none may have run for milliseconds.
-_view_memory = ctypes.pythonapi.PyMemoryView_FromMemory
-_view_memory.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
-_view_memory.restype = ctypes.py_object
-_READ_ONLY = 0x100  # PyBUF_READ
 
 
 def dtype(code: int) -> torch.dtype:
@@ -78,12 +68,3 @@ def from_bytes(payload: memoryview, meta: TensorMeta) -> torch.Tensor:
     if not payload:
         return torch.empty(meta.shape, dtype=meta.dtype)
     return torch.frombuffer(payload, dtype=meta.dtype).view(meta.shape)
-
-
-def as_bytes(tensor: torch.Tensor) -> memoryview | bytes:
-    """Return the elements of a dense host tensor, which has to be kept for as long as they are read."""
-    num_bytes = tensor.nbytes
-    if num_bytes <= _MAX_COPIED_BYTES:
-        return ctypes.string_at(tensor.data_ptr(), num_bytes) if num_bytes else b""
-    view: memoryview = _view_memory(tensor.data_ptr(), num_bytes, _READ_ONLY)
-    return view

@@ -54,6 +54,8 @@ class Entrance:
             OutOfMemoryError: one cannot be restored, or has no room for a tensor.
             PlanError: an unknown tensor, or content that does not fit one.
         """
+        if request.session_id is None and not (self._client.sessions or session_ids or request.creations):
+            return self._server.scheduler.running()
         running = self._server.scheduler.running([*self._sessions_needed(request, tensor_ids), *session_ids])
         try:
             if request.creations:

@@ -21,6 +21,7 @@ from djinn.server.compute import Compute
 from djinn.server.elements import unmarked
 from djinn.server.operators import Operator, resolve
 from djinn.server.plan_store import StoredPlan
+from djinn.server.results import Results
 from djinn.server.slots import Inputs
 from djinn.server.store import TensorStore
 from djinn.server.table import Entry, TensorTable
@@ -38,12 +39,11 @@ class Executed:
 
 @dataclass(slots=True)
 class Replayed:
-    """When a replay began and ended, what it returned, its first result on the host, and the entries of its arguments."""
+    """When a replay began and ended, what it returned, and the entries of its arguments."""
 
     started_ns: int
     finished_ns: int
-    outputs: list[torch.Tensor]
-    fetched: torch.Tensor | None
+    results: Results
     arguments: list[Entry]
 
 
@@ -133,7 +133,7 @@ class Executor:
             stored: the plan.
             input_ids: its arguments.
             base_id: identifier that its first output will have.
-            fetches_result: whether to bring the first result to the host.
+            fetches_result: whether to bring the first result's elements to the host.
 
         Raises:
             PlanError: unknown tensors, or identifiers of outputs that are in use.
@@ -161,21 +161,27 @@ class Executor:
                 binding.overlaps.check(weights, arguments, self._store.num_moves)
             base = self._vmu.stack.push(stored.plan.placement.peak_bytes)
             assert base == 0, f"the Stack begins at {base}, but plans are bound to its start"
+            inputs = Inputs(weights, arguments, self._store.num_moves)
             try:
-                with self._random_state(generator) if binding.uses_random_numbers else _NOTHING:
-                    started_ns = perf_counter_ns()
-                    outputs = self._compute.replay(binding, Inputs(weights, arguments, self._store.num_moves))
-                    fetched = self._compute.begin_fetch(outputs[0]) if fetches_result and outputs else None
-                    self._compute.wait()
-                    finished_ns = perf_counter_ns()
+                if not binding.uses_random_numbers:
+                    return self._replay(binding, inputs, fetches_result=fetches_result)
+                with self._random_state(generator):
+                    return self._replay(binding, inputs, fetches_result=fetches_result)
             finally:
                 self._vmu.stack.pop(base)
-            return Replayed(started_ns, finished_ns, outputs, fetched, arguments)
+
+    def _replay(self, binding: Binding, inputs: Inputs, *, fetches_result: bool) -> Replayed:
+        started_ns = perf_counter_ns()
+        results = self._compute.replay(binding, inputs)
+        if fetches_result and results.content is None and results.tensors:
+            results.fetch(self._compute.begin_fetch(results.tensors[0]))
+        self._compute.wait()
+        return Replayed(started_ns, perf_counter_ns(), results, inputs.arguments)
 
     def register_outputs(self, table: TensorTable, stored: StoredPlan, base_id: int, replayed: Replayed) -> None:
         """Register what a replay returned, from `base_id`."""
         operands = [*stored.weights, *replayed.arguments] if stored.binding.returned_inputs else []
-        for position, output in enumerate(replayed.outputs):
+        for position, output in enumerate(replayed.results.tensors):
             self._store.register(table, base_id + position, output, operands)
 
     def has_lost_inputs(self, stored: StoredPlan, replayed: Replayed) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from djinn.server.binding import Binding
+from djinn.server.results import Results
 from djinn.server.slots import Inputs
 from djinn.server.table import Entry
 
@@ -33,7 +34,7 @@ class Graph:
     def __init__(self, graph: Any, buffers: dict[int, torch.Tensor], binding: Binding) -> None:
         self._graph = graph
         self._buffers = buffers
-        self._outputs = binding.take_outputs()
+        self._outputs = binding.take_results().tensors
         self._storages = binding.output_storages
         # Whole storages, because results may view parts of them and each other.
         self._contents: dict[int, torch.Tensor] = {}
@@ -41,16 +42,18 @@ class Graph:
             if storage is not None and storage not in self._contents:
                 self._contents[storage] = _bytes_of(output.untyped_storage(), output.device)
 
-    def replay(self, inputs: Inputs) -> list[torch.Tensor]:
+    def replay(self, inputs: Inputs) -> Results:
         """Queue a replay and return copies of what it returns, since the next replay overwrites it."""
         for number, buffer in self._buffers.items():
             buffer.copy_(inputs.tensor(number))
         self._graph.replay()
         copies = {storage: content.clone().untyped_storage() for storage, content in self._contents.items()}
-        return [
-            output.detach() if storage is None else _over(copies[storage], output)
-            for output, storage in zip(self._outputs, self._storages, strict=True)
-        ]
+        return Results(
+            [
+                output.detach() if storage is None else _over(copies[storage], output)
+                for output, storage in zip(self._outputs, self._storages, strict=True)
+            ]
+        )
 
 
 class Graphs:

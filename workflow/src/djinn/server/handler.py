@@ -13,6 +13,7 @@ import torch
 
 from djinn.core import DTYPE_CODES, TensorMeta, Trace, TraceNode, TraceValue
 from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError, UnknownPlanError
+from djinn.host_bytes import readable_bytes
 from djinn.memory.arena import Arena
 from djinn.planning.plan import make_plan
 from djinn.planning.validation import check_trace
@@ -21,7 +22,7 @@ from djinn.protocol.operands import tensor_ids
 from djinn.scheduling.running import Running
 from djinn.server.client_state import ClientState
 from djinn.server.core import ServerCore
-from djinn.server.elements import as_bytes, dense_strides, dtype, from_bytes, host_constant
+from djinn.server.elements import dense_strides, dtype, from_bytes, host_constant
 from djinn.server.entrance import Entrance
 from djinn.server.executor import Replayed
 from djinn.server.folding import fold_constants
@@ -77,6 +78,9 @@ class Handler:
             reply = self._methods[type(request)](request, payload)
             return reply if isinstance(reply, tuple) else (reply, b"")
         except Exception as error:  # the peer gets every error; the server lives on
+            if isinstance(request, m.ExecutePlan):  # which would leave this to `settle`
+                with self._client.settling:
+                    self._entrance.free(request.frees)
             return m.Failed(error=type(error).__name__, message=self._client.unqualified(str(error))), b""
 
     def settle(self) -> None:
@@ -138,7 +142,7 @@ class Handler:
                 # The arena's memory may be given away before a slow client has taken everything.
                 tensor = tensor.clone()
         self._lent = tensor
-        return m.Bytes(shape=tuple(tensor.shape), dtype_code=DTYPE_CODES[tensor.dtype]), as_bytes(tensor)
+        return m.Bytes(shape=tuple(tensor.shape), dtype_code=DTYPE_CODES[tensor.dtype]), readable_bytes(tensor)
 
     def _run_operator(self, request: m.RunOperator, payload: memoryview) -> m.Reply:
         operands = (request.args, request.kwargs)
@@ -176,18 +180,10 @@ class Handler:
             peak_bytes=plan.placement.peak_bytes,
             lower_bound_bytes=plan.placement.lower_bound_bytes,
             held_bytes=binding.held_bytes,
-            writes_inputs=bool(binding.written_inputs),
+            has_effects=bool(binding.written_inputs) or binding.uses_random_numbers,
         )
 
     def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> Answer:
-        try:
-            return self._replay(request)
-        except BaseException:
-            with self._client.settling:
-                self._entrance.free(request.frees)
-            raise
-
-    def _replay(self, request: m.ExecutePlan) -> Answer:
         client, executor = self._client, self._server.executor
         stored = client.plans.get(request.plan_id)
         running = self._entrance.enter(request, request.input_ids, stored.session_ids)
@@ -200,7 +196,6 @@ class Handler:
                 request.base_id,
                 fetches_result=request.wants_result,
             )
-            result = b"" if done.fetched is None else as_bytes(done.fetched)
             _keep_pace(done.started_ns, self._server.config.plan_pace_s)
         except BaseException:
             running.leave()
@@ -211,13 +206,13 @@ class Handler:
             running.leave()
             raise UnknownPlanError("A tensor that the plan returns was freed before its reply; plan the call again.")
         self._unsettled = partial(self._settle_execution, request, stored, done, running)
-        guard = stored.binding.guard
+        guard, content = stored.binding.guard, done.results.content
         return m.Done(
             started_ns=done.started_ns,
             finished_ns=done.finished_ns,
             learned=None if guard is None else guard.learned,
             restore_us=running.restore_us,
-        ), result
+        ), b"" if content is None or not request.wants_result else content
 
     def _settle_execution(self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed, running: Running) -> None:
         try:
@@ -269,10 +264,10 @@ class Handler:
         return m.Done()
 
     def _random_state(self, request: m.RandomState, payload: memoryview) -> Answer:
-        state = self._client.generator.get_state()
+        state = self._lent = self._client.generator.get_state()
         if payload:
             self._client.generator.set_state(torch.frombuffer(payload, dtype=torch.uint8).clone())
-        return m.Bytes(shape=tuple(state.shape), dtype_code=DTYPE_CODES[state.dtype]), as_bytes(state)
+        return m.Bytes(shape=tuple(state.shape), dtype_code=DTYPE_CODES[state.dtype]), readable_bytes(state)
 
     def _audit(self, request: m.Audit, payload: memoryview) -> m.Reply:
         self._server.check_integrity()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from djinn.errors import UnknownPlanError
@@ -21,6 +20,7 @@ class StoredPlan:
     Attributes:
         session_ids: the sessions in whose arenas weights lie.
         is_dropped: whether it is not kept any more, so that its weights may go before it runs.
+        use_number: larger than those of plans that were used earlier.
     """
 
     plan: MemoryPlan
@@ -29,6 +29,7 @@ class StoredPlan:
     weights: list[Entry]
     session_ids: list[str]
     is_dropped: bool = False
+    use_number: int = -1
 
 
 # What a client keeps itself is far below; one that never drops plans loses those that it used least recently.
@@ -44,7 +45,8 @@ class PlanStore:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._plans: OrderedDict[int, StoredPlan] = OrderedDict()
+        self._plans: dict[int, StoredPlan] = {}
+        self._use_numbers = itertools.count()
         self._by_weight: dict[int, set[int]] = {}
         self._next_id = 1
 
@@ -62,6 +64,7 @@ class PlanStore:
             plan_id = self._next_id
             self._next_id += 1
             self._plans[plan_id] = stored
+            stored.use_number = next(self._use_numbers)
             for weight_id in stored.weight_ids:
                 self._by_weight.setdefault(weight_id, set()).add(plan_id)
             self._drop_oldest(plan_id)
@@ -76,8 +79,7 @@ class PlanStore:
         stored = self._plans.get(plan_id)
         if stored is None:
             raise UnknownPlanError(f"Plan {plan_id} is not held any more; plan the call again.")
-        with contextlib.suppress(KeyError):  # another connection may have dropped it since
-            self._plans.move_to_end(plan_id)
+        stored.use_number = next(self._use_numbers)
         return stored
 
     def drop(self, plan_id: int) -> None:
@@ -97,7 +99,8 @@ class PlanStore:
                     self.drop(plan_id)
 
     def _drop_oldest(self, kept_id: int) -> None:
-        held_bytes = {plan_id: stored.binding.held_bytes for plan_id, stored in list(self._plans.items())}
+        by_age = sorted(self._plans.items(), key=lambda item: item[1].use_number)
+        held_bytes = {plan_id: stored.binding.held_bytes for plan_id, stored in by_age}
         total_bytes = sum(held_bytes.values())
         for plan_id in list(held_bytes):
             if plan_id == kept_id or (len(held_bytes) <= MAX_PLANS and total_bytes <= MAX_HELD_BYTES):

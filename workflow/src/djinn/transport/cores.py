@@ -36,6 +36,8 @@ class Seat:
 
         A thread that stayed confined would have to wait for whatever else runs there, while the client sleeps.
         """
-        if self._may_move and client_core == current_core() and client_core in self._cores:
+        if client_core == NO_CORE or not self._may_move:
+            return
+        if client_core == current_core() and client_core in self._cores:
             os.sched_setaffinity(0, self._cores - {client_core})
             os.sched_setaffinity(0, self._cores)

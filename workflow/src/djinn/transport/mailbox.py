@@ -55,6 +55,11 @@ class Outbox(_Mailbox):
     __slots__ = ()
 
     @property
+    def is_peer_awake(self) -> bool:
+        """Whether the receiver looks here."""
+        return self._words[_AWAKE] != 0
+
+    @property
     def is_all_taken(self) -> bool:
         """Whether the receiver has taken every message."""
         return self._words[_TAKEN] == self._words[_SENT]
@@ -107,7 +112,8 @@ class Inbox(_Mailbox):
 
     def has_next(self) -> bool:
         """Tell whether the next message is here."""
-        return self._words[_NUMBER] == _after(self._words[_TAKEN])
+        words = self._words
+        return words[_NUMBER] == words[_TAKEN] + 1
 
     def count(self) -> None:
         """Note a message that was taken from elsewhere."""

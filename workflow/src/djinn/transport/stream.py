@@ -56,6 +56,11 @@ class FramedStream:
             self._inbox.wake()
 
     @property
+    def is_peer_awake(self) -> bool:
+        """Whether the peer polls, as far as this end can tell."""
+        return self._outbox is not None and self._outbox.is_peer_awake
+
+    @property
     def is_taken(self) -> bool:
         """Whether the peer has taken the last message, as far as this end can tell."""
         return self._is_sent and (self._outbox is None or self._outbox.is_all_taken)
@@ -74,15 +79,15 @@ class FramedStream:
             ConnectionFailedError: the peer is gone.
             ProtocolError: a message or payload over the caps, or an offset outside the shared memory.
         """
-        if self.shared is not None:
-            self.shared.trim(self._num_received)
+        shared = self.shared
+        if shared is not None and self._num_received:
+            shared.trim(self._num_received)
             self._num_received = 0
         self._is_sent = False
         num_bytes = len(payload)
-        is_shared = self.shared is not None and 0 < num_bytes <= self._room(offset_bytes)
-        if is_shared:
-            assert self.shared is not None
-            self.shared.view[offset_bytes : offset_bytes + num_bytes] = payload
+        is_shared = shared is not None and 0 < num_bytes <= self._room(offset_bytes)
+        if shared is not None and is_shared:
+            shared.view[offset_bytes : offset_bytes + num_bytes] = payload
         try:
             outbox = None if num_bytes and not is_shared else self._outbox
             is_awake = None if outbox is None else outbox.put(body, num_bytes, offset_bytes)

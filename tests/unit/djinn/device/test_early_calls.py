@@ -1,0 +1,272 @@
+"""Calls that are sent before it is known whether they may be: in vain or not, nothing shows but the time that they take."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import djinn
+from djinn.client import runtime as client_runtime
+from djinn.device import early_calls
+from djinn.device.early_calls import EarlyCalls
+from djinn.device.execution import Execution
+from djinn.protocol import messages as m
+from support import DEVICE
+
+pytestmark = pytest.mark.usefixtures("runtime", "sent")
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Execution]:
+    """The early calls of a test, as they are sent; however long this machine takes for them."""
+    noted: list[Execution] = []
+    send = EarlyCalls.send
+
+    def note(calls: EarlyCalls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Execution | None:
+        execution = send(calls, args, kwargs)
+        noted.extend([] if execution is None else [execution])
+        return execution
+
+    monkeypatch.setattr(EarlyCalls, "send", note)
+    monkeypatch.setattr(early_calls, "MAX_EARLY_US", float("inf"))
+    return noted
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    djinn.plan_cache.clear()
+    with torch.no_grad():
+        yield
+
+
+class _Scaled(nn.Module):
+    """Multiplies by what it keeps."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((4,), 3.0))
+        self.factor: Any = 2.0
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Multiply."""
+        result: torch.Tensor = value * self.weight * float(self.factor)
+        return result
+
+
+def _warm(module: nn.Module, *arguments: torch.Tensor) -> None:
+    """Call it until its calls are sent early."""
+    for _ in range(3):
+        module(*arguments)
+
+
+def _num_tensors() -> int:
+    return int(djinn.stats()["client"]["num_tensors"])
+
+
+def _calls_of(module: nn.Module) -> EarlyCalls:
+    calls: EarlyCalls = module._compiled_call_impl._early_calls  # type: ignore[union-attr]
+    return calls
+
+
+def test_a_call_like_the_last_one_is_sent_before_its_module_is_looked_at(
+    sent: list[Execution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its result is that call's."""
+    module = _Scaled().to(DEVICE)
+    _warm(module, torch.ones(4, device=DEVICE))
+    sent.clear()
+    number_when_looked_at: list[int] = []
+    descriptions = module._compiled_call_impl._descriptions  # type: ignore[union-attr]
+    current = descriptions.current
+    monkeypatch.setattr(descriptions, "current", lambda m: (number_when_looked_at.append(len(sent)), current(m))[1])
+    assert module(torch.full((4,), 5.0).to(DEVICE)).tolist() == [30.0] * 4
+    assert len(sent) == 0  # what the server does not hold yet is sent with the first call that uses it
+    value = torch.full((4,), 5.0, device=DEVICE) + 1
+    assert module(value).tolist() == [36.0] * 4
+    assert number_when_looked_at[-1] == len(sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda module: setattr(module, "factor", 5.0), lambda value: value * 15),
+        (lambda module: setattr(module, "weight", nn.Parameter(torch.ones(4).to(DEVICE))), lambda value: value * 2),
+        (
+            lambda module: module.register_forward_hook(lambda *_: torch.zeros(4, device=DEVICE)),
+            lambda value: value * 0,
+        ),
+        (
+            lambda module: module.register_forward_pre_hook(lambda _, args: (args[0] + 1,)),
+            lambda value: (value + 1) * 6,
+        ),
+        (lambda module: setattr(module, "forward", lambda value: value + 1), lambda value: value + 1),
+        (lambda module: djinn.plan_cache.clear(), lambda value: value * 6),
+    ],
+    ids=["attribute", "weight", "hook", "pre-hook", "forward", "no plan"],
+)
+def test_a_module_that_changed_is_called_as_it_is_now(
+    change: Callable[[nn.Module], Any], expected: Callable[[torch.Tensor], torch.Tensor], sent: list[Execution]
+) -> None:
+    """What was sent in vain leaves no tensor behind."""
+    module = _Scaled().to(DEVICE)
+    value = torch.arange(4.0).to(DEVICE) + 0
+    _warm(module, value)
+    assert len(sent) > 0
+    change(module)
+    for _ in range(3):
+        assert torch.equal(module(value).cpu(), expected(torch.arange(4.0)))
+    before = _num_tensors()
+    for _ in range(20):
+        module(value)
+    assert _num_tensors() <= before + 1
+
+
+def test_a_call_that_autograd_records_is_recorded() -> None:
+    """Although the ones before it were not."""
+    module = _Scaled().to(DEVICE)
+    value = torch.ones(4, device=DEVICE) + 0
+    _warm(module, value)
+    with torch.enable_grad():
+        module(value).sum().backward()
+    assert module.weight.grad is not None
+    assert module.weight.grad.tolist() == [2.0] * 4
+
+
+@pytest.mark.parametrize("other", [torch.ones(5), torch.ones(4, dtype=torch.float64), torch.ones(1, 4)])
+def test_another_kind_of_argument_is_not_sent_early(other: torch.Tensor, sent: list[Execution]) -> None:
+    """Whichever part of its metadata is another one."""
+    module = _Scaled().to(DEVICE)
+    module.weight = nn.Parameter(torch.full((1,), 3.0).to(DEVICE))
+    _warm(module, torch.ones(4, device=DEVICE) + 0)
+    sent.clear()
+    assert torch.equal(module(other.to(DEVICE) + 0).cpu(), other * 6)
+    assert not sent
+
+
+def test_the_same_tensor_twice_is_another_call() -> None:
+    """Than that of two different ones: a plan takes each argument for memory of its own."""
+
+    class Difference(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4))
+
+        def forward(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            return self.weight + (0 if one is other else one - 2 * other)
+
+    module = Difference().to(DEVICE)
+    one, other = torch.full((4,), 5.0, device=DEVICE) + 0, torch.ones(4, device=DEVICE) + 0
+    _warm(module, one, other)
+    assert module(one, one).tolist() == [1.0] * 4
+    assert module(one, other).tolist() == [4.0] * 4
+
+
+def test_what_changes_something_is_not_sent_early(sent: list[Execution]) -> None:
+    """Plans that write, or draw random numbers: in vain they would have done so once too often."""
+
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("count", torch.zeros(1))
+
+        def forward(self, value: torch.Tensor) -> torch.Tensor:
+            self.count.add_(1)
+            return value + self.count
+
+    value = torch.ones(4, device=DEVICE) + 0
+    counting, dropping = Counting().to(DEVICE), nn.Sequential(nn.Linear(4, 4), nn.Dropout()).to(DEVICE)
+    for number in range(1, 5):
+        assert counting(value).tolist() == [1.0 + number] * 4
+        dropping(value)
+    assert not sent
+
+
+def test_a_module_that_keeps_changing_is_looked_at_first(sent: list[Execution]) -> None:
+    """After a few calls in vain."""
+    module = nn.Linear(4, 4).to(DEVICE)
+    value = torch.ones(4, device=DEVICE) + 0
+    for turn in range(100):
+        module.train(turn % 4 < 2)
+        module(value)
+    assert _calls_of(module).num_in_vain < 20
+    sent.clear()
+    module(value)
+    assert not sent
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_what_happens_while_the_module_is_looked_at_takes_no_reply_away(
+    is_interrupted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither an interrupt nor other requests of the thread."""
+    module = _Scaled().to(DEVICE)
+    value = torch.ones(4, device=DEVICE) + 0
+    _warm(module, value)
+    descriptions = module._compiled_call_impl._descriptions  # type: ignore[union-attr]
+    current = descriptions.current
+
+    def meddle(described: nn.Module) -> Any:
+        if is_interrupted:
+            raise KeyboardInterrupt
+        assert (value + 1).tolist() == [2.0] * 4
+        return current(described)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(descriptions, "current", meddle)
+        if is_interrupted:
+            with pytest.raises(KeyboardInterrupt):
+                module(value)
+        else:
+            assert module(value).tolist() == [6.0] * 4
+    assert (value + 2).tolist() == [3.0] * 4
+    assert module(value).tolist() == [6.0] * 4
+    assert not client_runtime.current_client().connection().awaits_reply
+
+
+def test_an_error_of_a_call_in_vain_is_nobodys(sent: list[Execution]) -> None:
+    """The server refuses a plan that it dropped; the call is planned again."""
+    module = _Scaled().to(DEVICE)
+    value = torch.ones(4, device=DEVICE) + 0
+    _warm(module, value)
+    for plan in djinn.plan_cache.entries():
+        client_runtime.current_client().request(m.DropPlans(plan_ids=[plan.plan_id]))
+    module.factor = 5.0
+    sent.clear()
+    assert module(value).tolist() == [15.0] * 4
+    assert len(sent) == 1
+
+
+def test_threads_that_call_and_change_a_module_see_it_as_they_left_it() -> None:
+    """Each calls one module of its own and one that all share, which nobody changes."""
+    shared = _Scaled().to(DEVICE)
+    wrong: list[tuple[int, int]] = []
+
+    def work(number: int) -> None:
+        own = _Scaled().to(DEVICE)
+        with torch.no_grad():
+            value = torch.full((4,), float(number), device=DEVICE) + 0
+            for turn in range(60):
+                own.factor = float(turn // 5)
+                results = own(value).tolist(), shared(value).tolist()
+                if results != ([number * 3.0 * (turn // 5)] * 4, [number * 6.0] * 4):
+                    wrong.append((number, turn))
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert not wrong

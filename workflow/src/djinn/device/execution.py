@@ -1,0 +1,121 @@
+"""One execution of a plan: sent, then completed; the client makes what the call returns while the server computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import is_
+from typing import Any
+
+from djinn.client import runtime
+from djinn.device.arguments import Arguments
+from djinn.device.dispatch import note_call
+from djinn.device.handle import Handle
+from djinn.device.planner import ClientPlan
+from djinn.device.recipes import Materials
+from djinn.device.tensor import RemoteTensor
+from djinn.device.transfer import creations, note_created
+from djinn.errors import ConnectionFailedError
+from djinn.protocol import messages as m
+
+
+class Execution:
+    """A plan that the server was told to execute; either `complete` or `abandon` has to follow.
+
+    Attributes:
+        plan: what is executed.
+        tensors: on what.
+    """
+
+    __slots__ = ("_base_id", "_connection", "_made", "_prefetched", "plan", "tensors")
+
+    def __init__(self, plan: ClientPlan, tensors: Sequence[RemoteTensor]) -> None:
+        """Send the request; raises as `Client.send` does."""
+        client = plan.client
+        self.plan = plan
+        self.tensors = tensors
+        self._base_id = client.new_ids()
+        if plan.has_effects:
+            client.note_write()
+        self._prefetched = None if plan.prefetcher is None else plan.prefetcher.ask(client)
+        self._made = creations(tensors)
+        self._connection = client.send(
+            m.ExecutePlan(
+                plan_id=plan.plan_id,
+                input_ids=[tensor.handle.tensor_id for tensor in tensors],
+                base_id=self._base_id,
+                creations=self._made,
+                session_id=runtime.current_session(),
+                wants_result=self._prefetched is not None,
+                reply_offset=0 if self._prefetched is None else self._prefetched.offset_bytes,
+            )
+        )
+
+    def is_of(self, plan: ClientPlan | None, tensors: Sequence[RemoteTensor]) -> bool:
+        """Tell whether it is this plan's on these tensors, and its reply is what this thread receives next."""
+        return self.plan is plan and are_same(self.tensors, tensors) and self._connection.awaits_reply
+
+    def complete(
+        self, weights: list[RemoteTensor], arguments: Arguments, *, hit: bool, lookup_us: float, is_cached: bool
+    ) -> Any:
+        """Return what the call returns.
+
+        Args:
+            weights: the module's, if the call returns any.
+            arguments: what the call was passed.
+            hit: whether the plan was found.
+            lookup_us: how long looking for it took.
+            is_cached: whether plans are kept.
+
+        Raises:
+            Exception: what the server reports, as the class that a local call would raise.
+            ConnectionFailedError: the server is gone.
+        """
+        plan, client, base_id = self.plan, self.plan.client, self._base_id
+        outputs = [
+            RemoteTensor(meta, Handle(client, base_id + position), number)
+            for position, (meta, number) in enumerate(plan.output_metas)
+        ]
+        materials = Materials(weights, arguments.originals, outputs, arguments.containers)
+        result = plan.recipe(materials)
+        prefetcher, prefetched = plan.prefetcher, self._prefetched
+        if prefetcher is not None and prefetched is not None:
+            prefetcher.make_host(prefetched)
+        reply, payload = client.receive(plan.expected_us)
+        if self._made:
+            note_created(self.tensors)
+        if prefetcher is not None:
+            outputs[0].handle.prefetcher = prefetcher
+            if prefetched is not None:
+                prefetcher.note_arrival(prefetched, payload)
+                outputs[0].handle.prefetched = prefetched
+        plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
+        for effect in plan.effects:
+            effect.apply(materials)
+        simulate_us, plan_us = (0.0, 0.0) if hit else (plan.simulate_us, plan.plan_us)
+        times_ns = self._connection.sent_ns, reply.started_ns, reply.finished_ns
+        note_call(*times_ns, True, hit if is_cached else None, lookup_us, simulate_us, plan_us, reply.restore_us)
+        return result
+
+    def abandon(self) -> None:
+        """Take the reply, whatever it is, and free what came with it.
+
+        Raises:
+            ConnectionFailedError: the server is gone.
+        """
+        # Whoever sends something else meanwhile closes the connection, and the reply is lost.
+        if not self._connection.awaits_reply:
+            return
+        client = self.plan.client
+        try:
+            client.receive(self.plan.expected_us)
+        except ConnectionFailedError:
+            raise
+        except Exception:  # of a call that was none
+            return
+        for position in range(len(self.plan.output_metas)):
+            client.free_later(self._base_id + position)
+
+
+def are_same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Tell whether two sequences have the same objects."""
+    return len(some) == len(others) and all(map(is_, some, others))

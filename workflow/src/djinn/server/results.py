@@ -1,0 +1,28 @@
+"""What a replay of a plan returns, and the bytes of its first result for a caller who fetches that."""
+
+from __future__ import annotations
+
+import torch
+
+from djinn.host_bytes import readable_bytes
+
+
+class Results:
+    """The results of one replay; made before it where it is known by then where they will lie.
+
+    Attributes:
+        tensors: what the plan returns.
+        content: the elements of the first one, for as long as this object lives; None if nobody fetched them.
+    """
+
+    __slots__ = ("_fetched", "content", "tensors")
+
+    def __init__(self, tensors: list[torch.Tensor]) -> None:
+        self.tensors = tensors
+        self.content: memoryview | None = None
+        self._fetched: torch.Tensor | None = None
+
+    def fetch(self, fetched: torch.Tensor) -> None:
+        """Take the first one's elements from a dense host tensor, which has them once the device is done."""
+        self._fetched = fetched
+        self.content = readable_bytes(fetched)
