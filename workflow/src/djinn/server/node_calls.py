@@ -11,7 +11,7 @@ from djinn.core import TensorMeta, Trace, TraceNode, ValueRef
 from djinn.planning.lifetimes import value_refs
 from djinn.protocol.operands import OwnDevice
 from djinn.server.adoption import last_uses, out_form_of
-from djinn.server.operators import Operator, OutForm, resolve
+from djinn.server.operators import Operator, OutForm, function_of, resolve
 from djinn.server.slots import ExchangeableStorage
 from djinn.server.steps import Guard, LetGo, TakeResults
 
@@ -80,7 +80,7 @@ class NodeCalls:
             elif any(fresh):
                 self._bind_computation(node, operator, fresh, [s in read for s in storages])
             elif operator.written:
-                self.calls.append((operator.call._op, *self._operands(node, frozenset())))
+                self.calls.append((function_of(operator.call), *self._operands(node, frozenset())))
             # Otherwise the node only makes views, and those exist already.
             defined.update(s for s in storages if s is not None)
             if position in dying:
@@ -126,13 +126,13 @@ class NodeCalls:
         """Copy straight into the planned buffer, which has the layout that a clone would choose."""
         [buffer] = [self._tensors[index] for index in node.outputs if index is not None]
         (source, *_), _ = self._operands(node, frozenset())
-        self.calls.append((torch.ops.aten.copy_.default._op, (buffer, source), {}))
+        self.calls.append((function_of(torch.ops.aten.copy_.default), (buffer, source), {}))
 
     def _call_into(self, node: TraceNode, form: OutForm) -> Call:
         args, kwargs = self._operands(node, form.dropped)
         outs = [self._tensors[index] for index in node.outputs if index is not None]
         kwargs.update(zip(form.out_names, outs, strict=True))
-        return form.call._op, args, kwargs
+        return function_of(form.call), args, kwargs
 
     def _operands(self, node: TraceNode, dropped: frozenset[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         kwargs = {name: self._operand(value) for name, value in node.kwargs.items() if name not in dropped}
