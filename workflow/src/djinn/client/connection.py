@@ -23,6 +23,8 @@ SPIN_US = 200.0
 # Where the server leaves a core free, somewhat longer waits are polled through too: the code that follows a sleep of
 # 2 ms runs at a third of its speed here, after as long a poll at two thirds.
 _SPARE_SPIN_US = 5_000.0
+# And replies may be later than expected: before a plan with many arguments is executed, 300 us can pass.
+_SPARE_LATE_US = 500.0
 _SLEPT_SHARE, _POLLED_SHARE = 0.85, 0.3
 _MAX_POLLED_US = 20_000.0
 # Whoever wakes the server tells it the core that it runs on. A server that is awake runs elsewhere already, as a rule.
@@ -51,7 +53,7 @@ class Connection:
         self.sent_ns = 0
         # Whoever interrupts the wait for a reply leaves it to the next request, which would take it for its own.
         self.awaits_reply = False
-        self._polled_us = SPIN_US
+        self._polled_us = self._late_us = SPIN_US
         self._num_unplaced = 0
         self._reply_buffers: ReplyBuffers | None = None
         try:
@@ -60,7 +62,8 @@ class Connection:
             self._stream.close()
             raise
         has_spare_core = self._is_local and self.welcome.num_threads < len(os.sched_getaffinity(0))
-        self._polled_us = _SPARE_SPIN_US if has_spare_core else SPIN_US
+        if has_spare_core:
+            self._polled_us, self._late_us = _SPARE_SPIN_US, _SPARE_LATE_US
 
     def _open(self, address: Address, client_token: str | None) -> None:
         # The memory comes before any frame: a read of frames would swallow it.
@@ -141,7 +144,7 @@ class Connection:
             expected_us *= _POLLED_SHARE
         if expected_us < _MAX_POLLED_US and _spin_turn.acquire(blocking=False):
             try:
-                self._stream.wait_spinning(SPIN_US + expected_us)
+                self._stream.wait_spinning(self._late_us + expected_us)
             finally:
                 _spin_turn.release()
 

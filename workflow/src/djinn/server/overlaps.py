@@ -22,6 +22,7 @@ class Overlaps:
         self._written = written
         self._weights = _Table([])
         self._written_weights = _Table([])
+        self._written_arguments = _Table([])
         self._num_moves = -1
         # Of the last call's arguments; a KV cache stays where it is.
         self._starts: list[int] = []
@@ -38,8 +39,13 @@ class Overlaps:
             SharedInputsError: there are such inputs.
         """
         starts = [entry.tensor.data_ptr() for entry in arguments]
-        if num_moves == self._num_moves and starts == self._starts:
-            return
+        if num_moves == self._num_moves and len(starts) == len(self._starts):
+            numbered = enumerate(zip(starts, self._starts, strict=True), start=len(weights))
+            changed = [number for number, (start, last) in numbered if start != last]
+            if self._written.isdisjoint(changed):
+                self._check_read(changed, starts, len(weights))
+                self._starts = starts
+                return
         self._starts = []
         if num_moves != self._num_moves:
             ranges = self._ranges([entry.tensor.data_ptr() for entry in weights], 0)
@@ -52,7 +58,18 @@ class Overlaps:
         for start, end, number in ranges:
             if (self._weights if number in self._written else self._written_weights).meets(start, end):
                 raise _shared(f"{number} and a weight")
+        self._written_arguments = _Table([each for each in ranges if each[2] in self._written])
         self._starts = starts
+
+    def _check_read(self, changed: list[int], starts: list[int], first: int) -> None:
+        """Check those arguments alone that lie elsewhere than at the last call and are read only: a token, say."""
+        for number in changed:
+            start = starts[number - first]
+            end = start + self._num_bytes[number]
+            if start == end:
+                continue
+            if self._written_arguments.meets(start, end) or self._written_weights.meets(start, end):
+                raise _shared(f"{number} and one that is written")
 
     def _ranges(self, starts: list[int], first: int) -> list[_Range]:
         numbered = enumerate(starts, start=first)

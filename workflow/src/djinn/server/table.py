@@ -115,12 +115,8 @@ class TensorTable:
 
     def sessions_of(self, tensor_ids: Iterable[int]) -> list[str]:
         """Return the sessions in whose arenas these tensors lie; raises as `entry` does."""
-        found = []
-        for entry in self.entries(tensor_ids):
-            block = entry.block
-            if block is not None and block.session_id is not None and block.session_id not in found:
-                found.append(block.session_id)
-        return found
+        found = {entry.block.session_id for entry in self.entries(tensor_ids) if entry.block is not None}
+        return [session_id for session_id in found if session_id is not None]
 
     def sharing(self, block: Block) -> list[Entry]:
         """Return the entries whose tensors view a block."""
