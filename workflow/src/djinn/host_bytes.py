@@ -11,7 +11,7 @@ _view_memory = ctypes.pythonapi.PyMemoryView_FromMemory
 _view_memory.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
 _view_memory.restype = ctypes.py_object
 _READ, _WRITE = 0x100, 0x200  # PyBUF_READ, PyBUF_WRITE
-_NOTHING = memoryview(b"")
+_NOTHING = memoryview(bytearray())
 
 
 def readable_bytes(tensor: torch.Tensor) -> memoryview:
@@ -21,6 +21,6 @@ def readable_bytes(tensor: torch.Tensor) -> memoryview:
 
 
 def writable_bytes(tensor: torch.Tensor) -> memoryview:
-    """Return the elements of a dense tensor that has some, to be written to while it is kept."""
-    view: memoryview = _view_memory(tensor.data_ptr(), tensor.nbytes, _WRITE)
+    """Return the elements of a dense tensor, to be written to while it is kept."""
+    view: memoryview = _view_memory(tensor.data_ptr(), tensor.nbytes, _WRITE) if tensor.numel() else _NOTHING
     return view

@@ -11,7 +11,7 @@ from typing import Any
 from djinn.client.connection import Connection
 from djinn.client.process import start_server
 from djinn.config import Config
-from djinn.errors import ConnectionFailedError, ServerDiedError
+from djinn.errors import ConnectionFailedError, ProtocolError, ServerDiedError
 from djinn.protocol import messages as m
 from djinn.protocol.messages import MAX_OUTPUTS
 from djinn.transport.address import Address
@@ -64,20 +64,20 @@ class Client:
             connection = self._connect()
         return connection
 
-    def _connect(self) -> Connection:
+    def _connect(self, *, in_place_of: Connection | None = None) -> Connection:
         if self.is_closed:
             raise ConnectionFailedError(_SHUT_DOWN)
         connection = Connection(self._address, self._token)
         self._local.connection = connection
         with self._lock:
-            is_first = not self._connections
+            # The server forgets a client with its last connection, so the first one outlives its thread.
+            connection.outlives_thread = not self._connections if in_place_of is None else in_place_of.outlives_thread
             self._connections.append(connection)
             if self.is_closed:  # while this one was opened
                 self._connections.remove(connection)
                 connection.close()
                 raise ConnectionFailedError(_SHUT_DOWN)
-        # The server forgets a client with its last connection, so the first one outlives its thread.
-        if not is_first:
+        if not connection.outlives_thread:
             self._local.end = end = _ThreadEnd()
             weakref.finalize(end, self._disconnect, connection).atexit = False
         return connection
@@ -88,26 +88,52 @@ class Client:
                 self._connections.remove(connection)
                 connection.close()
 
-    def _connection_in_step(self) -> Connection:
-        """Return this thread's connection; a new one if the reply to its last request was never taken."""
+    def _free_connection(self) -> Connection:
+        """Return this thread's connection; another one in its place if that is busy."""
         connection = self.connection()
-        if connection.awaits_reply:
-            left, connection = connection, self._connect()
-            self._disconnect(left)
+        if connection.is_busy:
+            busy, connection = connection, self._connect(in_place_of=connection)
+            busy.is_left = True
+            if busy.is_lost:
+                self._disconnect(busy)
         return connection
 
     def request(
-        self, message: m.Request, payload: memoryview | bytes = b"", *, expected_us: float = 0.0
-    ) -> tuple[Any, memoryview]:
-        """Send a request and wait for its reply; raises as `send` and `receive` do."""
-        self.send(message, payload)
-        return self.receive(expected_us)
-
-    def send(self, message: m.Request, payload: memoryview | bytes = b"") -> Connection:
-        """Send a request with everything that waits to be freed; this thread has to receive its reply next.
+        self,
+        message: m.Request,
+        payload: memoryview | bytes = b"",
+        *,
+        expected_us: float = 0.0,
+        into: memoryview | None = None,
+    ) -> tuple[Any, memoryview | bytes]:
+        """Send a request and wait for its reply.
 
         Returns:
-            The connection through which it comes.
+            The reply, and a copy of its payload: `into`, if that is given.
+
+        Raises:
+            ProtocolError: the payload is not as long as `into`.
+            Exception: whatever `send` and `receive` raise.
+        """
+        connection = self.send(message, payload)
+        try:
+            reply, content = self.receive(connection, expected_us)
+            if into is None:
+                return reply, bytes(content)
+            if len(content) != len(into):
+                raise ProtocolError(
+                    f"{len(into)} bytes were asked for, but {len(content)} came; connect to a server of this version."
+                )
+            into[:] = content
+            return reply, into
+        finally:
+            self.release(connection)
+
+    def send(self, message: m.Request, payload: memoryview | bytes = b"") -> Connection:
+        """Send a request with everything that waits to be freed.
+
+        Returns:
+            The connection through which the reply comes; `receive` and `release` have to follow.
 
         Raises:
             ServerDiedError: the embedded server ended; carries its last words.
@@ -117,8 +143,8 @@ class Client:
             message.frees = self._take_frees()
         try:
             connection = getattr(self._local, "connection", None)
-            if connection is None or connection.awaits_reply:
-                connection = self._connection_in_step()
+            if connection is None or connection.is_busy:
+                connection = self._free_connection()
             connection.send(message, payload)
             return connection
         except ConnectionFailedError as error:
@@ -127,18 +153,28 @@ class Client:
     def reply_buffer(self, num_bytes: int) -> ReplyBuffer | None:
         """Return a place for the payload of this thread's next reply, see `Connection.reply_buffer`; raises as `send` does."""
         try:
-            return self._connection_in_step().reply_buffer(num_bytes)
+            return self._free_connection().reply_buffer(num_bytes)
         except ConnectionFailedError as error:
             raise self._explained(error) from error
 
-    def receive(self, expected_us: float = 0.0) -> tuple[Any, memoryview]:
-        """Wait for the reply to this thread's last request; raises as `Connection.receive` and `send` do."""
+    def receive(self, connection: Connection, expected_us: float = 0.0) -> tuple[Any, memoryview]:
+        """Wait for the reply to what was sent, whose payload is good until `release`.
+
+        Raises as `Connection.receive` and `send` do.
+        """
         try:
-            connection = self.connection()
-            assert connection.awaits_reply, "a reply is waited for to a request that was not sent, or given up"
             return connection.receive(expected_us)
         except ConnectionFailedError as error:
             raise self._explained(error) from error
+
+    def release(self, connection: Connection) -> None:
+        """Let a connection be used again; one that was left is closed, and one whose reply nobody took once it is left."""
+        if connection.is_left:
+            self._disconnect(connection)
+        elif connection.awaits_reply:
+            connection.is_lost = True
+        else:
+            connection.is_busy = False
 
     def _explained(self, error: ConnectionFailedError) -> ConnectionFailedError:
         if self._process is None or self.is_closed or self._process.is_alive():

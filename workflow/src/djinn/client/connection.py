@@ -33,7 +33,18 @@ _spin_turn = threading.Lock()
 
 
 class Connection:
-    """A greeted connection; used by one thread."""
+    """A greeted connection; used by one thread.
+
+    Attributes:
+        welcome: what the server said of itself.
+        sent_ns: when the last request was encoded and handed to the transport.
+        awaits_reply: whether a request was sent whose reply was not received.
+        is_busy: whether what the reply brought may not have been taken yet, either. Whoever sends something meanwhile, a
+            finalizer or the handler of a signal, or the next call after an interrupted one, takes another connection.
+        is_left: whether somebody did, so that it is closed with its last reply.
+        is_lost: whether nobody will take that reply, because the wait for it was interrupted.
+        outlives_thread: whether it stays open after its thread.
+    """
 
     def __init__(self, address: Address, client_token: str | None) -> None:
         """Connect and greet.
@@ -51,8 +62,7 @@ class Connection:
             )
         self._stream = FramedStream(address.connect())
         self.sent_ns = 0
-        # Whoever interrupts the wait for a reply leaves it to the next request, which would take it for its own.
-        self.awaits_reply = False
+        self.awaits_reply = self.is_busy = self.is_left = self.is_lost = self.outlives_thread = False
         self._polled_us = self._late_us = SPIN_US
         self._num_unplaced = 0
         self._reply_buffers: ReplyBuffers | None = None
@@ -98,7 +108,9 @@ class Connection:
     ) -> tuple[m.Reply, memoryview]:
         """Send a request and wait for its reply; raises as `send` and `receive` do."""
         self.send(message, payload)
-        return self.receive(expected_us)
+        received = self.receive(expected_us)
+        self.is_busy = False
+        return received
 
     def send(self, message: m.Request, payload: memoryview | bytes = b"") -> None:
         """Send a request, whose reply has to be received next.
@@ -113,7 +125,7 @@ class Connection:
             self._num_unplaced -= 1
         body = encode(message)
         self.sent_ns = perf_counter_ns()
-        self.awaits_reply = True
+        self.awaits_reply = self.is_busy = True
         self._stream.send(body, payload)
 
     def reply_buffer(self, num_bytes: int) -> ReplyBuffer | None:

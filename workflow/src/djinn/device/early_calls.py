@@ -20,7 +20,7 @@ MAX_EARLY_US = 200.0
 _MAX_IN_VAIN = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _LastCall:
     """A call whose plan was found.
 

@@ -51,8 +51,8 @@ class Execution:
         )
 
     def is_of(self, plan: ClientPlan | None, tensors: Sequence[RemoteTensor]) -> bool:
-        """Tell whether it is this plan's on these tensors, and its reply is what this thread receives next."""
-        return self.plan is plan and are_same(self.tensors, tensors) and self._connection.awaits_reply
+        """Tell whether it is this plan's on these tensors."""
+        return self.plan is plan and are_same(self.tensors, tensors)
 
     def complete(
         self, weights: list[RemoteTensor], arguments: Arguments, *, hit: bool, lookup_us: float, is_cached: bool
@@ -70,6 +70,14 @@ class Execution:
             Exception: what the server reports, as the class that a local call would raise.
             ConnectionFailedError: the server is gone.
         """
+        try:
+            return self._complete(weights, arguments, hit=hit, lookup_us=lookup_us, is_cached=is_cached)
+        finally:
+            self.plan.client.release(self._connection)
+
+    def _complete(
+        self, weights: list[RemoteTensor], arguments: Arguments, *, hit: bool, lookup_us: float, is_cached: bool
+    ) -> Any:
         plan, client, base_id = self.plan, self.plan.client, self._base_id
         outputs = [
             RemoteTensor(meta, Handle(client, base_id + position), number)
@@ -80,7 +88,7 @@ class Execution:
         prefetcher, prefetched = plan.prefetcher, self._prefetched
         if prefetcher is not None and prefetched is not None:
             prefetcher.make_host(prefetched)
-        reply, payload = client.receive(plan.expected_us)
+        reply, payload = client.receive(self._connection, plan.expected_us)
         if self._made:
             note_created(self.tensors)
         if prefetcher is not None:
@@ -102,16 +110,15 @@ class Execution:
         Raises:
             ConnectionFailedError: the server is gone.
         """
-        # Whoever sends something else meanwhile closes the connection, and the reply is lost.
-        if not self._connection.awaits_reply:
-            return
         client = self.plan.client
         try:
-            client.receive(self.plan.expected_us)
+            client.receive(self._connection, self.plan.expected_us)
         except ConnectionFailedError:
             raise
-        except Exception:  # of a call that was none
+        except Exception:  # the server's, about a call that was none
             return
+        finally:
+            client.release(self._connection)
         for position in range(len(self.plan.output_metas)):
             client.free_later(self._base_id + position)
 

@@ -120,7 +120,6 @@ class PlannedCall:
         except UnplannableError as error:
             reason = str(error)
         finally:
-            # Nothing else may be sent before the reply was taken.
             if early is not None and (call is None or not early.is_of(call.plan, call.arguments.tensors)):
                 self._early_calls.give_up(early)
                 early = None
@@ -189,7 +188,8 @@ class PlannedCall:
             # Held until the reply, since what it returns then holds their elements.
             weights = unchanged_weights(module, call.description) if plan.returns_weights else []
             try:
-                execution, early = early or Execution(plan, call.arguments.tensors), None
+                execution = early or Execution(plan, call.arguments.tensors)
+                early = None
                 return execution.complete(
                     weights, call.arguments, hit=hit, lookup_us=call.lookup_us, is_cached=plan_cache.enabled
                 )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from djinn.client import runtime
-from djinn.core import DTYPE_CODES, DTYPES, TensorMeta
+from djinn.core import DTYPE_CODES, TensorMeta
 from djinn.device.handle import Handle, Pending
 from djinn.device.tensor import RemoteTensor
 from djinn.errors import UnsupportedOperatorError
@@ -119,17 +119,10 @@ def download(tensor: RemoteTensor) -> torch.Tensor:
     if handle.prefetcher is not None:
         handle.prefetcher.note_download()
     request = m.Download(tensor_id=handle.tensor_id, creations=creations([tensor]))
-    reply, payload = handle.client.request(request)
+    host = torch.empty(tuple(tensor.shape), dtype=tensor.dtype)
+    # A torch copy would wake worker threads, which then spin on the core that the server needs.
+    handle.client.request(request, into=writable_bytes(host))
     note_created([tensor])
-    return host_tensor(reply.shape, DTYPES[reply.dtype_code], payload)
-
-
-def host_tensor(shape: tuple[int, ...], dtype: torch.dtype, payload: memoryview) -> torch.Tensor:
-    """Return a dense host tensor with the elements that came as payload."""
-    host = torch.empty(shape, dtype=dtype)
-    if payload:
-        # A torch copy would wake worker threads, which then spin on the core that the server needs.
-        writable_bytes(host)[:] = payload
     return host
 
 

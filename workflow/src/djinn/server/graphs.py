@@ -33,7 +33,7 @@ class Graph:
 
     def __init__(self, graph: Any, buffers: dict[int, torch.Tensor], binding: Binding) -> None:
         self._graph = graph
-        self._buffers = buffers
+        self._copied, self._buffers = list(buffers), list(buffers.values())
         self._outputs = binding.take_results().tensors
         self._storages = binding.output_storages
         # Whole storages, because results may view parts of them and each other.
@@ -44,8 +44,8 @@ class Graph:
 
     def replay(self, inputs: Inputs) -> Results:
         """Queue a replay and return copies of what it returns, since the next replay overwrites it."""
-        for number, buffer in self._buffers.items():
-            buffer.copy_(inputs.tensor(number))
+        if self._buffers:  # in one kernel, where their dtypes are the same
+            torch._foreach_copy_(self._buffers, [inputs.tensor(number) for number in self._copied])
         self._graph.replay()
         copies = {storage: content.clone().untyped_storage() for storage, content in self._contents.items()}
         return Results(

@@ -205,6 +205,7 @@ class Handler:
             client.settling.release()
             running.leave()
             raise UnknownPlanError("A tensor that the plan returns was freed before its reply; plan the call again.")
+        # It keeps the results until they were sent, whose memory the content is.
         self._unsettled = partial(self._settle_execution, request, stored, done, running)
         guard, content = stored.binding.guard, done.results.content
         return m.Done(

@@ -25,7 +25,7 @@ class _Forks:
 os.register_at_fork(before=_Forks.note)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReplyBuffer:
     """A place for one reply's payload: its offset in shared memory, and its bytes."""
 
