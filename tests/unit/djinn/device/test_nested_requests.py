@@ -44,6 +44,7 @@ def threshold(request: pytest.FixtureRequest) -> Iterator[None]:
     gc.set_threshold(request.param, 1, 1)
     yield
     gc.set_threshold(*before)
+    gc.collect()  # while there is a server that finalizers may ask
 
 
 @pytest.mark.parametrize("threshold", [5, 7, 11, 16, 23, 31], indirect=True)
