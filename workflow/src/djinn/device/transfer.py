@@ -71,12 +71,12 @@ def upload(source: torch.Tensor) -> RemoteTensor:
         UnplannableError: it has none, as it belongs to a simulation in another thread.
     """
     check_dtype(source.dtype)
-    if source.device.type != "cpu":
-        raise UnplannableError("a thread of forward's own computes with what it is passed")
     if source.layout is not torch.strided:
         raise UnsupportedOperatorError(
             f"Tensors of layout {source.layout} are not held by this device; keep them on the CPU, or use to_dense()."
         )
+    if source.device.type != "cpu":
+        raise UnplannableError("a thread of forward's own computes with what it is passed")
     source = _dense(source)
     meta = TensorMeta(tuple(source.shape), tuple(source.stride()), source.dtype)
     client = runtime.current_client()
