@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import sys
+import threading
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,20 @@ def tensors_in(result: Any) -> list[torch.Tensor]:
 def on(device: str, tensor: torch.Tensor) -> torch.Tensor:
     """Return a copy on a device."""
     return tensor.to(device) if device != "cpu" else tensor.clone()
+
+
+def run_by_turns(num_threads: int, work: Callable[[int], None]) -> None:
+    """Run it with a number in each thread, which lose the interpreter after every few instructions."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(num_threads)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
 
 
 def require_tool(name: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +15,7 @@ from djinn.device import early_calls
 from djinn.device.early_calls import EarlyCalls
 from djinn.device.execution import Execution
 from djinn.protocol import messages as m
-from support import DEVICE
+from support import DEVICE, run_by_turns
 
 pytestmark = pytest.mark.usefixtures("runtime", "sent")
 
@@ -259,14 +257,5 @@ def test_threads_that_call_and_change_a_module_see_it_as_they_left_it() -> None:
                 if results != ([number * 3.0 * (turn // 5)] * 4, [number * 6.0] * 4):
                     wrong.append((number, turn))
 
-    interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval_s)
+    run_by_turns(4, lambda number: work(number + 1))
     assert not wrong

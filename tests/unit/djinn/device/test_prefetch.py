@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
-import threading
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,7 +11,7 @@ import djinn
 from djinn.client import runtime
 from djinn.device.prefetch import MAX_PREFETCHED_BYTES
 from djinn.transport.shared_memory import REPLY_BYTES
-from support import DEVICE
+from support import DEVICE, run_by_turns
 
 NUM_THREADS = 8
 
@@ -26,20 +23,6 @@ class _Echo(torch.nn.Module):
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         return value + self.zero
-
-
-def _run_by_turns(work: Callable[[int], None]) -> None:
-    """Run it with a number in each thread, which lose the interpreter after every few instructions."""
-    interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(NUM_THREADS)]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval_s)
 
 
 @pytest.mark.usefixtures("runtime")
@@ -62,7 +45,7 @@ def test_threads_that_share_a_plan_get_their_own_results(num_elements: int) -> N
     with torch.no_grad():
         for _ in range(3):
             module(torch.zeros(num_elements).to(DEVICE)).cpu()
-    _run_by_turns(call)
+    run_by_turns(NUM_THREADS, call)
     assert not wrong
 
 
