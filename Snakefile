@@ -8,6 +8,7 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/scheduling.smk"
 include: "workflow/rules/messages.smk"
 include: "workflow/rules/trials.smk"
 include: "workflow/rules/journals.smk"
@@ -22,6 +23,12 @@ include: "workflow/rules/peers.smk"
 include: "workflow/rules/ledger.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/contents.smk"
+
+
+onstart:
+    look_when_jobs_end()
+    # Where a file vanished Snakemake leaves by an exception, and calls no handler.
+    atexit.register(tell_vanished, log)
 
 
 rule all:

@@ -37,11 +37,6 @@ def tell_vanished(snakemake_logs):
             )
 
 
-onstart:
-    # Where a file vanished Snakemake leaves by an exception, and calls no handler.
-    atexit.register(tell_vanished, log)
-
-
 onerror:
     print("", *failure_sentences(log), sep="\n", file=sys.stderr)
     print("Finished jobs are kept: mend this and run the same command again to go on.", file=sys.stderr)
