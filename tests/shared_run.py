@@ -56,7 +56,7 @@ def snakemake(checkout: Path) -> Snakemake:
 @pytest.fixture(scope="session")
 def measured(snakemake: Snakemake) -> subprocess.CompletedProcess[str]:
     """Every trial, each aggregated as soon as its study is complete: what Snakemake said of it."""
-    result = snakemake("aggregate_all")
+    result = snakemake("aggregate_all", "--verbose")
     assert result.returncode == 0, result.stderr[-4000:]
     return result
 

@@ -67,6 +67,12 @@ def test_measuring_shows_progress_and_is_logged(measured: subprocess.CompletedPr
     assert {"trials/os_tax/micro_add/trial_0.log", "aggregate/os_tax.log", "figures/ablation_summary.log"} <= logs
 
 
+def test_snakemake_sleeps_while_trials_are_measured(measured: subprocess.CompletedProcess[str]) -> None:
+    """It looks for jobs when one has ended, and at no other time."""
+    num_jobs = measured.stderr.count("Finished jobid:")
+    assert 0 < measured.stderr.count("Ready jobs: ") <= num_jobs
+
+
 def test_a_second_run_has_nothing_to_do(snakemake: Snakemake) -> None:
     """Everything is up to date."""
     assert _planned(snakemake) == set()

@@ -110,9 +110,22 @@ def test_changing_an_operands_shape_is_refused() -> None:
         _simulate(lambda x: (x + 1).t_(), torch.ones(2, 3))
 
 
+def test_a_refusal_that_forward_catches_is_one() -> None:
+    """What comes after it would not be computed."""
+
+    def forward(x: torch.Tensor) -> Any:
+        try:
+            return torch.nonzero(x)
+        except UnplannableError:
+            return x
+
+    with pytest.raises(UnplannableError, match="nonzero"):
+        _simulate(forward, torch.ones(3))
+
+
 def test_phantoms_that_escape_cannot_be_computed_with() -> None:
     """A forward that keeps its tensors gets an error instead of garbage."""
     kept: list[torch.Tensor] = []
     _simulate(lambda x: (kept.append(x), x + 1)[1], torch.ones(3))
-    with pytest.raises(PlanError, match="finished simulation"):
+    with pytest.raises(PlanError, match="has no elements"):
         kept[0] + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import weakref
 from collections import deque
@@ -18,6 +19,9 @@ from djinn.transport.address import Address
 from djinn.transport.reply_buffers import ReplyBuffer
 
 _MAX_FREES = 4096
+# Blocks of identifiers: those of a forked process begin behind all of its parent's, at a place that its number decides.
+_FIRST_FORKED_BLOCK = 1 << 46
+_BLOCKS_EACH = 1 << 24
 _SHUT_DOWN = "The runtime was shut down; call djinn.init() again."
 
 
@@ -26,7 +30,7 @@ class _ThreadEnd:
 
 
 class Client:
-    """What all threads of this process share: one identity on the server."""
+    """What all threads of this process share: one identity on the server, also with the processes that it forked."""
 
     def __init__(self, address: str | None, config: Config) -> None:
         """Start an embedded server, or connect to `address`.
@@ -43,6 +47,7 @@ class Client:
         self._connections: list[Connection] = []
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
+        self._own_ids = range(1 << 63)
         self._frees: deque[int] = deque()
         self.is_closed = False
         # Changes whenever this process may have written to a tensor; a counter's values never come back.
@@ -198,8 +203,27 @@ class Client:
         self.write_number = next(self._write_numbers)
 
     def free_later(self, tensor_id: int) -> None:
-        """Free a tensor with the next request; safe to call from a finalizer."""
-        self._frees.append(tensor_id)
+        """Free a tensor with the next request, unless another process made it; safe to call from a finalizer."""
+        if tensor_id in self._own_ids:
+            self._frees.append(tensor_id)
+
+    def part_from_parent(self) -> None:
+        """Go on in a forked process, beside its parent: with connections and identifiers of its own.
+
+        What the parent made can be used, and stays when this process lets go of it; what this process makes and does not
+        free stays as long as the parent's identity.
+        """
+        self._lock, self._local = threading.Lock(), threading.local()
+        connections, self._connections = self._connections, []
+        for connection in connections:
+            connection.close()
+        first = _FIRST_FORKED_BLOCK + os.getpid() * _BLOCKS_EACH
+        self._ids = itertools.count(first)
+        self._own_ids = range(first * MAX_OUTPUTS, (first + _BLOCKS_EACH) * MAX_OUTPUTS)
+        self._frees.clear()
+        if self._process is not None:
+            self._process.leave_to_parent()
+            self._process = None
 
     def close(self) -> None:
         """Close every connection and end the embedded server."""

@@ -100,6 +100,14 @@ class ServerProcess:
         self._process.stdout.close()
         self._remove_directory()
 
+    def leave_to_parent(self) -> None:
+        """Let go of the server in a forked process: it shall end with the process that started it."""
+        assert self._process.stdin is not None, "the server's standard input is a pipe"
+        assert self._process.stdout is not None, "the server's standard output is a pipe"
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.returncode = 0  # a child of the parent, for which nobody waits here
+
     def _remove_directory(self) -> None:
         shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -128,6 +136,16 @@ def start_server(config: Config) -> ServerProcess:
     process, _launched = _launched or ServerProcess(), None
     process.configure(config)
     return process
+
+
+def _leave_launched() -> None:
+    global _launched
+    process, _launched = _launched, None
+    if process is not None:
+        process.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_leave_launched)
 
 
 def _end_launched() -> None:

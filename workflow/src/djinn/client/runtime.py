@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,21 @@ def stop() -> None:
         client, _client = _client, None
     if client is not None:
         client.close()
+
+
+def _before_fork() -> None:
+    if _client is not None:
+        _client.note_write()  # of which the other process would not know, so what came along with calls is good no more
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+    if _client is not None:
+        _client.part_from_parent()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
 
 
 def is_running() -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import os
 import weakref
 from collections import Counter
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ _MAX_EXECUTIONS = 2
 
 def _drop_on_server(plan: ClientPlan) -> None:
     plan.is_dropped = True
-    if plan.client.is_closed:
+    if plan.client.is_closed or plan.process_id != os.getpid():
         return
     with contextlib.suppress(ConnectionFailedError):  # a server that is gone holds no plans
         plan.client.request(m.DropPlans(plan_ids=[plan.plan_id]))

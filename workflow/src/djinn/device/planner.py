@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any
 
@@ -53,6 +54,7 @@ class ClientPlan:
         returns_weights: whether what the call returns has weights, or elements of them.
         host_reads: host tensors on whose elements the plan relies, and those.
         is_dropped: whether the server holds it no more.
+        process_id: of the process that made it; a forked one may execute it.
     """
 
     plan_id: int
@@ -73,6 +75,7 @@ class ClientPlan:
     returns_weights: bool
     host_reads: list[tuple[torch.Tensor, bytes]]
     is_dropped: bool = False
+    process_id: int = field(default_factory=os.getpid)
 
     @property
     def may_be_early(self) -> bool:

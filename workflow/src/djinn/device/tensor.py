@@ -14,6 +14,7 @@ from djinn.device.handle import Handle
 from djinn.device.mutations import Mutations, refuse_in_simulation
 from djinn.device.printing import text_of
 from djinn.errors import UnsupportedOperatorError
+from djinn.tracing import Phantom, with_real
 
 DEVICE_NAME = "remote_accelerator"
 DEVICE = f"{DEVICE_NAME}:0"
@@ -80,7 +81,10 @@ class RemoteTensor(torch.Tensor):
         """Run one ATen operation on the server."""
         from djinn.device.dispatch import dispatch
 
-        return dispatch(func, args, kwargs or {})
+        kwargs = kwargs or {}
+        if len(types) > 1 and Phantom in types:  # which forward kept, in a cache of its own
+            args, kwargs = with_real((args, kwargs))
+        return dispatch(func, args, kwargs)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         """Show the elements as torch does, with this device's name."""

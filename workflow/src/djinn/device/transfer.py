@@ -76,7 +76,7 @@ def upload(source: torch.Tensor) -> RemoteTensor:
             f"Tensors of layout {source.layout} are not held by this device; keep them on the CPU, or use to_dense()."
         )
     if source.device.type != "cpu":
-        raise UnplannableError("a thread of forward's own computes with what it is passed")
+        raise UnplannableError(f"a tensor on {source.device}")
     source = _dense(source)
     meta = TensorMeta(tuple(source.shape), tuple(source.stride()), source.dtype)
     client = runtime.current_client()

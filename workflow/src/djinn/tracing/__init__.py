@@ -1,7 +1,7 @@
 """A module call on phantoms, as a trace of the operations that it would run."""
 
 from djinn.tracing.overloads import decompose, facts_of, misplaced_operand, result_scope
-from djinn.tracing.phantom import SideEffectError, UnplannableError
+from djinn.tracing.phantom import Phantom, SideEffectError, UnplannableError, with_real
 from djinn.tracing.propagation import forget
 from djinn.tracing.recorder import Look
 from djinn.tracing.simulate import Input, simulate, warm_up
@@ -9,6 +9,7 @@ from djinn.tracing.simulate import Input, simulate, warm_up
 __all__ = [
     "Input",
     "Look",
+    "Phantom",
     "SideEffectError",
     "UnplannableError",
     "decompose",
@@ -18,4 +19,5 @@ __all__ = [
     "result_scope",
     "simulate",
     "warm_up",
+    "with_real",
 ]

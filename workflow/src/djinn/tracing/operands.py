@@ -20,9 +20,10 @@ class Operands:
         others: all other tensors.
         key: what the memo of outcomes distinguishes.
         has_originals: whether phantoms stand for some of them.
+        strays: phantoms of other simulations.
     """
 
-    __slots__ = ("_phantoms_by_original", "_recorder", "has_originals", "key", "others", "phantoms")
+    __slots__ = ("_phantoms_by_original", "_recorder", "has_originals", "key", "others", "phantoms", "strays")
 
     def __init__(self, recorder: object, phantoms_by_original: Mapping[int, Phantom]) -> None:
         """Begin a walk.
@@ -37,15 +38,16 @@ class Operands:
         self.others: list[torch.Tensor] = []
         self.key: list[Any] = []
         self.has_originals = False
+        self.strays: list[Phantom] = []
 
     def take(self, operand: Any) -> Any:
         """Return an operand tree with references in place of phantoms.
 
         Raises:
-            UnplannableError: a tensor of another simulation, or an explicit random generator.
+            UnplannableError: an explicit random generator.
         """
         if isinstance(operand, Phantom):
-            self.phantoms.append(own(operand, self._recorder))
+            (self.phantoms if operand.recorder is self._recorder else self.strays).append(operand)
             self.key.append(operand.meta_number)
             return operand.ref
         if isinstance(operand, tuple | list):
@@ -68,11 +70,16 @@ class Operands:
 
     def stand_in(self, operand: Any) -> Any:
         """Return an operand tree with phantoms in place of the tensors that they stand for."""
-        if isinstance(operand, tuple | list):
-            return type(operand)([self.stand_in(item) for item in operand])
-        if isinstance(operand, dict):
-            return {name: self.stand_in(item) for name, item in operand.items()}
-        return self._phantoms_by_original.get(id(operand), operand)
+        return replaced(operand, self._phantoms_by_original)
+
+
+def replaced(operand: Any, by_id: Mapping[int, torch.Tensor]) -> Any:
+    """Return an operand tree with other tensors in place of some, by their `id`."""
+    if isinstance(operand, tuple | list):
+        return type(operand)([replaced(item, by_id) for item in operand])
+    if isinstance(operand, dict):
+        return {name: replaced(item, by_id) for name, item in operand.items()}
+    return by_id.get(id(operand), operand)
 
 
 def own(tensor: torch.Tensor, recorder: object) -> Phantom:

@@ -11,6 +11,7 @@ import torch
 
 aten = torch.ops.aten
 _HERE = nullcontext()
+_overloads: dict[str, Any] = {}
 _ANY_DEVICE = torch._C.DispatchKey.CompositeExplicitAutograd
 
 LITERALS = frozenset({aten.lift_fresh.default, aten.lift.default})
@@ -76,6 +77,7 @@ class Facts:
 def facts_of(overload: Any) -> Facts:
     """Return the facts about an overload."""
     schema, tags = overload._schema, overload.tags
+    _overloads[str(overload)] = overload
     returns_value = bool(schema.returns) and not any("Tensor" in str(returned.type) for returned in schema.returns)
     return Facts(
         name=str(overload),
@@ -94,6 +96,11 @@ def facts_of(overload: Any) -> Facts:
             if argument.alias_info is not None and argument.alias_info.is_write
         ),
     )
+
+
+def overload_of(name: str) -> Any:
+    """Return the overload of this full name, about which facts were asked before."""
+    return _overloads[name]
 
 
 def decompose(overload: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from typing import Any
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import torch
+from torch.utils._pytree import tree_map
 
 from djinn.core import TensorMeta, ValueRef
-from djinn.errors import PlanError
 
 # Equal metadata gets equal small numbers, so that remembering outcomes hashes integers instead of shapes.
 _meta_numbers: dict[TensorMeta, int] = {}
@@ -16,15 +20,56 @@ _unused_numbers = itertools.count()
 
 
 class UnplannableError(Exception):
-    """A call that cannot become a plan; the message is the reason that `djinn.stats()` reports."""
+    """A call that cannot become a plan; the message is the reason that `djinn.stats()` reports.
+
+    One that is raised inside of a simulation ends it, also if forward catches it: what forward does then, it would not do
+    if it ran.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        if _thread.refusals is not None:
+            _thread.refusals.append(self)
 
 
 class SideEffectError(UnplannableError):
     """A call that changes more than the tensors and containers that it is passed."""
 
 
+class _Thread(threading.local):
+    refusals: list[UnplannableError] | None = None
+
+
+_thread = _Thread()
+
+
+@contextmanager
+def noting_refusals(refusals: list[UnplannableError]) -> Iterator[None]:
+    """Within this scope, which is a simulation, note each `UnplannableError` that this thread makes."""
+    _thread.refusals = refusals
+    try:
+        yield
+    finally:
+        _thread.refusals = None
+
+
+class Simulation(Protocol):
+    """Who made a phantom.
+
+    Attributes:
+        refusals: why the call cannot become a plan, once that is known.
+        is_over: whether nothing is recorded any more.
+    """
+
+    refusals: list[UnplannableError]
+    is_over: bool
+
+    def real(self, phantom: Phantom) -> torch.Tensor:
+        """Return the tensor that a phantom stands for after the simulation; raises PlanError where there is none."""
+
+
 class Phantom(torch.Tensor):
-    """Looks like a dense host tensor; only a recorder may compute with it.
+    """Looks like a dense host tensor; only a recorder computes with it.
 
     FakeTensor does the same and more for ten times the price, which a trace of hundreds of operations pays each time.
 
@@ -38,7 +83,7 @@ class Phantom(torch.Tensor):
 
     meta: TensorMeta
     meta_number: int
-    recorder: object
+    recorder: Simulation
     ref: ValueRef
     storage_number: int
     records_gradient: bool = torch.Tensor.requires_grad
@@ -94,16 +139,55 @@ class Phantom(torch.Tensor):
         self.requires_grad = requires_grad
         return self
 
+    # What torch does without any operation: it would find no elements, an error that forward may catch.
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        """Show the elements."""
+        return repr(self.recorder.real(self)) if self.recorder.is_over else torch._tensor_str._str(self)
+
+    def tolist(self) -> Any:
+        """Return the elements as nested lists; raises as `_real` does."""
+        return self._real("lists the elements of a tensor").tolist()
+
+    def numpy(self, *, force: bool = False) -> Any:
+        """Return the elements as a NumPy array; raises as `_real` does."""
+        return self._real("makes a NumPy array of a tensor").numpy(force=force)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Copy the elements; raises as `_real` does."""
+        return copy.deepcopy(self._real("deep-copies a tensor"), memo)
+
+    def __format__(self, format_spec: str) -> str:
+        """Format a tensor without dimensions as its element, as torch does."""
+        return format(self.item(), format_spec) if self.dim() == 0 else object.__format__(self, format_spec)
+
+    def _real(self, use: str) -> torch.Tensor:
+        if not self.recorder.is_over:
+            raise UnplannableError(f"forward {use}")
+        return self.recorder.real(self)
+
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Refuse to compute."""
-        raise PlanError(
-            f"Operator {func} reached a tensor of a finished simulation; keep no tensors of a forward call."
-        )
+        """Compute with what phantoms of a simulation that is over stand for; raises as `with_real` does."""
+        args, kwargs = with_real((args, kwargs or {}))
+        return func(*args, **kwargs)
+
+
+def with_real(operands: Any) -> Any:
+    """Return an operand tree with the tensors that phantoms stand for, which were met outside of their simulation.
+
+    Raises:
+        PlanError: nobody knows the elements of one.
+    """
+
+    def replaced(leaf: Any) -> Any:
+        return leaf.recorder.real(leaf) if isinstance(leaf, Phantom) else leaf
+
+    return tree_map(replaced, operands)
 
 
 def number_of(meta: TensorMeta) -> int:

@@ -13,8 +13,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from djinn.core import TensorMeta, Trace, TraceNode, TraceValue, ValueRef
+from djinn.errors import PlanError
 from djinn.tracing.host import HostSide
-from djinn.tracing.operands import UNEXPLAINED, Operands, own
+from djinn.tracing.operands import UNEXPLAINED, Operands, own, replaced
 from djinn.tracing.overloads import (
     LITERALS,
     Facts,
@@ -27,13 +28,19 @@ from djinn.tracing.overloads import (
 )
 from djinn.tracing.phantom import Phantom, UnplannableError
 from djinn.tracing.propagation import Outcome, Output, propagate
+from djinn.tracing.strays import compute_constants
 
 # Finds out what the last node of a trace returns now, given real inputs.
 Look = Callable[[Trace], Any]
 
 
 class Recorder(TorchDispatchMode):
-    """Records operations between `with Recorder(inputs)` and `finish(outputs)`."""
+    """Records operations between `with Recorder(inputs)` and `finish(outputs)`.
+
+    Attributes:
+        refusals: why the call cannot become a plan, once that is known.
+        is_over: whether nothing is recorded any more.
+    """
 
     def __init__(
         self,
@@ -64,6 +71,11 @@ class Recorder(TorchDispatchMode):
         self._host = HostSide()
         # Whether running the recorded operations a second time would change anything.
         self._is_repeatable = True
+        self.refusals: list[UnplannableError] = []
+        self.is_over = False
+        # What its phantoms stand for that forward kept, and those of other simulations here.
+        self._real: dict[int, torch.Tensor] | None = None
+        self._kept: dict[Recorder, dict[int, torch.Tensor]] = {}
         self._values: list[TraceValue] = []
         self._storage_bytes: list[int] = []
         self._nodes: list[TraceNode] = []
@@ -89,6 +101,10 @@ class Recorder(TorchDispatchMode):
         facts = facts_of(func)
         operands = Operands(self, self._phantoms_by_original)
         refs = operands.take(args), operands.take(kwargs)
+        if operands.strays:
+            here = {id(stray): self._here(stray) for stray in operands.strays}
+            with self:
+                return func(*replaced(args, here), **replaced(kwargs, here))
         scope = result_scope(facts, args)
         if operands.has_originals:
             args, kwargs = operands.stand_in(args), operands.stand_in(kwargs)
@@ -127,10 +143,47 @@ class Recorder(TorchDispatchMode):
         """
         return self._trace(tuple(own(output, self).ref.index for output in outputs))
 
-    def let_go(self) -> None:
+    def end(self) -> None:
         """Drop what leads back to the caller: phantoms know their recorder, and may outlive the simulation."""
+        self.is_over = True
         self._look = None
         self._phantoms_by_original = {}
+        self._kept = {}
+
+    def real(self, phantom: Phantom) -> torch.Tensor:
+        """Return the tensor that a phantom stands for which forward kept, as long as that is the same at each call.
+
+        Raises:
+            PlanError: it is not, or the simulation goes on: this is a thread of forward's own then, and it ends the simulation.
+        """
+        if not self.is_over:
+            self.refusals.append(UnplannableError("a thread of forward's own computes with what it is passed"))
+        elif self._real is None:
+            self._real = compute_constants(self._trace(()), self._device)
+        tensor = (self._real or {}).get(phantom.ref.index)
+        if tensor is None:
+            raise PlanError(
+                f"A tensor of shape {tuple(phantom.shape)} has no elements, since it is from the simulation of a forward "
+                "call; keep none that depends on what that is passed, or on random numbers."
+            )
+        return tensor
+
+    def _here(self, stray: Phantom) -> torch.Tensor:
+        """Return what stands for another simulation's phantom in this one.
+
+        Raises:
+            UnplannableError: it is not the same at each call, or may have been written to since.
+        """
+        other = stray.recorder
+        assert isinstance(other, Recorder), "a phantom was made by no recorder"
+        if not other.is_over or other._real is not None:
+            raise UnplannableError(UNEXPLAINED)
+        if other not in self._kept:
+            with self:
+                self._kept[other] = compute_constants(other._trace(()), self._device)
+        if stray.ref.index not in self._kept[other]:
+            raise UnplannableError(UNEXPLAINED)
+        return self._kept[other][stray.ref.index]
 
     def _trace(self, outputs: tuple[int, ...]) -> Trace:
         return Trace(
@@ -148,7 +201,11 @@ class Recorder(TorchDispatchMode):
         if self._look is None or not self._is_repeatable or not facts.returns_value:
             raise UnplannableError(f"{facts.name} depends on data")
         self._nodes.append(TraceNode(facts.name, *refs, ()))
-        value = self._look(self._trace(()))
+        try:
+            value = self._look(self._trace(()))
+        except Exception as error:  # forward may go on without the value
+            self.refusals.append(UnplannableError(f"{facts.name} could not be looked up ({error})"))
+            raise
         self._nodes[-1] = TraceNode(facts.name, *refs, (), (value,))
         return value
 

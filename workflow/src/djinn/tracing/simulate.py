@@ -10,7 +10,7 @@ import torch
 
 from djinn.core import TensorMeta, Trace
 from djinn.errors import ConnectionFailedError
-from djinn.tracing.phantom import Phantom, UnplannableError
+from djinn.tracing.phantom import Phantom, UnplannableError, noting_refusals
 from djinn.tracing.recorder import Look, Recorder
 
 
@@ -67,7 +67,7 @@ def simulate(
         originals={number: item.original for number, item in enumerate(inputs) if item.original is not None},
         composites=composites or {},
     )
-    with recorder:
+    with recorder, noting_refusals(recorder.refusals):
         try:
             outputs = call(list(phantoms))
         except (UnplannableError, ConnectionFailedError):
@@ -75,7 +75,9 @@ def simulate(
         except Exception as error:  # whatever a model's own code may raise
             raise UnplannableError(f"its simulation raised {type(error).__name__}: {error}") from error
         finally:
-            recorder.let_go()
+            recorder.end()
+    if recorder.refusals:  # forward caught it, or a thread of its own ended with it
+        raise recorder.refusals[0]
     return recorder.finish(outputs)
 
 
