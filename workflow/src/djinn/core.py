@@ -114,6 +114,11 @@ class TraceNode:
     outputs: tuple[int | None, ...]
     guard: tuple[Any] | None = None
 
+    @property
+    def returns_nothing(self) -> bool:
+        """Whether there are no results: unless it writes, it looks whether operands are what they have to be."""
+        return all(output is None for output in self.outputs)
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:

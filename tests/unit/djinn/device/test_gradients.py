@@ -108,6 +108,31 @@ print(x.grad.tolist())
     assert result.stdout.strip() == "[3.0, 3.0]", result.stderr
 
 
+@pytest.mark.parametrize("writes", ["argument", "buffer"])
+def test_what_a_plan_overwrites_is_missed_by_a_backward_pass(writes: str) -> None:
+    """It would need the elements that were there before."""
+
+    class Writing(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("total", torch.ones(4))
+
+        def forward(self, x: torch.Tensor) -> Any:
+            (x if writes == "argument" else self.total).add_(2)
+            return x * 2
+
+    module, x = Writing().to(DEVICE), torch.ones(4, device=DEVICE)
+    factor = torch.ones(4, device=DEVICE, requires_grad=True)
+    with torch.no_grad():
+        module(x)
+    for _ in range(2):
+        product = (factor * (x if writes == "argument" else module.total)).sum()
+        with torch.no_grad():
+            module(x)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            product.backward()
+
+
 @pytest.mark.parametrize("use_reentrant", [True, False])
 def test_checkpointing_recomputes_what_was_computed(use_reentrant: bool) -> None:
     """Dropout draws the same numbers again, and the gradients are the CPU's."""

@@ -529,13 +529,22 @@ def test_attributes_of_tensors_are_copied_as_torch_copies_them() -> None:
 def test_loading_places_tensors_on_the_device() -> None:
     """Named as text, as a device or for one location; tensors that shared elements do so again."""
     base, buffer = torch.arange(6.0), io.BytesIO()
-    torch.save({"base": base, "view": base.view(2, 3).t(), "parameter": torch.nn.Parameter(base[1:3])}, buffer)
+    torch.save(
+        {
+            "base": base,
+            "view": base.view(2, 3).t(),
+            "parameter": torch.nn.Parameter(base[1:3]),
+            "count": torch.tensor(7),
+        },
+        buffer,
+    )
     for place in (DEVICE, torch.device(DEVICE), {"cpu": DEVICE}):
         buffer.seek(0)
         loaded = torch.load(buffer, map_location=place, weights_only=True)
         assert all(tensor.device == torch.device(DEVICE) for tensor in loaded.values())
         assert torch.equal(loaded["view"].cpu(), base.view(2, 3).t())
         assert isinstance(loaded["parameter"], torch.nn.Parameter)
+        assert (loaded["count"].item(), loaded["count"].shape) == (7, ())
         loaded["base"].add_(1)
         assert loaded["view"][0].tolist() == [1, 4]
 
@@ -584,3 +593,26 @@ def test_parametrizations_equal_native(name: str) -> None:
     with torch.no_grad():
         for _ in range(3):
             assert torch.equal(remote(x.to(DEVICE)).cpu(), native(x))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.t_(),
+        lambda t: t.unsqueeze_(0),
+        lambda t: t.resize_(1, 2),
+        lambda t: t.as_strided_((2,), (1,), 1),
+        lambda t: t.transpose_(0, 1).squeeze_().add_(1),
+    ],
+)
+@pytest.mark.parametrize("part", [lambda t: t.data, lambda t: t.detach(), lambda t: torch.nn.Parameter(t).data])
+def test_a_shape_that_is_changed_in_place_is_changed_of_one_tensor(change: Any, part: Any) -> None:
+    """Those over the same elements keep theirs."""
+
+    def results(device: str) -> list[Any]:
+        whole = torch.arange(6.0).view(2, 3).to(device)
+        changed = part(whole)
+        change(changed)
+        return [x.tolist() for x in (whole, whole + 1, whole[0], changed, changed * 2)] + [whole.shape, changed.shape]
+
+    assert results("cpu") == results(DEVICE)

@@ -107,6 +107,10 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Change]] = {
     "vector": (_linear, lambda m, d: nn.utils.vector_to_parameters(_zeros(d, 20), m.parameters())),
     "sequence insert": (_sequence, lambda m, d: m.insert(1, nn.Tanh())),
     "sequence pop": (_sequence, lambda m, d: m.pop(1)),
+    "sequence insert after a deletion": (
+        _sequence,
+        lambda m, d: (m.__delitem__(1), m(_zeros(d, 1, 4)), m.insert(0, nn.Tanh())),
+    ),
     "list insert": (_listed, lambda m, d: m.layers.insert(0, nn.Sigmoid())),
     "list delete": (_listed, lambda m, d: m.layers.__delitem__(0)),
     "named pop": (_named, lambda m, d: m.layers.pop("b")),

@@ -26,6 +26,13 @@ class Cache:
         self.history: list[Any] = []
 
 
+class Plain:
+    """A plain object."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+
 class Growing(nn.Linear):
     """Appends to a cache in several ways and returns it."""
 
@@ -242,3 +249,87 @@ def test_values_that_cannot_be_described_run_singly(value: Any) -> None:
     timestamps = djinn.last_call()
     assert timestamps is not None
     assert not timestamps.planned
+
+
+class _Keeping(nn.Module):
+    """Keeps containers that its callers have, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+        self.state = {"step": 0}
+        self.history: list[float] = []
+        self.plain = Plain(2.0)
+
+    def forward(self, x: torch.Tensor, history: list[float] | None = None, plain: Any = None) -> Any:
+        """Return what is kept, or depend on it."""
+        if history is not None:
+            history.append(1.0)
+            return x * self.weight * len(self.history)
+        if plain is not None:
+            return x * (2.0 if plain is self.plain else 3.0)
+        return x * self.weight * (1 + self.state["step"]), self.state, self.plain
+
+
+def test_containers_that_the_module_keeps_too_are_one() -> None:
+    """Whether the caller got them from it, or passes them."""
+
+    def results(device: str) -> list[Any]:
+        module, x, found = _Keeping().to(device), torch.ones(2).to(device), []
+        with torch.no_grad():
+            for _ in range(3):
+                y, state, plain = module(x)
+                state["step"] += 1
+                found += [y.tolist(), plain is module.plain]
+            found += [module(x, []).tolist() for _ in range(2)]
+            found += [module(x, module.history).tolist() for _ in range(3)]
+            return found + [module(x, plain=plain).tolist() for plain in (Plain(2.0), module.plain, Plain(2.0))]
+
+    assert results("cpu") == results(DEVICE)
+
+
+class _Absent:
+    """Stands for an argument that is not there."""
+
+
+_ABSENT = _Absent()
+
+
+class _Defaulting(nn.Module):
+    def forward(self, x: torch.Tensor, scale: Any = _ABSENT) -> Any:
+        """Scale unless told not to."""
+        return x if scale is _ABSENT else x * 3
+
+
+def test_a_default_is_itself_when_it_is_passed() -> None:
+    """Another object of its class is another one."""
+    module, x = _Defaulting().to(DEVICE), torch.ones(2).to(DEVICE)
+    module.register_buffer("some", torch.ones(1, device=DEVICE))
+    with torch.no_grad():
+        assert [module(x, *more).tolist() for more in ((), (_Absent(),), (_ABSENT,), (_Absent(),))] == [
+            [1.0, 1.0],
+            [3.0, 3.0],
+            [1.0, 1.0],
+            [3.0, 3.0],
+        ]
+
+
+class _Attached(nn.Module):
+    def forward(self, x: torch.Tensor) -> Any:
+        """Read an attribute, and attach one."""
+        y = x * getattr(x, "scale", 1.0)
+        y.number = 3
+        return y
+
+
+def test_attributes_of_tensors_come_and_go_with_calls() -> None:
+    """Each call sees those of its own argument."""
+    module = _Attached().to(DEVICE)
+    module.register_buffer("some", torch.ones(1, device=DEVICE))
+    with torch.no_grad():
+        for scale in (None, 2.0, 3.0, None):
+            x = torch.ones(2, device=DEVICE)
+            if scale is not None:
+                x.scale = scale
+            y = module(x)
+            assert (y.tolist(), y.number) == ([scale or 1.0] * 2, 3)

@@ -29,9 +29,13 @@ def set_to_tensor(destination: RemoteTensor, source: torch.Tensor) -> RemoteTens
 
 
 def set_to_storage(
-    destination: RemoteTensor, source: torch.UntypedStorage, offset: int, size: Sequence[int], stride: Sequence[int]
+    destination: RemoteTensor,
+    source: torch.UntypedStorage,
+    offset: int,
+    size: Sequence[int],
+    stride: Sequence[int] = (),
 ) -> RemoteTensor:
-    """Let a tensor be a view of a storage that came from a file.
+    """Let a tensor be a view of a storage that came from a file; torch leaves out the strides of one without dimensions.
 
     Raises:
         UnsupportedOperatorError: it came from elsewhere.

@@ -48,7 +48,8 @@ class Arguments:
                     key.append(("tensor again", known))
                 else:
                     tensors.append(value)
-                    is_special = value.records_gradient or value.is_watched  # perhaps a weight of this very module
+                    # Watched is perhaps a weight of this very module.
+                    is_special = value.records_gradient or value.is_watched or value.is_marked
                     key.append(_describe(value) if is_special else value.meta_number)
             elif isinstance(value, torch.Tensor):
                 self._take_host_tensor(value)
@@ -95,6 +96,8 @@ class Arguments:
 def _describe(tensor: RemoteTensor) -> tuple[Any, ...]:
     if carries_mask(tensor):
         raise UnplannableError("an argument is a padded batch that carries its mask")
+    if tensor.is_marked and not tensor.is_watched:
+        raise UnplannableError("an argument has attributes that somebody attached")
     return "tensor", tensor.meta_number, tensor.requires_grad, tensor.is_watched
 
 

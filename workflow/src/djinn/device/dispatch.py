@@ -79,6 +79,8 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and "
             f"{misplaced.device}, in {func}; move the operands with .to()."
         )
+    if facts.reshapes:
+        _part(args[0])
     operands = _Operands(func)
     wire_args = [operands.convert(value) for value in args]
     wire_kwargs = {name: operands.convert(value) for name, value in kwargs.items()}
@@ -103,6 +105,12 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not reply.is_sequence:
         return results[0]
     return results if len(func._schema.returns) == 1 else tuple(results)
+
+
+def _part(tensor: Any) -> None:
+    """Give a tensor an identifier of its own, which it may share with those that it was detached from."""
+    whole = _run(aten.as_strided.default, (tensor, tensor.shape, tensor.stride(), tensor.storage_offset()), {})
+    tensor.adopt(whole)
 
 
 class _Operands:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from operator import is_
 from typing import Any
 
+from torch.autograd.graph import increment_version
+
 from djinn.client import runtime
 from djinn.device.arguments import Arguments
 from djinn.device.dispatch import note_call
@@ -60,7 +62,7 @@ class Execution:
         """Return what the call returns.
 
         Args:
-            weights: the module's, if the call returns any.
+            weights: the module's, if the plan needs them.
             arguments: what the call was passed.
             hit: whether the plan was found.
             lookup_us: how long looking for it took.
@@ -85,6 +87,8 @@ class Execution:
         ]
         materials = Materials(weights, arguments.originals, outputs, arguments.containers)
         result = plan.recipe(materials)
+        if plan.has_effects:
+            _note_versions([weights[n] for n in plan.written[0]] + [self.tensors[n] for n in plan.written[1]])
         prefetcher, prefetched = plan.prefetcher, self._prefetched
         if prefetcher is not None and prefetched is not None:
             prefetcher.make_host(prefetched)
@@ -121,6 +125,11 @@ class Execution:
             client.release(self._connection)
         for position in range(len(self.plan.output_metas)):
             client.free_later(self._base_id + position)
+
+
+def _note_versions(written: list[RemoteTensor]) -> None:
+    """Let autograd see that tensors were written to, as it does after an operation in place."""
+    increment_version([tensor for tensor in written if not tensor.is_inference()])
 
 
 def are_same(some: Sequence[Any], others: Sequence[Any]) -> bool:

@@ -12,7 +12,7 @@ import re
 import threading
 import types
 import weakref
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Hashable
 from typing import Any
 
@@ -70,7 +70,9 @@ def fingerprint(module: torch.nn.Module) -> tuple[Hashable, Snapshot]:
         UnplannableError: a value whose changes could not be noticed, or too many values.
     """
     walk = _Walk()
-    return walk.describe(module), walk.snapshot
+    described = walk.describe(module)
+    walk.snapshot.kept = walk.met
+    return described, walk.snapshot
 
 
 def hook_tables(module: torch.nn.Module) -> list[dict[int, Any]]:
@@ -95,11 +97,16 @@ class _Identity:
 
 
 class _Walk:
-    """One walk over a module tree and everything that it keeps; values met again are described by their number."""
+    """One walk over a module tree and everything that it keeps; values met again are described by their number.
+
+    Attributes:
+        snapshot: of what does not tell when it changes.
+        met: all values but constants and tensors, and their numbers, by their `id`.
+    """
 
     def __init__(self) -> None:
         self.snapshot = Snapshot()
-        self._met: dict[int, tuple[int, Any]] = {}
+        self.met: dict[int, tuple[int, Any]] = {}
 
     def describe(self, value: Any) -> Hashable:
         """Describe a value.
@@ -122,9 +129,9 @@ class _Walk:
             return cls, value.tobytes()
         if isinstance(value, slice):
             return cls, self.describe((value.start, value.stop, value.step))
-        if id(value) in self._met:
-            return "again", self._met[id(value)][0]
-        self._met[id(value)] = (len(self._met), value)
+        if id(value) in self.met:
+            return "again", self.met[id(value)][0]
+        self.met[id(value)] = (len(self.met), value)
         return cls, self._describe_parts(value)
 
     def _describe_parts(self, value: Any) -> Hashable:
@@ -141,7 +148,8 @@ class _Walk:
     def _describe_module(self, module: torch.nn.Module) -> Hashable:
         module.__dict__[WATCHED] = True
         for name in _TABLES:
-            if type(module.__dict__[name]) is dict:
+            # Where a part was deleted from a `ModuleList`, torch leaves an `OrderedDict`.
+            if type(module.__dict__[name]) in (dict, OrderedDict):
                 module.__dict__[name] = WatchedTable(module.__dict__[name])
         self.snapshot.add_attribute(type(module), "forward")
         return (

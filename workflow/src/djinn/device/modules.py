@@ -17,6 +17,7 @@ from time import perf_counter_ns
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 from torch.backends import mha
 from torch.utils._device import DeviceContext
 
@@ -30,7 +31,8 @@ from djinn.device.planner import ClientPlan, make_plan
 from djinn.device.tensor import DEVICE
 from djinn.device.turns import simulation_turn
 from djinn.device.weights import unchanged_weights
-from djinn.errors import ConnectionFailedError, GuardError, SharedInputsError, UnknownPlanError
+from djinn.errors import ConnectionFailedError, DjinnError, GuardError, SharedInputsError, UnknownPlanError
+from djinn.interrupts import is_interrupt
 from djinn.planning.cache import PlanCache
 from djinn.protocol import messages as m
 from djinn.tracing import SideEffectError, UnplannableError, forget
@@ -148,6 +150,8 @@ class PlannedCall:
             return "forward keeps changing what the module keeps"
         if torch.is_grad_enabled():
             return "autograd is recording; call under torch.no_grad() for a plan"
+        if forward_ad._current_level >= 0:
+            return "forward-mode differentiation is on"
         if _is_autocast():
             return "autocast is on"
         if _tracing_state() is not None:
@@ -171,6 +175,8 @@ class PlannedCall:
         arguments.take(args)
         if kwargs:
             arguments.take(kwargs.values())
+        if arguments.containers and description.snapshot.keeps_any(arguments.containers):
+            raise UnplannableError("an argument is a list, dictionary or object that the module keeps")
         key = tuple(arguments.key)
         plan = plan_cache.get(key)
         lookup_us = (perf_counter_ns() - start_ns) / 1e3
@@ -187,7 +193,7 @@ class PlannedCall:
         for _ in range(_MAX_EXECUTIONS):
             plan = used = plan or self._plan(module, call)
             # Held until the reply, since what it returns then holds their elements.
-            weights = unchanged_weights(module, call.description) if plan.returns_weights else []
+            weights = unchanged_weights(module, call.description) if plan.needs_weights else []
             try:
                 execution = early or Execution(plan, call.arguments.tensors)
                 early = None
@@ -201,6 +207,12 @@ class PlannedCall:
                 if isinstance(error, GuardError):
                     _note_guard_failure(call.key)
                 plan, hit = None, False
+            except DjinnError:
+                raise
+            except Exception as error:  # an operation's own, which forward may catch
+                if used.has_effects or is_interrupt(error):
+                    raise
+                raise UnplannableError(f"an operation failed ({error})") from error
             finally:
                 if not plan_cache.enabled:
                     _drop_on_server(used)

@@ -25,8 +25,9 @@ from djinn.device.tensor import DEVICE, RemoteTensor, number_of
 from djinn.device.transfer import content_of, creations, note_created
 from djinn.device.weights import weights_of
 from djinn.errors import ConnectionFailedError, OutOfMemoryError
+from djinn.interrupts import is_interrupt
 from djinn.protocol import messages as m
-from djinn.tracing import Input, SideEffectError, UnplannableError, simulate
+from djinn.tracing import Input, SideEffectError, UnplannableError, simulate, written_storages
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -52,6 +53,7 @@ class ClientPlan:
         has_effects: whether executing it changes any of its inputs, or the random numbers that follow.
         prefetcher: for the plan's result, if there is one that could come along.
         returns_weights: whether what the call returns has weights, or elements of them.
+        written: numbers of the weights, and of the arguments, that the call writes to.
         host_reads: host tensors on whose elements the plan relies, and those.
         is_dropped: whether the server holds it no more.
         process_id: of the process that made it; a forked one may execute it.
@@ -73,9 +75,15 @@ class ClientPlan:
     has_effects: bool
     prefetcher: Prefetcher | None
     returns_weights: bool
+    written: tuple[list[int], list[int]]
     host_reads: list[tuple[torch.Tensor, bytes]]
     is_dropped: bool = False
     process_id: int = field(default_factory=os.getpid)
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether a call has to have the weights at hand."""
+        return self.returns_weights or bool(self.written[0])
 
     @property
     def may_be_early(self) -> bool:
@@ -104,7 +112,7 @@ def make_plan(
         UnplannableError: the call cannot become a plan, with the reason.
     """
     start_ns = perf_counter_ns()
-    simulation = _Simulation(client, module, call, arguments)
+    simulation = _Simulation(client, module, call, arguments, snapshot)
     with without_side_effects(snapshot), _without_gradients(simulation.weights):
         trace = simulation.run()
     simulated_ns = perf_counter_ns()
@@ -130,6 +138,7 @@ def make_plan(
         has_effects=reply.has_effects,
         prefetcher=Prefetcher(output_metas[0]) if owns_output and _could_come_along(output_metas) else None,
         returns_weights=simulation.returns_weights or any(s < len(simulation.weights) for s in output_storages),
+        written=_written(trace, len(simulation.weights)),
         host_reads=[(tensor, content_of(tensor)) for tensor in trace.host_reads],
     )
 
@@ -158,10 +167,19 @@ def _planned(client: Client, trace: Trace, weights: list[RemoteTensor]) -> m.Pla
     except (ConnectionFailedError, OutOfMemoryError):
         raise
     except Exception as error:  # whatever an operator's kernel or form may raise
+        if is_interrupt(error):
+            raise
         raise UnplannableError(f"the server refused the plan ({error})") from error
     assert isinstance(reply, m.Planned), f"the server answered a trace with {type(reply).__name__}"
     note_created(weights)
     return reply
+
+
+def _written(trace: Trace, num_weights: int) -> tuple[list[int], list[int]]:
+    storages = [value.storage for value in trace.values]
+    written = set().union(*(written_storages(node, storages) for node in trace.nodes))
+    numbers = [number for number, storage in enumerate(storages[: trace.num_inputs]) if storage in written]
+    return [n for n in numbers if n < num_weights], [n - num_weights for n in numbers if n >= num_weights]
 
 
 def _could_come_along(metas: list[TensorMeta]) -> bool:
@@ -179,11 +197,14 @@ class _Simulation:
     effects: tuple[Effect, ...]
     returns_weights: bool
 
-    def __init__(self, client: Client, module: torch.nn.Module, call: Call, arguments: Arguments) -> None:
+    def __init__(
+        self, client: Client, module: torch.nn.Module, call: Call, arguments: Arguments, snapshot: Snapshot
+    ) -> None:
         self._client = client
         self._module = module
         self._call = call
         self._arguments = arguments
+        self._snapshot = snapshot
         self.weights = weights_of(module)
 
     def run(self) -> Trace:
@@ -211,7 +232,7 @@ class _Simulation:
         remaining = iter(phantoms[len(self.weights) :])
         args, kwargs = self._call
         values, containers = copy_containers(self._arguments, [*args, *kwargs.values()], lambda _: next(remaining))
-        describer = Describer(phantoms, self.weights, containers)
+        describer = Describer(phantoms, self.weights, containers, self._snapshot)
         with simulating():
             result = self._module(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
         self.recipe = describer.describe(result)

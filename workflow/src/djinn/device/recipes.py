@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
+from djinn.device.snapshot import Snapshot
 from djinn.device.structure import CONSTANTS, kind_of, make_empty, make_tuple
-from djinn.tracing import UnplannableError
+from djinn.tracing import Phantom, UnplannableError
 
 
 @dataclass(slots=True)
@@ -126,7 +127,11 @@ class Describer:
     """
 
     def __init__(
-        self, inputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], containers: Sequence[Any]
+        self,
+        inputs: Sequence[torch.Tensor],
+        weights: Sequence[torch.Tensor],
+        containers: Sequence[Any],
+        snapshot: Snapshot,
     ) -> None:
         """Note what the containers hold, before the simulation.
 
@@ -134,10 +139,12 @@ class Describer:
             inputs: the phantoms of all inputs.
             weights: what the first of them stand for; a call may return either.
             containers: copies of the caller's.
+            snapshot: of what the module keeps.
         """
         self.outputs: list[torch.Tensor] = []
         self.returns_weights = False
         self._num_weights = len(weights)
+        self._snapshot = snapshot
         self._inputs = {id(tensor): number for group in (inputs, weights) for number, tensor in enumerate(group)}
         self._containers = {id(container): number for number, container in enumerate(containers)}
         self._before = [(container, _contents(container)) for container in containers]
@@ -176,6 +183,8 @@ class Describer:
             if recipe is None:
                 raise UnplannableError(f"a returned {type(value).__name__} contains itself")
             return recipe
+        if self._snapshot.keeps_any((value,)):
+            raise UnplannableError(f"forward returns a {type(value).__name__} that the module keeps")
         number = len(self._made)
         self._made[id(value)] = None
         self._keep_alive.append(value)
@@ -191,6 +200,8 @@ class Describer:
                 return _Argument(number - self._num_weights)
             self.returns_weights = True
             return _Weight(number)
+        if isinstance(tensor, Phantom) and tensor.has_attributes:
+            raise UnplannableError("forward attaches attributes to what it returns")
         position = self._positions.setdefault(id(tensor), len(self.outputs))
         if position == len(self.outputs):
             self.outputs.append(tensor)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from operator import eq, is_
@@ -79,9 +79,13 @@ class Snapshot:
     """Values with what they consisted of when they were added.
 
     Atoms are compared by equality, so that 1 in the place of 1.0 is not noticed; all else by identity.
+
+    Attributes:
+        kept: all mutable values of the module, by their `id`.
     """
 
     def __init__(self) -> None:
+        self.kept: Mapping[int, Any] = {}
         self._attributes: dict[tuple[type, str], Any] = {}
         self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
         self._lists: list[tuple[list[Any], list[Any]]] = []
@@ -147,6 +151,10 @@ class Snapshot:
     def add_array(self, value: np.ndarray[Any, Any]) -> None:
         """Watch an array."""
         self._others.append(_Watched(value, read_array, eq, _write_array, read_array(value)))
+
+    def keeps_any(self, values: Iterable[Any]) -> bool:
+        """Tell whether any of these very values is among what the module keeps."""
+        return not self.kept.keys().isdisjoint(map(id, values))
 
     def is_unchanged(self) -> bool:
         """Tell whether every value consists of what it consisted of; runs at each call."""

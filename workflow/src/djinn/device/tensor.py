@@ -20,7 +20,7 @@ DEVICE_NAME = "remote_accelerator"
 DEVICE = f"{DEVICE_NAME}:0"
 
 _make_wrapper = torch.Tensor._make_wrapper_subclass
-_OWN_ATTRIBUTES = frozenset({"handle", "meta_number", "is_watched"})
+_OWN_ATTRIBUTES = frozenset({"handle", "meta_number", "is_watched", "is_marked"})
 # Equal metadata gets equal small numbers, so that looking a plan up hashes integers instead of shapes.
 _meta_numbers: dict[TensorMeta, int] = {}
 _unused_numbers = itertools.count()
@@ -33,6 +33,8 @@ class RemoteTensor(torch.Tensor):
     meta_number: int
     # Whether a module was described by this tensor, so that its changes are mutations.
     is_watched = False
+    # Whether users attached something, which forward may read.
+    is_marked = False
     # `requires_grad` past the property below, which takes longer to read.
     records_gradient: bool = torch.Tensor.requires_grad
 
@@ -63,6 +65,8 @@ class RemoteTensor(torch.Tensor):
         if name not in _OWN_ATTRIBUTES and self.is_watched:
             refuse_in_simulation("sets an attribute of a tensor")
             self._note_change()
+        if name not in _OWN_ATTRIBUTES and not hasattr(type(self), name):
+            self.is_marked = True
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:

@@ -79,7 +79,7 @@ class NodeCalls:
                 self._bind_guard(node, operator)
             elif any(fresh):
                 self._bind_computation(node, operator, fresh, [s in read for s in storages])
-            elif operator.written:
+            elif operator.written or node.returns_nothing:
                 self.calls.append((function_of(operator.call), *self._operands(node, frozenset())))
             # Otherwise the node only makes views, and those exist already.
             defined.update(s for s in storages if s is not None)

@@ -105,7 +105,7 @@ class _Numbering:
         self._written.append(written)
         outputs = [None if i is None else self._trace.values[i].storage for i in node.outputs]
         fresh = {s for s in outputs if s is not None and s not in self.storages}
-        if outputs and not fresh and not written and not operator.returns_value:
+        if not (fresh or written or operator.returns_value or node.returns_nothing):
             return  # views read no element
         is_repeatable = not (operator.uses_random_numbers or operator.returns_value)
         key = (node.operator, self._key(node.args), self._key(node.kwargs)) if is_repeatable else position

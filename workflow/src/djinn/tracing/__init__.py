@@ -5,6 +5,7 @@ from djinn.tracing.phantom import Phantom, SideEffectError, UnplannableError, wi
 from djinn.tracing.propagation import forget
 from djinn.tracing.recorder import Look
 from djinn.tracing.simulate import Input, simulate, warm_up
+from djinn.tracing.strays import written_storages
 
 __all__ = [
     "Input",
@@ -20,4 +21,5 @@ __all__ = [
     "simulate",
     "warm_up",
     "with_real",
+    "written_storages",
 ]

@@ -60,6 +60,7 @@ class Facts:
         draws_numbers: whether it draws from a random generator.
         is_view: whether its results may be views of its first operand.
         written: positions and names of the arguments that it writes to.
+        reshapes: whether it changes the metadata of its first operand.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Facts:
     draws_numbers: bool
     is_view: bool
     written: tuple[tuple[int, str], ...]
+    reshapes: bool
 
 
 @cache
@@ -95,6 +97,7 @@ def facts_of(overload: Any) -> Facts:
             for position, argument in enumerate(schema.arguments)
             if argument.alias_info is not None and argument.alias_info.is_write
         ),
+        reshapes=torch.Tag.inplace_view in tags,
     )
 
 

@@ -17,6 +17,7 @@ from djinn.core import TensorMeta, ValueRef
 # Equal metadata gets equal small numbers, so that remembering outcomes hashes integers instead of shapes.
 _meta_numbers: dict[TensorMeta, int] = {}
 _unused_numbers = itertools.count()
+_NUM_OWN_ATTRIBUTES = 5
 
 
 class UnplannableError(Exception):
@@ -106,6 +107,11 @@ class Phantom(torch.Tensor):
 
     def __init__(self, meta: TensorMeta, device: torch.device, *, requires_grad: bool = False) -> None:
         """Nothing is left to do; torch calls this with the arguments of `__new__`."""
+
+    @property
+    def has_attributes(self) -> bool:
+        """Whether forward attached something."""
+        return len(vars(self)) > _NUM_OWN_ATTRIBUTES
 
     @property
     def data(self) -> torch.Tensor:

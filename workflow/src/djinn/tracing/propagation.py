@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from djinn.core import DTYPE_CODES, TensorMeta
+from djinn.interrupts import is_interrupt
 from djinn.tracing.phantom import Phantom, UnplannableError
 
 _MAX_ENTRIES = 16_384
@@ -96,8 +97,10 @@ def _propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device:
         outcome = _observe(func, args, kwargs, _META)
     except UnplannableError:
         raise
-    except Exception:  # the rules are not always those of the kernels: some operators have none, some are stricter
-        if device != "cpu":
+    except (
+        Exception
+    ) as error:  # the rules are not always those of the kernels: some operators have none, some are stricter
+        if device != "cpu" or is_interrupt(error):
             raise
     else:
         # Rules return an empty tensor where the kernel returns none.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from djinn.core import TensorMeta, Trace
 from djinn.errors import ConnectionFailedError
+from djinn.interrupts import is_interrupt
 from djinn.tracing.phantom import Phantom, UnplannableError, noting_refusals
 from djinn.tracing.recorder import Look, Recorder
 
@@ -67,18 +69,31 @@ def simulate(
         originals={number: item.original for number, item in enumerate(inputs) if item.original is not None},
         composites=composites or {},
     )
-    with recorder, noting_refusals(recorder.refusals):
+    with _all_modes_ended(), recorder, noting_refusals(recorder.refusals):
         try:
             outputs = call(list(phantoms))
         except (UnplannableError, ConnectionFailedError):
             raise
         except Exception as error:  # whatever a model's own code may raise
+            if is_interrupt(error):
+                raise
             raise UnplannableError(f"its simulation raised {type(error).__name__}: {error}") from error
         finally:
             recorder.end()
     if recorder.refusals:  # forward caught it, or a thread of its own ended with it
         raise recorder.refusals[0]
     return recorder.finish(outputs)
+
+
+@contextmanager
+def _all_modes_ended() -> Iterator[None]:
+    """Leave torch's stack of dispatch modes as it was: an interrupt may come between a mode's entry and its scope."""
+    depth = torch._C._len_torch_dispatch_stack()
+    try:
+        yield
+    finally:
+        while torch._C._len_torch_dispatch_stack() > depth:
+            torch._C._pop_torch_dispatch_stack(None)
 
 
 def warm_up(device_type: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ def compute_constants(trace: Trace, device: torch.device) -> dict[int, torch.Ten
     storages = [value.storage for value in trace.values]
     undecided = set(storages[: trace.num_inputs])
     for node in trace.nodes:
-        changed = {storages[number] for number in node.outputs if number is not None} | _written(node, storages)
+        changed = {storages[number] for number in node.outputs if number is not None} | written_storages(node, storages)
         facts = facts_of(overload_of(node.operator))
         read = {storages[ref.index] for ref in _refs_in((node.args, node.kwargs))}
         if facts.draws_numbers or facts.returns_value or not undecided.isdisjoint(read | changed):
@@ -40,7 +40,8 @@ def compute_constants(trace: Trace, device: torch.device) -> dict[int, torch.Ten
     return {number: tensor for number, tensor in computed.items() if storages[number] not in undecided}
 
 
-def _written(node: TraceNode, storages: list[int]) -> set[int]:
+def written_storages(node: TraceNode, storages: Sequence[int]) -> set[int]:
+    """Return the storages that an operation writes to, given those of the trace's values."""
     written: set[int] = set()
     for position, name in facts_of(overload_of(node.operator)).written:
         operand = node.args[position] if position < len(node.args) else node.kwargs.get(name)
