@@ -12,7 +12,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "workflow/src"
 # Lowest first; a module may import from its own entry and from those before it.
 LAYERS = {
     "djinn": [
-        ["errors", "units"],
+        ["errors", "interrupts", "units"],
         ["config", "core", "host_bytes"],
         ["tracing", "protocol"],
         ["planning", "memory", "transport"],

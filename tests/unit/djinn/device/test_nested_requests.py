@@ -72,8 +72,15 @@ def test_a_signals_handler_may_use_the_device() -> None:
     value = torch.arange(4.0).to(DEVICE) + 0
     module = torch.nn.ReLU().to(DEVICE)
     noted: list[Any] = []
-    previous = signal.signal(signal.SIGALRM, lambda *_: noted.append((value * 2).tolist()))
-    signal.setitimer(signal.ITIMER_REAL, 0.002, 0.0013)
+
+    def handle(*_: Any) -> None:
+        noted.append((value * 2).tolist())
+        signal.setitimer(
+            signal.ITIMER_REAL, 0.0013
+        )  # not before: on a slow machine handlers would interrupt each other
+
+    previous = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.002)
     try:
         with torch.no_grad():
             for _ in range(300):

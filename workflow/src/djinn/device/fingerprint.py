@@ -70,9 +70,7 @@ def fingerprint(module: torch.nn.Module) -> tuple[Hashable, Snapshot]:
         UnplannableError: a value whose changes could not be noticed, or too many values.
     """
     walk = _Walk()
-    described = walk.describe(module)
-    walk.snapshot.kept = walk.met
-    return described, walk.snapshot
+    return walk.describe(module), walk.snapshot
 
 
 def hook_tables(module: torch.nn.Module) -> list[dict[int, Any]]:
@@ -97,16 +95,11 @@ class _Identity:
 
 
 class _Walk:
-    """One walk over a module tree and everything that it keeps; values met again are described by their number.
-
-    Attributes:
-        snapshot: of what does not tell when it changes.
-        met: all values but constants and tensors, and their numbers, by their `id`.
-    """
+    """One walk over a module tree and everything that it keeps; values met again are described by their number."""
 
     def __init__(self) -> None:
         self.snapshot = Snapshot()
-        self.met: dict[int, tuple[int, Any]] = {}
+        self._met: dict[int, tuple[int, Any]] = {}
 
     def describe(self, value: Any) -> Hashable:
         """Describe a value.
@@ -129,9 +122,9 @@ class _Walk:
             return cls, value.tobytes()
         if isinstance(value, slice):
             return cls, self.describe((value.start, value.stop, value.step))
-        if id(value) in self.met:
-            return "again", self.met[id(value)][0]
-        self.met[id(value)] = (len(self.met), value)
+        if id(value) in self._met:
+            return "again", self._met[id(value)][0]
+        self._met[id(value)] = (len(self._met), value)
         return cls, self._describe_parts(value)
 
     def _describe_parts(self, value: Any) -> Hashable:
@@ -192,6 +185,7 @@ class _Walk:
         return read_array(value)
 
     def _describe_object(self, value: Any) -> Hashable:
+        self.snapshot.kept[id(value)] = value
         slots: tuple[Any, ...] = ()
         if slot_names(type(value)):
             self.snapshot.add_slots(value)

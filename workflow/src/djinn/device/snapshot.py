@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from operator import eq, is_
@@ -81,11 +81,11 @@ class Snapshot:
     Atoms are compared by equality, so that 1 in the place of 1.0 is not noticed; all else by identity.
 
     Attributes:
-        kept: all mutable values of the module, by their `id`.
+        kept: the containers and objects among them, by their `id`.
     """
 
     def __init__(self) -> None:
-        self.kept: Mapping[int, Any] = {}
+        self.kept: dict[int, Any] = {}
         self._attributes: dict[tuple[type, str], Any] = {}
         self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
         self._lists: list[tuple[list[Any], list[Any]]] = []
@@ -109,6 +109,7 @@ class Snapshot:
 
     def add_dict(self, value: dict[Any, Any]) -> None:
         """Watch a dictionary, or an object's attributes; raises as `add_list` does."""
+        self.kept[id(value)] = value
         self._dicts.append((value, dict(value)))
         self._live_dicts.append(value)
         self._keys += dict.keys(value)
@@ -120,6 +121,7 @@ class Snapshot:
         Raises:
             UnplannableError: there is too much to compare at each call.
         """
+        self.kept[id(value)] = value
         self._lists.append((value, list(value)))
         self._add(value, value, enumerate(value))
 
@@ -133,6 +135,7 @@ class Snapshot:
 
     def add_set(self, value: set[Any]) -> None:
         """Watch a set."""
+        self.kept[id(value)] = value
         self._live_sets.append(value)
         self._sets.append(set(value))
 
@@ -146,6 +149,7 @@ class Snapshot:
 
     def add_deque(self, value: deque[Any]) -> None:
         """Watch a queue."""
+        self.kept[id(value)] = value
         self._others.append(_Watched(value, tuple, _are_identical, _write_deque, tuple(value)))
 
     def add_array(self, value: np.ndarray[Any, Any]) -> None:
