@@ -350,6 +350,7 @@ def test_whatever_view_is_uploaded_its_elements_arrive(view: Any, size: int) -> 
         (_sine_on_hosts, r"djinn_tests\.sine_on_hosts.*move its operands to the CPU"),
         (lambda x: x.set_(x.untyped_storage(), 1, (2,), (1,)), r"set it to a tensor"),
         (lambda x: torch.save(x, io.BytesIO()), r"not saved.*\.cpu\(\)"),
+        (lambda x: torch.nn.LazyLinear(2).to(x.device), r"lazy module.*call it once on the CPU"),
         (lambda x: torch.autocast(x.device.type).__enter__(), r"autocast is not supported.*\.to\(dtype\)"),
     ],
 )

@@ -132,6 +132,10 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Change]] = {
     ),
     "another object": (_keeping(Plain(2.0), lambda kept: kept.factor), lambda m, d: setattr(m, "kept", Plain(3.0))),
     "host tensor": (_keeping(torch.tensor(2.0), lambda kept: kept), lambda m, d: m.kept.fill_(3.0)),
+    "shape of a host tensor": (
+        _keeping(torch.tensor([2.0]), lambda kept: len(kept.unsqueeze(-1)[0]) + kept.dim()),
+        lambda m, d: m.kept.unsqueeze_(0),
+    ),
     "forward": (_linear, lambda m, d: setattr(m, "forward", lambda x: x * 2)),
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from djinn.client import runtime
 from djinn.core import DTYPE_CODES, DTYPES, CallTimestamps, TensorMeta
@@ -201,11 +202,15 @@ def copy_(destination: torch.Tensor, source: torch.Tensor, non_blocking: bool = 
     """Copy elements between tensors of which at least one is on the device.
 
     Raises:
-        UnsupportedOperatorError: the source has no elements.
+        UnsupportedOperatorError: the source has no elements, or not yet.
     """
     if not isinstance(destination, RemoteTensor):
         assert isinstance(source, RemoteTensor), "a copy between host tensors reached the device"
         return destination.copy_(download(source))
+    if is_lazy(source):
+        raise UnsupportedOperatorError(
+            f"A lazy module has no elements yet that could lie on {DEVICE}; call it once on the CPU, then move it with .to()."
+        )
     if source.device.type == "meta":
         raise UnsupportedOperatorError("Cannot copy out of meta tensor; no data! Make its elements first.")
     if not isinstance(source, RemoteTensor):

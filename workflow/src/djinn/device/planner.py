@@ -54,7 +54,7 @@ class ClientPlan:
         prefetcher: for the plan's result, if there is one that could come along.
         returns_weights: whether what the call returns has weights, or elements of them.
         written: numbers of the weights, and of the arguments, that the call writes to.
-        host_reads: host tensors on whose elements the plan relies, and those.
+        host_reads: host tensors on whose elements the plan relies, with what `_state` returned of each.
         is_dropped: whether the server holds it no more.
         process_id: of the process that made it; a forked one may execute it.
     """
@@ -76,7 +76,7 @@ class ClientPlan:
     prefetcher: Prefetcher | None
     returns_weights: bool
     written: tuple[list[int], list[int]]
-    host_reads: list[tuple[torch.Tensor, bytes]]
+    host_reads: list[tuple[torch.Tensor, Any]]
     is_dropped: bool = False
     process_id: int = field(default_factory=os.getpid)
 
@@ -93,7 +93,7 @@ class ClientPlan:
     @property
     def is_stale(self) -> bool:
         """Tell whether a host tensor was written to: by NumPy, say, so that its version does not tell."""
-        return bool(self.host_reads) and any(content_of(tensor) != content for tensor, content in self.host_reads)
+        return bool(self.host_reads) and any(_state(tensor) != state for tensor, state in self.host_reads)
 
 
 def make_plan(
@@ -139,7 +139,7 @@ def make_plan(
         prefetcher=Prefetcher(output_metas[0]) if owns_output and _could_come_along(output_metas) else None,
         returns_weights=simulation.returns_weights or any(s < len(simulation.weights) for s in output_storages),
         written=_written(trace, len(simulation.weights)),
-        host_reads=[(tensor, content_of(tensor)) for tensor in trace.host_reads],
+        host_reads=[(tensor, _state(tensor)) for tensor in trace.host_reads],
     )
 
 
@@ -173,6 +173,11 @@ def _planned(client: Client, trace: Trace, weights: list[RemoteTensor]) -> m.Pla
     assert isinstance(reply, m.Planned), f"the server answered a trace with {type(reply).__name__}"
     note_created(weights)
     return reply
+
+
+def _state(tensor: torch.Tensor) -> Any:
+    """Return all that operations see of a host tensor."""
+    return TensorMeta.of(tensor), content_of(tensor)
 
 
 def _written(trace: Trace, num_weights: int) -> tuple[list[int], list[int]]:
