@@ -17,7 +17,7 @@ _CACHE_THAT_IS_NEVER_CLEARED = "PlanCache.clear = lambda self: None\n"
 _WRONG_COPY = """
 def _copy_in(self, destination, source):
     copy_us = _copy(destination, source)
-    destination[0] ^= 1
+    destination[:1] ^= 1
     return copy_us
 
 
