@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from conftest import Run
@@ -166,3 +168,21 @@ def test_gradients_of_activations_equal_native(name: str) -> None:
 
     for want, got in zip(gradients("cpu"), gradients(DEVICE), strict=True):
         assert torch.equal(want, got)
+
+
+def test_forward_mode_sees_through_a_module_that_has_a_plan() -> None:
+    """Under no_grad, too, where its other calls are planned; a plan knows no tangents."""
+    native = torch.nn.Linear(3, 2).requires_grad_(False)
+    remote = copy.deepcopy(native).to(DEVICE)
+    x, tangent = torch.randn(1, 3), torch.randn(1, 3)
+
+    def tangent_of(module: torch.nn.Module, device: str) -> Any:
+        with torch.no_grad(), forward_ad.dual_level():
+            module(x.to(device))
+            return forward_ad.unpack_dual(module(forward_ad.make_dual(x.to(device), tangent.to(device)))).tangent
+
+    with torch.no_grad():
+        remote(x.to(DEVICE))
+    expected = tangent_of(native, "cpu")
+    assert expected is not None
+    assert torch.equal(tangent_of(remote, DEVICE).cpu(), expected)
