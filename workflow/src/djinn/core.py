@@ -1,7 +1,8 @@
-"""Data-only types that several layers share: tensor metadata, traces and call timings."""
+"""Data-only types that several layers share: tensor metadata, traces with the references in them, and call timings."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +96,17 @@ class TraceValue:
 
     meta: TensorMeta
     storage: int
+
+
+def value_refs(operand: Any) -> Iterator[int]:
+    """Yield the indices of the values in an operand tree."""
+    if isinstance(operand, ValueRef):
+        yield operand.index
+    elif isinstance(operand, tuple | list):
+        for item in operand:
+            yield from value_refs(item)
+    elif isinstance(operand, dict):
+        yield from value_refs(tuple(operand.values()))
 
 
 @dataclass(frozen=True, slots=True)

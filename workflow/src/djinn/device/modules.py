@@ -212,7 +212,7 @@ class PlannedCall:
             except Exception as error:  # an operation's own, which forward may catch
                 if used.has_effects or is_interrupt(error):
                     raise
-                raise UnplannableError(f"an operation failed ({error})") from error
+                raise UnplannableError(f"an operation failed with {type(error).__name__}") from error
             finally:
                 if not plan_cache.enabled:
                     _drop_on_server(used)

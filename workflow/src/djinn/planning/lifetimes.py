@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from djinn.core import Trace, ValueRef
+from djinn.core import Trace, value_refs
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +19,6 @@ class Lifetime:
     def overlaps(self, other: Lifetime) -> bool:
         """Tell whether both are live at some node; a node's operands and results are live together."""
         return self.first <= other.last and other.first <= self.last
-
-
-def value_refs(operand: Any) -> Iterator[int]:
-    """Yield the indices of the values in an operand tree."""
-    if isinstance(operand, ValueRef):
-        yield operand.index
-    elif isinstance(operand, tuple | list):
-        for item in operand:
-            yield from value_refs(item)
-    elif isinstance(operand, dict):
-        yield from value_refs(tuple(operand.values()))
 
 
 def activation_lifetimes(trace: Trace) -> list[Lifetime]:

@@ -5,9 +5,8 @@ A trace comes from another process. Everything that later stages index by, or si
 
 from __future__ import annotations
 
-from djinn.core import Trace, TraceNode, TraceValue
+from djinn.core import Trace, TraceNode, TraceValue, value_refs
 from djinn.errors import PlanError
-from djinn.planning.lifetimes import value_refs
 
 MAX_VALUES = 1 << 20
 MAX_DIMENSIONS = 64

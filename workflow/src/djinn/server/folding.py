@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from djinn.core import TensorMeta, Trace, TraceNode
-from djinn.planning.lifetimes import value_refs
+from djinn.core import TensorMeta, Trace, TraceNode, value_refs
 from djinn.protocol.operands import OwnDevice
 from djinn.server.operators import resolve
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from djinn.core import TensorMeta, Trace, TraceNode, ValueRef
-from djinn.planning.lifetimes import value_refs
+from djinn.core import TensorMeta, Trace, TraceNode, ValueRef, value_refs
 from djinn.protocol.operands import OwnDevice
 from djinn.server.adoption import last_uses, out_form_of
 from djinn.server.operators import Operator, OutForm, function_of, resolve

@@ -12,8 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from djinn.core import Trace, TraceNode, ValueRef
-from djinn.planning.lifetimes import value_refs
+from djinn.core import Trace, TraceNode, ValueRef, value_refs
 from djinn.server.operators import resolve
 
 # A larger result is cheaper to compute again than to hold until its last use.

@@ -97,9 +97,8 @@ def _propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device:
         outcome = _observe(func, args, kwargs, _META)
     except UnplannableError:
         raise
-    except (
-        Exception
-    ) as error:  # the rules are not always those of the kernels: some operators have none, some are stricter
+    except Exception as error:
+        # The rules are not always those of the kernels: some operators have none, some are stricter.
         if device != "cpu" or is_interrupt(error):
             raise
     else:

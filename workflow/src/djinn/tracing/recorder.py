@@ -204,7 +204,7 @@ class Recorder(TorchDispatchMode):
         try:
             value = self._look(self._trace(()))
         except Exception as error:  # forward may go on without the value
-            self.refusals.append(UnplannableError(f"{facts.name} could not be looked up ({error})"))
+            self.refusals.append(UnplannableError(f"{facts.name} could not be looked up: {type(error).__name__}"))
             raise
         self._nodes[-1] = TraceNode(facts.name, *refs, (), (value,))
         return value

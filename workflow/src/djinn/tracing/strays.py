@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from djinn.core import Trace, TraceNode, ValueRef
+from djinn.core import Trace, TraceNode, ValueRef, value_refs
 from djinn.tracing.overloads import facts_of, overload_of
 
 
@@ -30,7 +30,7 @@ def compute_constants(trace: Trace, device: torch.device) -> dict[int, torch.Ten
     for node in trace.nodes:
         changed = {storages[number] for number in node.outputs if number is not None} | written_storages(node, storages)
         facts = facts_of(overload_of(node.operator))
-        read = {storages[ref.index] for ref in _refs_in((node.args, node.kwargs))}
+        read = {storages[index] for index in value_refs((node.args, node.kwargs))}
         if facts.draws_numbers or facts.returns_value or not undecided.isdisjoint(read | changed):
             undecided |= changed
             continue
@@ -45,16 +45,8 @@ def written_storages(node: TraceNode, storages: Sequence[int]) -> set[int]:
     written: set[int] = set()
     for position, name in facts_of(overload_of(node.operator)).written:
         operand = node.args[position] if position < len(node.args) else node.kwargs.get(name)
-        written |= {storages[ref.index] for ref in _refs_in(operand)}
+        written |= {storages[index] for index in value_refs(operand)}
     return written
-
-
-def _refs_in(operand: Any) -> Iterator[ValueRef]:
-    if isinstance(operand, ValueRef):
-        yield operand
-    elif isinstance(operand, tuple | list | dict):
-        for item in operand.values() if isinstance(operand, dict) else operand:
-            yield from _refs_in(item)
 
 
 def _with(computed: Mapping[int, torch.Tensor], operand: Any) -> Any:
