@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,6 +57,39 @@ def test_a_server_started_by_hand_serves_clients(server: tuple[subprocess.Popen[
         assert djinn.stats()["server"]["pid"] == process.pid
         djinn.shutdown()
     assert process.poll() is None
+
+
+def test_what_is_from_before_a_shutdown_is_refused(server: tuple[subprocess.Popen[str], str]) -> None:
+    """Its identifiers mean other tensors to the next client's server, which must be neither read nor written."""
+    djinn.init(server[1])
+    old = torch.full((3,), 7.0, device=DEVICE) + 0
+    unmade = torch.ones(3, device=DEVICE)
+    module = torch.nn.Linear(3, 3, device=DEVICE)
+    with torch.no_grad():
+        module(old)
+    djinn.shutdown()
+    djinn.init(server[1])
+    new = torch.ones(3, device=DEVICE) + 0
+    uses: list[Callable[[], Any]] = [
+        lambda: old + new,
+        lambda: new.add_(old),
+        lambda: old.add_(1),
+        lambda: unmade + new,
+        lambda: torch.nn.functional.relu(unmade),
+        lambda: module(new),
+        lambda: torch.nn.Identity()(old).sum(),
+    ]
+    with torch.no_grad():
+        for use in uses:
+            with pytest.raises(
+                djinn.ConnectionFailedError, match=r"is from before djinn.shutdown\(\), .* make it again"
+            ):
+                use()
+    assert new.tolist() == [1, 1, 1]
+    module.load_state_dict({"weight": torch.eye(3).to(DEVICE), "bias": torch.zeros(3).to(DEVICE)}, assign=True)
+    with torch.no_grad():
+        assert module(new).tolist() == [1, 1, 1]
+    assert djinn.last_call().planned
 
 
 def test_a_server_whose_client_was_killed_while_it_started_leaves_nothing(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         args=wire_args,
         kwargs=wire_kwargs,
         base_id=base_id,
-        creations=creations(operands.tensors),
+        creations=creations(client, operands.tensors),
         session_id=runtime.current_session(),
     )
     reply, _ = client.request(request)

@@ -39,7 +39,7 @@ class Execution:
         if plan.has_effects:
             client.note_write()
         self._prefetched = None if plan.prefetcher is None else plan.prefetcher.ask(client)
-        self._made = creations(tensors)
+        self._made = creations(client, tensors)
         self._connection = client.send(
             m.ExecutePlan(
                 plan_id=plan.plan_id,

@@ -163,7 +163,7 @@ def _without_gradients(weights: list[RemoteTensor]) -> Iterator[None]:
 
 def _planned(client: Client, trace: Trace, weights: list[RemoteTensor]) -> m.Planned:
     try:
-        reply, _ = client.request(_request(trace, weights))
+        reply, _ = client.request(_request(client, trace, weights))
     except (ConnectionFailedError, OutOfMemoryError):
         raise
     except Exception as error:  # whatever an operator's kernel or form may raise
@@ -255,7 +255,7 @@ class _Simulation:
                     plan_id=reply.plan_id,
                     input_ids=[tensor.handle.tensor_id for tensor in tensors],
                     base_id=self._client.new_ids(),
-                    creations=creations(tensors),
+                    creations=creations(self._client, tensors),
                     session_id=runtime.current_session(),
                 )
             )
@@ -265,7 +265,7 @@ class _Simulation:
             self._client.request(m.DropPlans(plan_ids=[reply.plan_id]))
 
 
-def _request(trace: Trace, weights: list[RemoteTensor]) -> m.MakePlan:
+def _request(client: Client, trace: Trace, weights: list[RemoteTensor]) -> m.MakePlan:
     return m.MakePlan(
         values=[
             (v.meta.shape, v.meta.strides, DTYPE_CODES[v.meta.dtype], v.meta.storage_offset, v.storage)
@@ -277,5 +277,5 @@ def _request(trace: Trace, weights: list[RemoteTensor]) -> m.MakePlan:
         num_inputs=trace.num_inputs,
         weight_ids=[tensor.handle.tensor_id for tensor in weights],
         constants=[(index, content_of(tensor)) for index, tensor in trace.constants],
-        creations=creations(weights),
+        creations=creations(client, weights),
     )

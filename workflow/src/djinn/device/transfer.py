@@ -9,10 +9,11 @@ from contextlib import contextmanager
 import torch
 
 from djinn.client import runtime
+from djinn.client.client import Client
 from djinn.core import DTYPE_CODES, TensorMeta
 from djinn.device.handle import Handle, Pending
 from djinn.device.tensor import RemoteTensor
-from djinn.errors import UnsupportedOperatorError
+from djinn.errors import ConnectionFailedError, UnsupportedOperatorError
 from djinn.host_bytes import readable_bytes, writable_bytes
 from djinn.protocol import messages as m
 from djinn.tracing import UnplannableError
@@ -41,19 +42,28 @@ def make_uninitialised(meta: TensorMeta) -> RemoteTensor:
     return RemoteTensor(meta, Handle(client, client.new_ids(), pending=Pending(runtime.current_session())))
 
 
-def creations(tensors: Sequence[RemoteTensor]) -> list[m.Creation]:
+def creations(client: Client, tensors: Sequence[RemoteTensor]) -> list[m.Creation]:
     """Describe those tensors that the server may not know yet; once the request is answered, `note_created` has to follow.
 
     Until then other threads describe them too: whichever request comes first makes them.
+
+    Raises:
+        ConnectionFailedError: a tensor of another client, whose identifiers mean other tensors to this one's server.
     """
     made: list[m.Creation] = []
     for tensor in tensors:
-        pending = tensor.handle.pending
+        handle = tensor.handle
+        if handle.client is not client:
+            raise ConnectionFailedError(
+                f"A tensor of shape {tuple(tensor.shape)} is from before djinn.shutdown(), when its elements were lost; "
+                "make it again."
+            )
+        pending = handle.pending
         if pending is not None:
             pending.is_sent = True
             shape, strides = tuple(tensor.shape), tuple(tensor.stride())
             code = DTYPE_CODES[tensor.dtype]
-            made.append(m.Creation(tensor.handle.tensor_id, shape, strides, code, pending.session_id, pending.content))
+            made.append(m.Creation(handle.tensor_id, shape, strides, code, pending.session_id, pending.content))
     return made
 
 
@@ -118,7 +128,7 @@ def download(tensor: RemoteTensor) -> torch.Tensor:
         return prefetched
     if handle.prefetcher is not None:
         handle.prefetcher.note_download()
-    request = m.Download(tensor_id=handle.tensor_id, creations=creations([tensor]))
+    request = m.Download(tensor_id=handle.tensor_id, creations=creations(handle.client, [tensor]))
     host = torch.empty(tuple(tensor.shape), dtype=tensor.dtype)
     # A torch copy would wake worker threads, which then spin on the core that the server needs.
     handle.client.request(request, into=writable_bytes(host))
