@@ -171,7 +171,7 @@ def test_a_full_host_pool_keeps_sessions_where_they_are(bench: Bench) -> None:
         scheduler.signal(name, "IO_WAIT")
     _until(lambda: scheduler.stats()["evictions"] == 1)
     scheduler.open("c", MiB)
-    with pytest.raises(OutOfMemoryError):
+    with pytest.raises(OutOfMemoryError, match="the host pool has no room .* raise GENIE_HOST_POOL_MB"):
         scheduler.open("d", MiB)
     assert scheduler.stats()["evictions"] == 1
 

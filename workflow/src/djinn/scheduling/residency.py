@@ -78,6 +78,11 @@ class Residency:
         return self._copies.used_bytes
 
     @property
+    def is_pool_full(self) -> bool:
+        """Whether somebody would leave, but for whom the host pool has no room."""
+        return bool(self._postponed)
+
+    @property
     def num_waiting(self) -> int:
         """Sessions that stand in line for memory."""
         return len(self._waiting)

@@ -26,6 +26,12 @@ from djinn.scheduling.swap_pool import SwapPool
 
 PHASES = ("IO_WAIT", "COMPUTE")
 
+# By whether the host pool is what lacks room.
+_REMEDIES = {
+    False: "; close sessions, signal IO_WAIT or raise GENIE_DATA_BUDGET_MB.",
+    True: ", and the host pool has no room for those that could leave; close sessions or raise GENIE_HOST_POOL_MB.",
+}
+
 
 class Scheduler:
     """Owns the residency of sessions."""
@@ -263,8 +269,8 @@ class Scheduler:
         if entry.is_rejected:
             raise OutOfMemoryError(
                 f"Session {entry.session.session_id!r} needs {entry.session.num_bytes} resident bytes, but "
-                f"{self._residency.resident_bytes} of the budget of {self._budget_bytes} are taken; close sessions, signal "
-                "IO_WAIT or raise GENIE_DATA_BUDGET_MB."
+                f"{self._residency.resident_bytes} of the budget of {self._budget_bytes} are taken"
+                + _REMEDIES[self._residency.is_pool_full]
             )
 
     def _leave(self, entry: Entry) -> None:
