@@ -114,24 +114,32 @@ class Crowd:
         """Let every agent live its life; returns when all have ended.
 
         Raises:
-            MeasurementError: an agent met anything but the end of its work, of memory or of time.
+            MeasurementError: an agent met anything but the end of its work, of memory or of time, or got no thread.
         """
         sampler = threading.Thread(target=self._sample, name="occupancy")
         threads = [
             threading.Thread(target=self._live, args=(number,), name=f"agent-{number}")
             for number in range(len(self._traces))
         ]
-        for thread in (sampler, *threads):
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self._ended.set()
-        sampler.join()
+        try:
+            _start_all([sampler, *threads])
+        except MeasurementError:
+            self._give_up()
+            self._await_ends(threads, sampler)
+            raise
+        self._await_ends(threads, sampler)
         for number, log in enumerate(self.logs):
             if log.error is not None:
                 raise MeasurementError(
                     f"Agent {number} failed ({log.error}); nothing was recorded, so run the trial again."
                 ) from log.error
+
+    def _await_ends(self, agents: list[threading.Thread], sampler: threading.Thread) -> None:
+        for thread in agents:
+            if thread.ident is not None:  # it was started
+                thread.join()
+        self._ended.set()
+        sampler.join()
 
     def _sample(self) -> None:
         while not self._ended.wait(_SAMPLING_INTERVAL_S):
@@ -244,6 +252,17 @@ class Crowd:
 
     def _now_s(self) -> float:
         return time.monotonic() - self._start_s
+
+
+def _start_all(threads: list[threading.Thread]) -> None:
+    for number, thread in enumerate(threads):
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise MeasurementError(
+                f"Only {number} of {len(threads)} threads could be started; end other programs or raise `ulimit -u`, then "
+                "run the trial again."
+            ) from error
 
 
 def _count(request: Request) -> None:
