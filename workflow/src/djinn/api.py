@@ -13,6 +13,7 @@ import torch
 
 from djinn.client import runtime
 from djinn.client.session import Session
+from djinn.client.values import require_number
 from djinn.config import Config
 from djinn.device import attachment, backend, modules
 from djinn.device.modules import plan_cache
@@ -70,13 +71,15 @@ def shutdown() -> None:
 
 
 def session(session_id: str | None = None, arena_mb: int | None = None) -> Session:
-    """Open a session: `with djinn.session() as session:` makes its arena the home of new tensors in this thread.
+    """Open a session: `with djinn.session() as session:` makes its arena the home of new tensors in this
+    thread or task.
 
     Args:
         session_id: a name that is not in use; None makes one up.
         arena_mb: size of the arena in MiB; None takes GENIE_VMU_SESSION_ARENA_MB (64).
 
     Raises:
+        TypeError: a name that is no string, or a size that is no number.
         ValueError: the name is in use, or the size is not positive.
         OutOfMemoryError: the arena cannot be admitted.
     """
@@ -103,9 +106,11 @@ def ping(busy_us: float = 0.0) -> float:
         busy_us: how long the server keeps its core busy before it answers, 0 to 1,000,000.
 
     Raises:
+        TypeError: a time that is no number.
         ValueError: a time outside that range.
         ConnectionFailedError: the runtime is not initialised, or the server is gone.
     """
+    busy_us = require_number(busy_us, "busy_us", "microseconds")
     client = runtime.current_client()
     start_ns = perf_counter_ns()
     client.request(m.Ping(busy_us=busy_us), expected_us=busy_us)

@@ -51,6 +51,24 @@ def _forked(work: Callable[[], bool]) -> int:
 
 
 @pytest.mark.usefixtures("runtime")
+def test_forked_processes_make_up_session_names_of_their_own() -> None:
+    """Both have the same sessions, and nobody chose a name."""
+
+    def work() -> bool:
+        with djinn.session() as session:
+            return session.session_id not in names
+
+    with djinn.session() as first:
+        names = {first.session_id}
+        child = _forked(work)
+        with djinn.session() as second:
+            names.add(second.session_id)
+            _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert len(names) == 2
+
+
+@pytest.mark.usefixtures("runtime")
 def test_forked_processes_and_their_parent_have_answers_of_their_own() -> None:
     """All of them call at the same time, also with what the parent made."""
     module = torch.nn.Linear(8, 8).requires_grad_(False)

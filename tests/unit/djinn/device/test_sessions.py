@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import djinn
+from djinn.client.runtime import current_session
 from support import DEVICE
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -115,6 +121,75 @@ def test_sessions_nest() -> None:
         assert (first + 1).tolist() == [2] * 4
         with pytest.raises(djinn.SessionClosedError, match="'inner'"):
             second.cpu()
+
+
+def test_tasks_are_in_sessions_of_their_own() -> None:
+    """Those of one event loop take turns in one thread; what one makes goes to its own arena, and stays for as long."""
+
+    async def agent(name: str, number: int, others_end: asyncio.Event, *, is_last: bool) -> None:
+        with djinn.session(name, arena_mb=1):
+            await asyncio.sleep(0)
+            made = torch.full((8,), float(number), device=DEVICE).add_(1)
+            if is_last:
+                await others_end.wait()
+            assert made.tolist() == [number + 1] * 8
+            djinn.signal_phase("IO_WAIT")
+        others_end.set()
+
+    async def agents() -> None:
+        end = asyncio.Event()
+        await asyncio.gather(agent("first", 1, end, is_last=True), agent("second", 2, end, is_last=False))
+
+    asyncio.run(agents())
+    assert djinn.stats()["memory"]["data"]["num_sessions"] == 0
+    assert current_session() is None
+
+
+def test_sessions_may_be_left_in_any_order() -> None:
+    """Whoever leaves the outer one first stays in the inner one, and is then in none."""
+    with contextlib.ExitStack() as outer, contextlib.ExitStack() as inner:
+        outer.enter_context(djinn.session("outer"))
+        inner.enter_context(djinn.session("inner"))
+        outer.close()
+        assert current_session() == "inner"
+        assert (torch.ones(2, device=DEVICE) + 1).tolist() == [2, 2]
+        inner.close()
+        assert current_session() is None
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda _: djinn.session(5), "session_id is 5; pass a session's name"),  # type: ignore[arg-type]
+        (lambda _: djinn.session("s", arena_mb="4"), "arena_mb is '4'; pass a number of MiB"),  # type: ignore[arg-type]
+        (lambda _: djinn.signal_phase(None), "phase is None; pass 'IO_WAIT' or 'COMPUTE'"),  # type: ignore[arg-type]
+        (lambda opened: djinn.signal_phase("IO_WAIT", opened), "session_id is <djinn.*; pass a session's name"),
+        (lambda _: djinn.signal_phase("IO_WAIT", None, "9"), "is '9'; pass a number of milliseconds"),  # type: ignore[arg-type]
+        (lambda _: djinn.ping(True), "busy_us is True; pass a number of microseconds"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_and_costs_nothing(call: Callable[[Any], Any], message: str) -> None:
+    """The server would hang up on such a message, and with its only connection this process would lose all that it has."""
+    with djinn.session() as opened:
+        kept = torch.ones(2, device=DEVICE) + 1
+        with pytest.raises(TypeError, match=message):
+            call(opened)
+        assert kept.tolist() == [2, 2]
+
+
+def test_numbers_may_be_of_numpy() -> None:
+    """As sizes and times often are."""
+    with djinn.session(arena_mb=np.int64(2)) as session:
+        assert session.arena_bytes == 2 * 1024 * 1024
+        djinn.signal_phase("COMPUTE", estimated_resume_ms=np.float32(1))
+    assert djinn.ping(np.int32(10)) >= 10
+
+
+@pytest.mark.parametrize("arena_mb", [0, -1, float("inf"), float("nan")])
+def test_an_arena_of_no_size_is_refused(arena_mb: float) -> None:
+    """The message shows what was passed."""
+    with pytest.raises(ValueError, match=f"An arena of {float(arena_mb)} MiB cannot be made; pass a positive size"):
+        djinn.session(arena_mb=arena_mb)  # type: ignore[arg-type]
 
 
 def test_a_session_name_is_used_once_at_a_time() -> None:

@@ -1,24 +1,19 @@
-"""The process-wide runtime: which client is current, and which session each thread is in."""
+"""The process-wide runtime: which client is current, and which session each thread or task is in."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextvars import ContextVar
 
 from djinn.client.client import Client
 from djinn.config import Config
 from djinn.errors import ConnectionFailedError, DjinnError
 
-
-class _Thread(threading.local):
-    session: str | None = None
-
-
 _lock = threading.Lock()
 _client: Client | None = None
-_thread = _Thread()
+# Outermost first. Each thread has its own, and each task of an event loop.
+_sessions: ContextVar[tuple[str, ...]] = ContextVar("djinn_sessions", default=())
 
 
 def start(address: str | None, config: Config) -> Client:
@@ -77,15 +72,16 @@ def current_client() -> Client:
 
 
 def current_session() -> str | None:
-    """Return the session that this thread is in."""
-    return _thread.session
+    """Return the session that this thread or task entered last and has not left."""
+    sessions = _sessions.get()
+    return sessions[-1] if sessions else None
 
 
-@contextmanager
-def entered_session(session_id: str) -> Iterator[None]:
-    """Make a session current for this thread."""
-    outer, _thread.session = _thread.session, session_id
-    try:
-        yield
-    finally:
-        _thread.session = outer
+def enter_session(session_id: str) -> None:
+    """Make a session current for this thread or task."""
+    _sessions.set((*_sessions.get(), session_id))
+
+
+def leave_session(session_id: str) -> None:
+    """Leave a session, though others may have been entered since; nothing happens where it was not entered."""
+    _sessions.set(tuple(entered for entered in _sessions.get() if entered != session_id))

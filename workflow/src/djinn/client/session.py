@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
+import os
+import reprlib
 from types import TracebackType
+from typing import Any
 
 from djinn.client import runtime
+from djinn.client.values import require_name, require_number
 from djinn.errors import ConnectionFailedError, SessionClosedError
 from djinn.protocol import messages as m
 from djinn.units import MiB
@@ -14,7 +19,7 @@ _numbers = itertools.count(1)
 
 
 class Session:
-    """A session of this process; a context manager that makes it current for the thread.
+    """A session of this process; a context manager that makes it current for the thread or task.
 
     Attributes:
         session_id: its name.
@@ -29,29 +34,29 @@ class Session:
             arena_mb: size of the arena in MiB; None takes GENIE_VMU_SESSION_ARENA_MB (64).
 
         Raises:
+            TypeError: a name that is no string, or a size that is no number.
             ValueError: the name is in use, or the size is not positive.
             OutOfMemoryError: the arena cannot be admitted.
         """
-        self.session_id = f"session-{next(_numbers)}" if session_id is None else session_id
+        self.session_id = _made_up_name() if session_id is None else require_name(session_id, "session_id")
+        arena_bytes = None if arena_mb is None else _bytes(arena_mb)
         self._client = runtime.current_client()
-        arena_bytes = None if arena_mb is None else int(arena_mb * MiB)
         reply, _ = self._client.request(m.OpenSession(opened_id=self.session_id, arena_bytes=arena_bytes))
         self.arena_bytes: int = reply.arena_bytes
-        self._scope = runtime.entered_session(self.session_id)
         self.is_closed = False
 
     def __enter__(self) -> Session:
-        """Make the session current for this thread."""
+        """Make the session current for this thread or task."""
         if self.is_closed:
             raise SessionClosedError(f"Session {self.session_id!r} was closed; open a new one with djinn.session().")
-        self._scope.__enter__()
+        runtime.enter_session(self.session_id)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Leave the scope and close the session."""
-        self._scope.__exit__(None, None, None)
+        runtime.leave_session(self.session_id)
         try:
             self.close()
         except ConnectionFailedError:
@@ -76,29 +81,45 @@ class Session:
         return digest
 
 
+def _made_up_name() -> str:
+    """Return a name of this process's own: one that it was forked from has the same sessions."""
+    return f"session-{os.getpid()}-{next(_numbers)}"
+
+
+def _bytes(arena_mb: Any) -> int:
+    size_mb = require_number(arena_mb, "arena_mb", "MiB")
+    if not 0 < size_mb < math.inf:
+        raise ValueError(f"An arena of {size_mb} MiB cannot be made; pass a positive size.")
+    return int(size_mb * MiB)
+
+
 def signal_phase(phase: str, session_id: str | None = None, estimated_resume_ms: float | None = None) -> float:
     """Announce a session's phase to the scheduler.
 
     Args:
         phase: `IO_WAIT` (nothing will be computed for a while) or `COMPUTE` (it continues; returns when resident).
-        session_id: None means the thread's current session.
+        session_id: None means the current session of the thread or task.
         estimated_resume_ms: how long the wait will probably take.
 
     Returns:
         The microseconds that bringing the session back into device memory took; 0 where it was there.
 
     Raises:
+        TypeError: an argument of another type.
         ValueError: an unknown phase, an impossible estimate, or no session.
         SessionClosedError: the session is closed.
         OutOfMemoryError: the session cannot be restored in time.
     """
     session_id = runtime.current_session() if session_id is None else session_id
     if session_id is None:
-        raise ValueError(
-            "No session is current in this thread; signal inside `with djinn.session():` or pass session_id."
-        )
-    reply, _ = runtime.current_client().request(
-        m.Signal(signalled_id=session_id, phase=phase, estimated_resume_ms=estimated_resume_ms)
+        raise ValueError("No session is current here; signal inside `with djinn.session():` or pass session_id.")
+    if not isinstance(phase, str):
+        raise TypeError(f"phase is {reprlib.repr(phase)}; pass 'IO_WAIT' or 'COMPUTE'.")
+    if estimated_resume_ms is not None:
+        estimated_resume_ms = require_number(estimated_resume_ms, "estimated_resume_ms", "milliseconds")
+    signal = m.Signal(
+        signalled_id=require_name(session_id, "session_id"), phase=phase, estimated_resume_ms=estimated_resume_ms
     )
+    reply, _ = runtime.current_client().request(signal)
     restore_us: float = reply.restore_us
     return restore_us
