@@ -210,7 +210,7 @@ def test_connections_that_are_refused_leave_no_descriptors(address: str) -> None
     """Neither the socket nor the shared memory that came first."""
     others = len(os.listdir("/proc/self/fd"))
     for _ in range(10):
-        with pytest.raises(ProtocolError, match="token"):
+        with pytest.raises(ProtocolError, match="does not know this client"):
             Connection(Address.parse(address), "nobody's")
     deadline_s = time.monotonic() + 30
     while len(os.listdir("/proc/self/fd")) > others:  # the server is this process, too

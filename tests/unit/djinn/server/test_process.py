@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import socket
@@ -17,28 +18,39 @@ import pytest
 import torch
 
 import djinn
+from djinn.client import connection
 from djinn.protocol.codec import encode
 from djinn.protocol.frames import pack_header
 from djinn.protocol.messages import PROTOCOL_VERSION, Hello
+from djinn.transport.address import Address
 from support import DEVICE
 
 # After a client's death.
 _RECLAIMED_WITHIN_S = 2.0
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server that listens at a Unix socket, started as a user would."""
-    address = f"unix:{tmp_path / 'socket'}"
+@contextlib.contextmanager
+def _listening(address: str) -> Iterator[subprocess.Popen[str]]:
+    """A server that listens, started as a user would."""
     process = subprocess.Popen(
         [sys.executable, "-m", "djinn.server", "--listen", address], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert address in process.stdout.readline()
-    yield process, address
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """One at a Unix socket."""
+    address = f"unix:{tmp_path / 'socket'}"
+    with _listening(address) as process:
+        yield process, address
     assert not (tmp_path / "socket").exists(), "a terminated server leaves its socket behind"
 
 
@@ -170,6 +182,64 @@ def test_a_server_that_dies_is_reported_with_its_last_words() -> None:
     djinn.shutdown()
     djinn.init()
     assert torch.ones(1, device=DEVICE).item() == 1
+
+
+def test_a_server_that_was_terminated_is_reported_too() -> None:
+    """It has removed its log with its folder."""
+    djinn.init()
+    tensor = torch.ones(2, device=DEVICE) + 1
+    pid = djinn.stats()["server"]["pid"]
+    os.kill(pid, signal.SIGTERM)
+    with pytest.raises(djinn.ServerDiedError, match=r"no message; exit status .*djinn.shutdown\(\) and djinn.init\(\)"):
+        for _ in range(1000):
+            tensor.sum().item()
+            time.sleep(0.005)
+
+
+def test_a_server_that_was_started_again_says_what_to_do(tmp_path: Path) -> None:
+    """At the same address, after it was killed: what its clients had is gone."""
+    address = f"unix:{tmp_path / 'socket'}"
+    with _listening(address) as first:
+        djinn.init(address)
+        first.kill()
+    with _listening(address):
+        with pytest.raises(djinn.ConnectionFailedError, match="closed"):
+            djinn.ping()
+        with pytest.raises(
+            djinn.ProtocolError, match=r"does not know this client.*djinn.shutdown\(\) and djinn.init\(\)"
+        ):
+            djinn.ping()
+        djinn.shutdown()
+        djinn.init(address)
+        assert (torch.ones(2, device=DEVICE) + 1).tolist() == [2, 2]
+
+
+def test_a_server_that_ends_leaves_the_socket_of_another(tmp_path: Path) -> None:
+    """That was started at the same path, which was free meanwhile."""
+    path = tmp_path / "socket"
+    address = f"unix:{path}"
+    with _listening(address) as first:
+        path.unlink()
+        with _listening(address):
+            first.terminate()
+            first.wait(10)
+            djinn.init(address)
+            assert (torch.ones(2, device=DEVICE) + 1).tolist() == [2, 2]
+            djinn.shutdown()
+    assert not path.exists()
+
+
+def test_whoever_listens_and_never_answers_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is stopped, or another program."""
+    monkeypatch.setattr(connection, "_GREETING_S", 0.2)
+    for address in (Address.parse(f"unix:{tmp_path / 'socket'}"), Address.parse("tcp://127.0.0.1:0")):
+        with address.listen() as listener:
+            port = 0 if address.path else listener.getsockname()[1]
+            reached = dataclasses.replace(address, port=port)
+            with pytest.raises(
+                djinn.ConnectionFailedError, match=r"did not answer within 0.2 s; connect to a djinn server"
+            ):
+                djinn.init(str(reached))
 
 
 def test_nothing_is_left_behind() -> None:

@@ -12,7 +12,7 @@ from djinn.errors import ConfigurationError, ConnectionFailedError
 from djinn.transport.address import Address
 
 
-@pytest.mark.parametrize("text", ["unix:/tmp/x", "tcp://127.0.0.1:8000"])
+@pytest.mark.parametrize("text", ["unix:/tmp/x", "tcp://127.0.0.1:8000", "tcp://[::1]:8000"])
 def test_text_round_trip(text: str) -> None:
     """What is printed can be parsed."""
     assert str(Address.parse(text)) == text
@@ -30,6 +30,50 @@ def test_unix_socket_belongs_to_its_user_alone(tmp_path: Path) -> None:
     listener = Address.parse(f"unix:{tmp_path / 'socket'}").listen()
     assert stat.S_IMODE((tmp_path / "socket").stat().st_mode) == 0o600
     listener.close()
+
+
+def test_a_socket_that_a_killed_server_left_is_replaced(tmp_path: Path) -> None:
+    """Nobody listens there; the new one is private too."""
+    address = Address.parse(f"unix:{tmp_path / 'socket'}")
+    address.listen().close()
+    with address.listen() as listener, address.connect():
+        listener.accept()[0].close()
+        assert stat.S_IMODE((tmp_path / "socket").stat().st_mode) == 0o600
+
+
+def test_a_socket_at_which_somebody_listens_is_not_replaced(tmp_path: Path) -> None:
+    """Nor one whose queue is full, nor a file of another kind."""
+    address = Address.parse(f"unix:{tmp_path / 'socket'}")
+    with address.listen() as listener:
+        listener.listen(0)
+        with address.connect(), pytest.raises(ConnectionFailedError, match="in use.*; choose another address"):
+            address.listen()
+        listener.accept()[0].close()
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(ConnectionFailedError, match="in use.*; choose another address"):
+        Address.parse(f"unix:{tmp_path / 'file'}").listen()
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_queue_that_is_full_is_not_waited_for(tmp_path: Path) -> None:
+    """It is that of a server which is stopped."""
+    address = Address.parse(f"unix:{tmp_path / 'socket'}")
+    with address.listen() as listener:
+        listener.listen(0)
+        with address.connect(), pytest.raises(ConnectionFailedError, match="No djinn server answers at"):
+            address.connect(timeout_s=0.1)
+
+
+def test_hosts_may_have_addresses_of_version_6() -> None:
+    """In brackets, as in any other address with a port."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this system has no loopback address of version 6")
+    with Address.parse("tcp://[::1]:0").listen() as listener:
+        address = Address.parse(f"tcp://[::1]:{listener.getsockname()[1]}")
+        assert address.is_loopback
+        address.connect().close()
 
 
 @pytest.mark.parametrize("text", ["unix:/nowhere/at/all", "tcp://127.0.0.1:1"])

@@ -7,7 +7,7 @@ import threading
 from time import perf_counter_ns
 
 from djinn.client.remote_errors import to_exception
-from djinn.errors import ConfigurationError, ProtocolError
+from djinn.errors import ConfigurationError, ConnectionFailedError, ProtocolError
 from djinn.protocol import messages as m
 from djinn.protocol.codec import decode_reply, encode
 from djinn.transport.address import Address
@@ -29,6 +29,7 @@ _SLEPT_SHARE, _POLLED_SHARE = 0.85, 0.3
 _MAX_POLLED_US = 20_000.0
 # Whoever wakes the server tells it the core that it runs on. A server that is awake runs elsewhere already, as a rule.
 _MAX_UNPLACED = 16
+_GREETING_S = 30
 _spin_turn = threading.Lock()
 
 
@@ -79,6 +80,7 @@ class Connection:
         # The memory comes before any frame: a read of frames would swallow it.
         memory = None
         if address.path is not None:
+            self._await_answer(address)
             memory = self._stream.receive_file()
             if memory is None:
                 self.receive()  # raises what the server says instead
@@ -92,16 +94,30 @@ class Connection:
     def _greet(self, address: Address, client_token: str | None) -> m.Welcome:
         secret = self._secret
         nonce = new_nonce() if secret is not None else b""
-        reply, _ = self.request(m.Hello(version=m.PROTOCOL_VERSION, client_token=client_token, nonce=nonce))
+        reply = self._ask(address, m.Hello(version=m.PROTOCOL_VERSION, client_token=client_token, nonce=nonce))
         if isinstance(reply, m.Challenge) and secret is not None:
             if not is_proof(reply.proof, secret, "server", nonce, reply.nonce):
                 raise ProtocolError(f"The server at {address} does not know the secret; check GENIE_SECRET_FILE there.")
-            reply, _ = self.request(m.Prove(proof=prove(secret, "client", nonce, reply.nonce)))
+            reply = self._ask(address, m.Prove(proof=prove(secret, "client", nonce, reply.nonce)))
         elif secret is not None and not address.is_loopback:
             raise ProtocolError(f"The server at {address} did not ask for the secret; connect to one that does.")
         if not isinstance(reply, m.Welcome):
             raise ProtocolError(f"The server at {address} answered a greeting with {type(reply).__name__}.")
         return reply
+
+    def _ask(self, address: Address, message: m.Request) -> m.Reply:
+        self.send(message)
+        self._await_answer(address)
+        reply, _ = self.receive()
+        self.is_busy = False
+        return reply
+
+    def _await_answer(self, address: Address) -> None:
+        """Wait until something comes of whoever listens, which may be a server that is stopped, or no server."""
+        if not self._stream.wait_asleep(_GREETING_S * 1e6):
+            raise ConnectionFailedError(
+                f"Who listens at {address} did not answer within {_GREETING_S} s; connect to a djinn server that runs."
+            )
 
     def request(
         self, message: m.Request, payload: memoryview | bytes = b"", *, expected_us: float = 0.0

@@ -82,7 +82,9 @@ class ServerProcess:
 
     def last_words(self) -> str:
         """Return the end of what the server wrote to standard error, and how it ended."""
-        lines = self._log_path.read_text(errors="replace").splitlines()[-_NUM_LAST_LINES:]
+        lines: list[str] = []
+        with suppress(FileNotFoundError):  # who was terminated has tidied up
+            lines = self._log_path.read_text(errors="replace").splitlines()[-_NUM_LAST_LINES:]
         ending = self._process.poll()
         return " | ".join(lines) or f"no message; exit status {ending}"
 

@@ -71,7 +71,10 @@ class ServerCore:
             else:
                 known = self._clients.get(token)
                 if known is None:
-                    raise ProtocolError("The client token is not known to this server; connect without one.")
+                    raise ProtocolError(
+                        "The server does not know this client, whose tensors went with a server before it; call djinn.shutdown() and "
+                        "djinn.init()."
+                    )
                 client = known
             client.num_connections += 1
             return client

@@ -57,6 +57,7 @@ class Listener:
         self._core = core
         self._socket = address.listen()
         self.address = address
+        self._file = _identity(address.path)
         if address.path is None:
             self.address = Address(host=address.host, port=self._socket.getsockname()[1])
         # One spinning thread is quick; several would take turns at one interpreter and slow each other.
@@ -93,10 +94,11 @@ class Listener:
             self._free_places.release()
 
     def close(self) -> None:
-        """Stop accepting and remove a Unix socket's file."""
+        """Stop accepting and remove the Unix socket's file, unless another server's lies there meanwhile."""
         self._socket.close()
-        if self.address.path is not None and os.path.exists(self.address.path):
-            os.unlink(self.address.path)
+        path = self.address.path
+        if path is not None and self._file is not None and _identity(path) == self._file:
+            os.unlink(path)
 
     def _serve_connection(self, connection: socket.socket) -> None:
         stream = FramedStream(connection, MAX_RECEIVE_S)
@@ -151,6 +153,14 @@ class Listener:
             finally:
                 self._spin_turn.release()
         return stream.receive()
+
+
+def _identity(path: str | None) -> tuple[int, int] | None:
+    """Return what tells a file from others that have its path at other times; None if there is none."""
+    if path is None or not os.path.exists(path):
+        return None
+    status = os.stat(path)
+    return status.st_ino, status.st_ctime_ns
 
 
 def _max_connections() -> int:

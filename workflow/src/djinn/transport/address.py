@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import stat
 from dataclasses import dataclass
 
 from djinn.errors import ConfigurationError, ConnectionFailedError
@@ -35,7 +37,13 @@ class Address:
 
     def __str__(self) -> str:
         """Return the text that `parse` accepts."""
-        return f"unix:{self.path}" if self.path is not None else f"tcp://{self.host}:{self.port}"
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"tcp://[{self.host}]:{self.port}" if self._is_ipv6 else f"tcp://{self.host}:{self.port}"
+
+    @property
+    def _is_ipv6(self) -> bool:
+        return ":" in self.host
 
     @property
     def is_loopback(self) -> bool:
@@ -51,7 +59,9 @@ class Address:
         try:
             if self.path is not None:
                 connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                connection.settimeout(timeout_s)  # the queue of a server that is stopped may be full
                 connection.connect(self.path)
+                connection.settimeout(None)
                 return connection
             connection = socket.create_connection((self.host, self.port), timeout=timeout_s)
             connection.settimeout(None)
@@ -63,7 +73,7 @@ class Address:
             ) from error
 
     def listen(self) -> socket.socket:
-        """Bind and listen; a Unix socket is created with mode 0600.
+        """Bind and listen; a Unix socket is created with mode 0600, in place of one that a killed server left.
 
         Raises:
             ConnectionFailedError: the address cannot be bound.
@@ -73,7 +83,8 @@ class Address:
                 listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 _bind_private(listener, self.path)
             else:
-                listener = socket.create_server((self.host, self.port))
+                family = socket.AF_INET6 if self._is_ipv6 else socket.AF_INET
+                listener = socket.create_server((self.host, self.port), family=family)
                 _send_at_once(listener)  # connections inherit that from the socket that accepts them
             listener.listen(128)
             return listener
@@ -91,6 +102,21 @@ def _send_at_once(connection: socket.socket) -> None:
 def _bind_private(listener: socket.socket, path: str) -> None:
     previous = os.umask(0o177)
     try:
-        listener.bind(path)
+        try:
+            listener.bind(path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _is_abandoned(path):
+                raise
+            os.unlink(path)
+            listener.bind(path)
     finally:
         os.umask(previous)
+
+
+def _is_abandoned(path: str) -> bool:
+    """Tell whether a file is a socket at which nobody listens."""
+    if not stat.S_ISSOCK(os.stat(path).st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) == errno.ECONNREFUSED
