@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import signal
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
+import djinn
 from djinn.client import runtime as client_runtime
+from djinn.client.connection import Connection
 from support import DEVICE
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -93,20 +96,37 @@ def test_a_signals_handler_may_use_the_device() -> None:
     assert all(result == [0.0, 2.0, 4.0, 6.0] for result in noted)
 
 
-def test_after_an_interrupted_call_the_next_one_takes_another_connection() -> None:
-    """And only then closes the first: the server forgets a client that has none."""
+def _interrupt(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", ["receive", "send"])
+def test_after_an_interrupted_call_the_next_one_takes_another_connection(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the first is closed: its reply, if one comes, is nobody's."""
     value = torch.ones(4, device=DEVICE) + 0
     client = client_runtime.current_client()
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = client.connection()
-    receive = before.receive
-    before.receive = lambda expected_us=0.0: interrupt()  # type: ignore[method-assign,assignment,return-value]
-    with pytest.raises(KeyboardInterrupt):
-        value + 1
-    before.receive = receive  # type: ignore[method-assign]
+    before = weakref.ref(client.connection())
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, step, _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            value + 1
+    if step == "send":  # which was over, as far as anybody knows
+        client.connection().is_busy = True
     assert (value + 1).tolist() == [2.0] * 4
-    assert client.connection() is not before
-    assert before not in client._connections
+    gc.collect()
+    assert before() is None
+    assert list(client._connections) == [client.connection()]
+
+
+def test_what_waits_to_be_freed_waits_on_where_a_request_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It went with that request, which may not have come anywhere."""
+    tensor = torch.ones(4, device=DEVICE) + 0
+    before = djinn.stats()["client"]["num_tensors"]
+    del tensor
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "send", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            djinn.ping()
+    assert djinn.stats()["client"]["num_tensors"] == before - 1

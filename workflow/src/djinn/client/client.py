@@ -25,12 +25,11 @@ _BLOCKS_EACH = 1 << 24
 _SHUT_DOWN = "The runtime was shut down; call djinn.init() again."
 
 
-class _ThreadEnd:
-    """Goes with the thread that holds it."""
-
-
 class Client:
-    """What all threads of this process share: one identity on the server, also with the processes that it forked."""
+    """What all threads of this process share: one identity on the server, also with the processes that it forked.
+
+    A connection belongs to its thread and to the calls that wait for its replies, and is closed when all of these are gone.
+    """
 
     def __init__(self, address: str | None, config: Config) -> None:
         """Start an embedded server, or connect to `address`.
@@ -44,7 +43,9 @@ class Client:
         self._process = start_server(config) if address is None else None
         self._address = Address.parse(self._process.address if self._process is not None else address or "")
         self._local = threading.local()
-        self._connections: list[Connection] = []
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        # The server forgets a client with its last connection, so one outlives its thread.
+        self._kept: Connection | None = None
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
         self._own_ids = range(1 << 63)
@@ -69,39 +70,25 @@ class Client:
             connection = self._connect()
         return connection
 
-    def _connect(self, *, in_place_of: Connection | None = None) -> Connection:
+    def _connect(self) -> Connection:
+        """Open this thread's connection, in place of the one that it has."""
         if self.is_closed:
             raise ConnectionFailedError(_SHUT_DOWN)
         connection = Connection(self._address, self._token)
-        self._local.connection = connection
         with self._lock:
-            # The server forgets a client with its last connection, so the first one outlives its thread.
-            connection.outlives_thread = not self._connections if in_place_of is None else in_place_of.outlives_thread
-            self._connections.append(connection)
             if self.is_closed:  # while this one was opened
-                self._connections.remove(connection)
                 connection.close()
                 raise ConnectionFailedError(_SHUT_DOWN)
-        if not connection.outlives_thread:
-            self._local.end = end = _ThreadEnd()
-            weakref.finalize(end, self._disconnect, connection).atexit = False
+            self._connections.add(connection)
+            if self._kept is None or self._kept is getattr(self._local, "connection", None):
+                self._kept = connection
+            self._local.connection = connection
         return connection
-
-    def _disconnect(self, connection: Connection) -> None:
-        with self._lock:
-            if connection in self._connections:
-                self._connections.remove(connection)
-                connection.close()
 
     def _free_connection(self) -> Connection:
         """Return this thread's connection; another one in its place if that is busy."""
         connection = self.connection()
-        if connection.is_busy:
-            busy, connection = connection, self._connect(in_place_of=connection)
-            busy.is_left = True
-            if busy.is_lost:
-                self._disconnect(busy)
-        return connection
+        return self._connect() if connection.is_busy else connection
 
     def request(
         self,
@@ -144,16 +131,20 @@ class Client:
             ServerDiedError: the embedded server ended; carries its last words.
             ConnectionFailedError: the server is gone, or the client was shut down.
         """
-        if self._frees:
-            message.frees = self._take_frees()
         try:
+            if self._frees:
+                message.frees = self._take_frees()
             connection = getattr(self._local, "connection", None)
             if connection is None or connection.is_busy:
                 connection = self._free_connection()
             connection.send(message, payload)
             return connection
-        except ConnectionFailedError as error:
-            raise self._explained(error) from error
+        except BaseException as error:
+            # Whether it came there is not known; freeing twice is harmless, since identifiers are used once.
+            self._frees.extendleft(message.frees)
+            if isinstance(error, ConnectionFailedError):
+                raise self._explained(error) from error
+            raise
 
     def reply_buffer(self, num_bytes: int) -> ReplyBuffer | None:
         """Return a place for the payload of this thread's next reply, see `Connection.reply_buffer`; raises as `send` does."""
@@ -173,13 +164,8 @@ class Client:
             raise self._explained(error) from error
 
     def release(self, connection: Connection) -> None:
-        """Let a connection be used again; one that was left is closed, and one whose reply nobody took once it is left."""
-        if connection.is_left:
-            self._disconnect(connection)
-        elif connection.awaits_reply:
-            connection.is_lost = True
-        else:
-            connection.is_busy = False
+        """Let a connection be used again, unless the wait for its reply was interrupted: it still comes."""
+        connection.is_busy = connection.awaits_reply
 
     def _explained(self, error: ConnectionFailedError) -> ConnectionFailedError:
         if self._process is None or self.is_closed or self._process.is_alive():
@@ -213,10 +199,8 @@ class Client:
         What the parent made can be used, and stays when this process lets go of it; what this process makes and does not
         free stays as long as the parent's identity.
         """
-        self._lock, self._local = threading.Lock(), threading.local()
-        connections, self._connections = self._connections, []
-        for connection in connections:
-            connection.close()
+        self._lock = threading.Lock()
+        self._close_connections()
         first = _FIRST_FORKED_BLOCK + os.getpid() * _BLOCKS_EACH
         self._ids = itertools.count(first)
         self._own_ids = range(first * MAX_OUTPUTS, (first + _BLOCKS_EACH) * MAX_OUTPUTS)
@@ -228,13 +212,16 @@ class Client:
     def close(self) -> None:
         """Close every connection and end the embedded server."""
         self.is_closed = True
-        with self._lock:
-            connections, self._connections = self._connections, []
-        for connection in connections:
-            connection.close()
-        self._local = threading.local()
+        self._close_connections()
         if self._process is not None:
             self._process.stop()
+
+    def _close_connections(self) -> None:
+        with self._lock:
+            connections, self._connections = list(self._connections), weakref.WeakSet()
+            self._kept, self._local = None, threading.local()
+        for connection in connections:
+            connection.close()
 
     def _take_frees(self) -> list[int]:
         taken: list[int] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from time import perf_counter_ns
 
 from djinn.client.remote_errors import to_exception
@@ -34,7 +35,7 @@ _spin_turn = threading.Lock()
 
 
 class Connection:
-    """A greeted connection; used by one thread.
+    """A greeted connection; used by one thread, and closed when nobody holds it any more.
 
     Attributes:
         welcome: what the server said of itself.
@@ -42,9 +43,6 @@ class Connection:
         awaits_reply: whether a request was sent whose reply was not received.
         is_busy: whether what the reply brought may not have been taken yet, either. Whoever sends something meanwhile, a
             finalizer or the handler of a signal, or the next call after an interrupted one, takes another connection.
-        is_left: whether somebody did, so that it is closed with its last reply.
-        is_lost: whether nobody will take that reply, because the wait for it was interrupted.
-        outlives_thread: whether it stays open after its thread.
     """
 
     def __init__(self, address: Address, client_token: str | None) -> None:
@@ -63,7 +61,8 @@ class Connection:
             )
         self._stream = FramedStream(address.connect())
         self.sent_ns = 0
-        self.awaits_reply = self.is_busy = self.is_left = self.is_lost = self.outlives_thread = False
+        weakref.finalize(self, self._stream.close).atexit = False
+        self.awaits_reply = self.is_busy = False
         self._polled_us = self._late_us = SPIN_US
         self._num_unplaced = 0
         self._reply_buffers: ReplyBuffers | None = None

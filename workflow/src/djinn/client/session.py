@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import reprlib
 from types import TracebackType
@@ -16,6 +15,8 @@ from djinn.protocol import messages as m
 from djinn.units import MiB
 
 _numbers = itertools.count(1)
+# What messages can say; how much there is the server knows.
+_MAX_ARENA_MB = (1 << 62) // MiB
 
 
 class Session:
@@ -88,8 +89,8 @@ def _made_up_name() -> str:
 
 def _bytes(arena_mb: Any) -> int:
     size_mb = require_number(arena_mb, "arena_mb", "MiB")
-    if not 0 < size_mb < math.inf:
-        raise ValueError(f"An arena of {size_mb} MiB cannot be made; pass a positive size.")
+    if not 0 < size_mb < _MAX_ARENA_MB:
+        raise ValueError(f"An arena of {size_mb} MiB cannot be made; pass a positive size that a machine may have.")
     return int(size_mb * MiB)
 
 
