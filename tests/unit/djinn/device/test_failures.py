@@ -59,6 +59,16 @@ def test_checks_of_operands_are_part_of_a_plan(check: Callable[..., Any]) -> Non
         assert [_outcome(remote, a.to(DEVICE)) for a in operands] == [_outcome(native, a) for a in operands]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+@pytest.mark.parametrize("reduce", [torch.max, torch.min])
+def test_the_largest_of_no_elements_is_an_error(reduce: Callable[..., Any], dtype: torch.dtype) -> None:
+    """In a plan as well, whose operators write into given tensors."""
+    module = _Module(lambda _, x: reduce(x)).to(DEVICE)
+    for num_rows in (0, 2, 0):
+        outcome = _outcome(module, torch.zeros(num_rows, 3, dtype=dtype).to(DEVICE))
+        assert outcome == (0 if num_rows else "RuntimeError")
+
+
 def test_forward_catches_what_fails_in_its_plan() -> None:
     """As it does when it runs, also with what it did to its arguments until then."""
 

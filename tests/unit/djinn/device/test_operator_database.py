@@ -32,6 +32,12 @@ _REFUSED = {
 _EQUAL_TO_ROUNDING = {"linalg.lstsq", "linalg.lstsq.grad_oriented", "svd_lowrank", "pca_lowrank"}
 # torch's rule for tensors of a class of their own does not look for zeros, of which the CPU multiplies around.
 _GRADIENTS_EQUAL_TO_ROUNDING = _EQUAL_TO_ROUNDING | {"prod", "masked.prod"}
+# On devices other than the CPU, torch makes these of operations that keep the order of their operand's dimensions.
+_ORDERED_OTHERWISE = {
+    "nn.functional.interpolate.nearest",
+    "nn.functional.interpolate.nearest-exact",
+    "nn.functional.upsample_nearest",
+}
 
 
 def _name(operator: Any) -> str:
@@ -122,8 +128,24 @@ def _check_equal(actual: Any, expected: Any, *, to_rounding: bool) -> None:
         torch.testing.assert_close(got.cpu(), want.resolve_conj().resolve_neg(), equal_nan=True, **tolerance)
 
 
-def _check(name: str, native: Callable[..., Any], remote: Callable[..., Any]) -> None:
-    for sample in _samples(name):
+def _is_matrix(operand: Any) -> bool:
+    return isinstance(operand, torch.Tensor) and operand.dim() > 1
+
+
+def _reordered(sample: Any) -> Any:
+    """Return a sample whose operands lie in memory with their last dimension outermost."""
+
+    def reorder(operand: torch.Tensor) -> torch.Tensor:
+        if not _is_matrix(operand):
+            return operand
+        backwards = tuple(reversed(range(operand.dim())))
+        return operand.detach().permute(backwards).contiguous().permute(backwards)
+
+    return sample.transform(reorder)
+
+
+def _check(name: str, native: Callable[..., Any], remote: Callable[..., Any], samples: list[Any] | None = None) -> None:
+    for sample in _samples(name) if samples is None else samples:
         operands, remote_operands = _operands(name, sample, "cpu"), _operands(name, sample, DEVICE)
         expected, actual = _run(native, *operands, "cpu"), _run(remote, *remote_operands, DEVICE)
         if isinstance(expected, type):
@@ -156,6 +178,14 @@ def test_in_a_plan(name: str) -> None:
     """As all that a module computes."""
     operator = _OPERATORS[name]
     _check(name, operator, _planned(operator))
+
+
+@pytest.mark.parametrize("name", [name for name in _OPERATORS if name not in _ORDERED_OTHERWISE])
+def test_in_a_plan_of_operands_in_another_order(name: str) -> None:
+    """As those that were transposed, or have their channels last: results are as right, and lie as they do natively."""
+    operator = _OPERATORS[name]
+    samples = [sample for sample in _samples(name) if any(_is_matrix(leaf) for leaf in tree_leaves(sample.input))]
+    _check(name, operator, _planned(operator), [_reordered(sample) for sample in samples[:1]])
 
 
 @pytest.mark.parametrize("name", _IN_PLACE)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from djinn.core import Trace, TraceNode
+from djinn.core import Trace, TraceNode, value_refs
 from djinn.planning.lifetimes import activation_lifetimes
-from djinn.server.operators import OutForm, out_form, resolve
+from djinn.server.operators import OutForm, minds_strides, out_form, resolve
 
 # Operators without `out=` form for which there is another that writes into a planned buffer.
 _FILLS_PLANNED = frozenset({"aten.clone.default", "aten.zeros_like.default"})
 
 
-def out_form_of(node: TraceNode) -> OutForm | None:
-    """Return the `out=` form of a node's operator, if it has one and writes to no operand."""
-    return None if resolve(node.operator).written else out_form(node.operator)
+def out_form_of(trace: Trace, node: TraceNode) -> OutForm | None:
+    """Return the `out=` form of a node's operator, if it has one that is right here and writes to no operand."""
+    if resolve(node.operator).written:
+        return None
+    form = out_form(node.operator)
+    if form is not None and minds_strides(node.operator):
+        operands = (trace.values[index].meta for index in value_refs((node.args, node.kwargs)))
+        return form if all(meta.is_row_major for meta in operands) else None
+    return form
 
 
 def adopted_storages(trace: Trace, min_bytes: int | None) -> set[int]:
@@ -26,7 +32,7 @@ def adopted_storages(trace: Trace, min_bytes: int | None) -> set[int]:
         storages = [None if i is None else trace.values[i].storage for i in node.outputs]
         fresh = {s for s in storages if s is not None and s not in known}
         fills_planned = node.operator in _FILLS_PLANNED or (
-            out_form_of(node) is not None and len(fresh) == len(storages)
+            out_form_of(trace, node) is not None and len(fresh) == len(storages)
         )
         if not fills_planned:
             found |= {storage for storage in fresh if trace.storage_bytes[storage] >= min_bytes}

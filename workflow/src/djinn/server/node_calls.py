@@ -97,7 +97,7 @@ class NodeCalls:
             [zeros] = [self._tensors[index] for index in node.outputs if index is not None]
             self.calls.append((torch.ops.aten.zero_.default._op, (zeros,), {}))
             return
-        form = out_form_of(node)
+        form = out_form_of(self._trace, node)
         if form is not None and all(fresh):
             self.calls.append(self._call_into(node, form))
             return

@@ -14,8 +14,13 @@ from djinn.errors import UnsupportedOperatorError
 # Operators that reach outside the tensors they are given.
 _FORBIDDEN = frozenset({"from_file", "save", "_pin_memory", "pin_memory", "set_data", "set_", "_print"})
 # What their `out=` forms leave in a tensor of the result's shape is not the result: an unreduced loss does not fit in,
-# and what is solved from the right is a conjugate, as which the tensor is only marked.
-_UNLIKE_RESULT = frozenset({"binary_cross_entropy", "linalg_lu_solve", "_linalg_solve_ex"})
+# what is solved from the right is a conjugate, as which the tensor is only marked, least squares are rounded in another
+# way, and the largest of no elements is minus infinity instead of an error.
+_UNLIKE_RESULT = frozenset(
+    {"binary_cross_entropy", "linalg_lu_solve", "_linalg_solve_ex", "linalg_lstsq", "max", "min"}
+)
+# Nor is it where an operand does not lie row by row.
+_UNLIKE_RESULT_IN_STRIDES = frozenset({"native_batch_norm", "_native_batch_norm_legit"})
 _PLACEMENT_ARGUMENTS = frozenset({"dtype", "layout", "device", "pin_memory"})
 # Where most calls of transformers go: torch's own functions take arguments in half the time that any overload does.
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
@@ -114,6 +119,11 @@ def out_form(name: str) -> OutForm | None:
         if same_order and dropped <= _PLACEMENT_ARGUMENTS and _same_types(overload, candidate, other_names):
             return OutForm(candidate, out_names, dropped)
     return None
+
+
+def minds_strides(name: str) -> bool:
+    """Tell whether an operator's `out=` form is right only where its operands lie row by row."""
+    return name.split(".")[1] in _UNLIKE_RESULT_IN_STRIDES
 
 
 def _same_types(overload: Any, candidate: Any, names: list[str]) -> bool:

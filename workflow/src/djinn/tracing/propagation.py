@@ -27,6 +27,16 @@ _UNLIKE_RULE = frozenset(
         *("max_unpool2d", "nonzero_static", "_fft_c2r", "_fft_r2c", "_linalg_svd", "linalg_eig"),
     )
 )
+# And those that do so where an operand does not lie row by row.
+_UNLIKE_RULE_IN_STRIDES = frozenset(
+    getattr(torch.ops.aten, name)
+    for name in (
+        *("angle", "binary_cross_entropy", "channel_shuffle", "convolution", "copysign", "div", "floor_divide"),
+        *("heaviside", "ldexp", "log_sigmoid_forward", "logaddexp", "logical_and", "logical_or", "logical_xor"),
+        *("native_dropout_backward", "pixel_shuffle", "reflection_pad2d", "reflection_pad3d", "replication_pad2d"),
+        *("replication_pad3d", "roll", "special_xlog1py", "xlogy"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +101,7 @@ def propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], key: tup
 
 
 def _propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device: str) -> Outcome:
-    if device == "cpu" and func.overloadpacket in _UNLIKE_RULE:
+    if device == "cpu" and _is_unlike_rule(func.overloadpacket, args):
         return _observe(func, args, kwargs, _CPU)
     try:
         outcome = _observe(func, args, kwargs, _META)
@@ -108,6 +118,13 @@ def _propagate(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device:
         ):
             return outcome
     return _observe(func, args, kwargs, _CPU)
+
+
+def _is_unlike_rule(operator: Any, args: tuple[Any, ...]) -> bool:
+    return operator in _UNLIKE_RULE or (
+        operator in _UNLIKE_RULE_IN_STRIDES
+        and not all(operand.meta.is_row_major for operand in args if isinstance(operand, Phantom))
+    )
 
 
 def _observe(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device) -> Outcome:
