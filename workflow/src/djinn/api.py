@@ -35,12 +35,17 @@ def init(address: str | None = None, *, config: Config | None = None) -> None:
         config: settings; None reads the GENIE_* variables.
 
     Raises:
+        TypeError: an address that is no string, or settings that are no Config.
         DjinnError: the runtime is initialised already.
         ConfigurationError: an unusable setting or address.
         ConnectionFailedError: nobody listens at the address.
         ServerDiedError: the embedded server did not start, with its last words.
     """
     global _installed
+    if address is not None and not isinstance(address, str):
+        raise TypeError(f"address is {address!r}; pass unix:PATH or tcp://HOST:PORT, or None for an embedded server.")
+    if config is not None and not isinstance(config, Config):
+        raise TypeError(f"config is {config!r}; pass a djinn.Config.")
     config = Config.from_environment() if config is None else config
     with _warming_up(config.device_type):
         client = runtime.start(address, config)

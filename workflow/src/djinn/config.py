@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -14,6 +14,8 @@ SchedulingMode = Literal["none", "reactive", "lru", "proactive", "proactive_plus
 
 # Names that the study's specification fixes; every other setting is GENIE_<FIELD NAME>.
 _ENVIRONMENT_NAMES = {"session_arena_mb": "GENIE_VMU_SESSION_ARENA_MB"}
+# What a system starts, and what it waits for.
+_LARGEST = {"num_threads": 1024, "idle_timeout_s": 1e9, "admission_timeout_s": 1e9, "plan_pace_s": 1e9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +62,14 @@ class Config:
     plan_cache_mb: int = 1_024
 
     def __post_init__(self) -> None:
-        """Check every range.
+        """Check every type and range.
 
         Raises:
-            ConfigurationError: a value out of range, named with its setting and remedy.
+            ConfigurationError: a value of another type or out of range, named with its setting and remedy.
         """
         self._check_choice("device_type", ("cpu", "cuda"))
         self._check_choice("scheduling_mode", get_args(SchedulingMode))
+        self._check_types()
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float):
@@ -75,6 +78,22 @@ class Config:
                 raise ConfigurationError(
                     f"Setting {field.name} is {value}, but must be a positive finite number; set {environment_name(field.name)}."
                 )
+            if value > _LARGEST.get(field.name, value):
+                raise ConfigurationError(
+                    f"Setting {field.name} is {value}, but must be at most {_LARGEST[field.name]}; set "
+                    f"{environment_name(field.name)}."
+                )
+
+    def _check_types(self) -> None:
+        kinds = get_type_hints(Config)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            try:
+                msgspec.convert(value, kinds[field.name])
+            except msgspec.ValidationError as error:
+                raise ConfigurationError(
+                    f"Setting {field.name} is {value!r}, but must be of type {field.type}; set {environment_name(field.name)}."
+                ) from error
 
     def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
         value = getattr(self, name)

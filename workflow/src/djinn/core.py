@@ -27,6 +27,11 @@ DTYPES: tuple[torch.dtype, ...] = (
 DTYPE_CODES: dict[torch.dtype, int] = {dtype: code for code, dtype in enumerate(DTYPES)}
 
 
+def default_dtype_code(dtype: torch.dtype) -> int | None:
+    """Return what stands for a default dtype in messages: None for torch's own."""
+    return None if dtype is torch.float32 else DTYPE_CODES[dtype]
+
+
 @dataclass(frozen=True, slots=True)
 class TensorMeta:
     """Shape and placement of a strided tensor; strides and offset count elements."""
@@ -144,6 +149,7 @@ class Trace:
         num_inputs: leading values that the caller binds: weights, buffers, arguments.
         constants: values that the operations take from the host, with their elements there.
         host_reads: tensors on the host that existed before the call and on whose elements the trace relies.
+        default_dtype: torch's, by which integers become fractions.
     """
 
     values: tuple[TraceValue, ...]
@@ -153,6 +159,7 @@ class Trace:
     num_inputs: int
     constants: tuple[tuple[int, torch.Tensor], ...] = ()
     host_reads: tuple[torch.Tensor, ...] = ()
+    default_dtype: torch.dtype = torch.float32
 
 
 @dataclass(slots=True)

@@ -102,6 +102,13 @@ def test_mode_none_is_out_of_memory_at_once(bench: Bench) -> None:
     assert scheduler.stats()["rejections"] == 1
 
 
+def test_an_arena_beyond_the_whole_budget_is_told_so(bench: Bench) -> None:
+    """No session that is closed would help."""
+    scheduler = bench.scheduler("proactive")
+    with pytest.raises(OutOfMemoryError, match=r"'b' needs 2097152 .* the budget is 1048576; ask for less or raise"):
+        scheduler.open("b", 2 * MiB)
+
+
 def test_reactive_evicts_the_idle_for_a_newcomer(bench: Bench) -> None:
     """Without any signal the second session gets in once the first was idle."""
     scheduler = bench.scheduler("reactive")
@@ -171,7 +178,7 @@ def test_a_full_host_pool_keeps_sessions_where_they_are(bench: Bench) -> None:
         scheduler.signal(name, "IO_WAIT")
     _until(lambda: scheduler.stats()["evictions"] == 1)
     scheduler.open("c", MiB)
-    with pytest.raises(OutOfMemoryError, match="the host pool has no room .* raise GENIE_HOST_POOL_MB"):
+    with pytest.raises(OutOfMemoryError, match="no host memory is left .* raise GENIE_HOST_POOL_MB"):
         scheduler.open("d", MiB)
     assert scheduler.stats()["evictions"] == 1
 

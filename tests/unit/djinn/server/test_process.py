@@ -271,6 +271,36 @@ def test_the_hosts_random_numbers_need_no_server() -> None:
     assert torch.equal(torch.rand(2), expected)
 
 
+def test_a_long_temporary_folder_is_no_obstacle(tmp_path: Path) -> None:
+    """The server's socket lies elsewhere then, as no socket's path has room for it."""
+    folder = tmp_path / ("d" * 120)
+    folder.mkdir()
+    program = "import djinn; djinn.init(); print(djinn.ping() > 0); djinn.shutdown()"
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (finished.returncode, finished.stdout) == (0, "True\n"), finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"address": 5}, "address is 5; pass unix:PATH"),
+        ({"address": b"unix:/x"}, "address is b'unix:/x'; pass unix:PATH"),
+        ({"config": {"text_mb": 5}}, "config is {'text_mb': 5}; pass a djinn.Config"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(arguments: dict[str, Any], message: str) -> None:
+    """Before anything is started."""
+    with pytest.raises(TypeError, match=message):
+        djinn.init(**arguments)
+
+
 def test_initialising_twice_is_refused() -> None:
     """The first runtime stays."""
     djinn.init()

@@ -18,7 +18,9 @@ def test_text_round_trip(text: str) -> None:
     assert str(Address.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "unix:", "localhost:80", "tcp://host", "tcp://host:99999", "http://a:1"])
+@pytest.mark.parametrize(
+    "text", ["", "unix:", "localhost:80", "tcp://host", "tcp://host:99999", "tcp://host:²", "http://a:1"]
+)
 def test_other_forms_are_refused(text: str) -> None:
     """The message shows the forms that exist."""
     with pytest.raises(ConfigurationError, match="write unix:PATH or tcp://HOST:PORT"):

@@ -16,6 +16,14 @@ from djinn.errors import ServerDiedError
 
 _READY_PREFIX = "djinn server ready at "
 _NUM_LAST_LINES = 5
+# A socket's path has 107 bytes at most.
+_MAX_FOLDER_BYTES = 107 - len("/djinn-12345678/socket")
+_SHORT_FOLDER = "/tmp"
+
+
+def _short_folder() -> str | None:
+    """Return where temporary folders are made whose sockets can have a name: that of any other file may be longer."""
+    return None if len(os.fsencode(tempfile.gettempdir())) <= _MAX_FOLDER_BYTES else _SHORT_FOLDER
 
 
 class ServerProcess:
@@ -23,7 +31,7 @@ class ServerProcess:
 
     def __init__(self) -> None:
         """Start the process, which imports what it needs and then waits for its settings."""
-        self._directory = Path(tempfile.mkdtemp(prefix="djinn-"))
+        self._directory = Path(tempfile.mkdtemp(prefix="djinn-", dir=_short_folder()))
         self._log_path = self._directory / "server.log"
         self.address = f"unix:{self._directory / 'socket'}"
         command = [

@@ -65,7 +65,8 @@ class VirtualMemoryUnit:
         """
         with self.lock:
             view = self._arena_view(session_id, offset_bytes, len(content))
-            view.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+            if content:  # torch makes no tensor of an empty buffer
+                view.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
 
     def read_session_arena(self, session_id: str, offset_bytes: int, num_bytes: int) -> bytes:
         """Return a copy of bytes of a session's arena; raises as `write_session_arena` does."""

@@ -26,12 +26,6 @@ from djinn.scheduling.swap_pool import SwapPool
 
 PHASES = ("IO_WAIT", "COMPUTE")
 
-# By whether the host pool is what lacks room.
-_REMEDIES = {
-    False: "; close sessions, signal IO_WAIT or raise GENIE_DATA_BUDGET_MB.",
-    True: ", and the host pool has no room for those that could leave; close sessions or raise GENIE_HOST_POOL_MB.",
-}
-
 
 class Scheduler:
     """Owns the residency of sessions."""
@@ -267,11 +261,16 @@ class Scheduler:
                     self._num_timeouts += 1
                     entry.is_rejected = True
         if entry.is_rejected:
-            raise OutOfMemoryError(
-                f"Session {entry.session.session_id!r} needs {entry.session.num_bytes} resident bytes, but "
-                f"{self._residency.resident_bytes} of the budget of {self._budget_bytes} are taken"
-                + _REMEDIES[self._residency.is_pool_full]
-            )
+            raise OutOfMemoryError(self._refusal(entry.session))
+
+    def _refusal(self, session: Session) -> str:
+        needed = f"Session {session.session_id!r} needs {session.num_bytes} resident bytes"
+        if session.num_bytes > self._budget_bytes:
+            return f"{needed}, but the budget is {self._budget_bytes}; ask for less or raise GENIE_DATA_BUDGET_MB."
+        taken = f"{needed}, but {self._residency.resident_bytes} of the budget of {self._budget_bytes} are taken"
+        if self._residency.is_pool_full:
+            return f"{taken}, and no host memory is left for any other; close sessions or raise GENIE_HOST_POOL_MB."
+        return f"{taken}; close sessions, signal IO_WAIT or raise GENIE_DATA_BUDGET_MB."
 
     def _leave(self, entry: Entry) -> None:
         with self._lock:

@@ -31,7 +31,8 @@ class Address:
         if text.startswith("unix:") and len(text) > len("unix:"):
             return cls(path=text.removeprefix("unix:"))
         host, colon, port = text.removeprefix("tcp://").rpartition(":")
-        if text.startswith("tcp://") and colon and host and port.isdigit() and int(port) < 65_536:
+        is_number = port.isascii() and port.isdigit()
+        if text.startswith("tcp://") and colon and host and is_number and int(port) < 65_536:
             return cls(host=host.strip("[]"), port=int(port))
         raise ConfigurationError(f"Address {text!r} is not understood; write unix:PATH or tcp://HOST:PORT.")
 
