@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -168,6 +169,63 @@ def test_gradients_of_activations_equal_native(name: str) -> None:
 
     for want, got in zip(gradients("cpu"), gradients(DEVICE), strict=True):
         assert torch.equal(want, got)
+
+
+def test_data_is_written_past_autograd() -> None:
+    """Between a forward pass and its backward pass, as clipped weights are."""
+
+    def gradients(device: str) -> list[list[float]]:
+        torch.manual_seed(5)
+        module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)).to(device)
+        result = module(torch.ones(1, 2).to(device)).sum()
+        for parameter in module.parameters():
+            parameter.data.clamp_(-0.1, 0.1)
+        result.backward()
+        return [values.tolist() for parameter in module.parameters() for values in (parameter, parameter.grad)]
+
+    assert gradients(DEVICE) == gradients("cpu")
+    value = torch.rand(3, dtype=torch.float64).to(DEVICE).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: x.sin() * x.sum(), (value,))
+
+
+def test_an_optimizer_that_was_made_before_the_module_moved_trains_it() -> None:
+    """There and back again: parameters stay the objects that they are, with what was attached to them."""
+    module = torch.nn.Linear(2, 1, bias=False)
+    module.weight.group = "first"
+    torch.nn.init.ones_(module.weight)
+    weight, optimizer = module.weight, torch.optim.SGD(module.parameters(), lr=0.5)
+    for device in (DEVICE, "cpu", DEVICE):
+        module.to(device)
+        assert module.weight is weight
+        assert weight.device == torch.device(device)
+        assert isinstance(weight, torch.nn.Parameter)
+        assert weight.group == "first"
+        optimizer.zero_grad()
+        module(torch.ones(1, 2).to(device)).sum().backward()
+        optimizer.step()
+    assert weight.tolist() == [[-0.5, -0.5]]
+
+
+def test_a_graph_from_before_the_module_moved_ends_in_an_error() -> None:
+    """Its gradients would be those of weights that are elsewhere; the next one is the module's."""
+    module = torch.nn.Linear(2, 1)
+    result = module(torch.ones(1, 2)).sum()
+    module.to(DEVICE)
+    with pytest.raises(RuntimeError, match="swapped"):
+        result.backward()
+    module(torch.ones(1, 2).to(DEVICE)).sum().backward()
+    assert module.weight.grad.tolist() == [[1.0, 1.0]]
+
+
+def test_a_parameter_with_a_weak_reference_moves_all_the_same() -> None:
+    """torch exchanges no such tensors, so the module has a new one then."""
+    module = torch.nn.Linear(2, 1)
+    before = module.weight
+    reference = weakref.ref(before)
+    module.to(DEVICE)
+    assert reference() is before
+    assert before.device == torch.device("cpu")
+    assert module.weight.device == torch.device(DEVICE)
 
 
 def test_forward_mode_sees_through_a_module_that_has_a_plan() -> None:

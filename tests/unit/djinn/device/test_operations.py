@@ -242,6 +242,33 @@ def test_seeded_random_numbers_equal_native(draw: Program) -> None:
     assert all(torch.equal(want, got) for want, got in zip(expected, actual, strict=True))
 
 
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("is_planned", [False, True])
+def test_the_default_dtype_is_that_of_the_process(default: torch.dtype, is_planned: bool) -> None:
+    """In which operators compute fractions of integers, and which new tensors have."""
+
+    def program(x: torch.Tensor) -> list[torch.Tensor]:
+        thirds = torch.ones(2, device=x.device) / 3
+        return [x / 3, x.sqrt(), x * 1.5, x.float().mean() * 1, torch.where(x > 1, 0.1, 0.3), x.true_divide(7), thirds]
+
+    module = torch.nn.Module()
+    module.register_buffer("unused", torch.zeros(1))
+    module.forward = program  # type: ignore[method-assign]
+    remote = module.to(DEVICE) if is_planned else program
+    x = torch.arange(1, 4)
+    torch.set_default_dtype(default)
+    try:
+        with torch.no_grad():
+            expected = program(x)
+            for _ in range(2):
+                for got, want in zip(remote(x.to(DEVICE)), expected, strict=True):
+                    assert got.dtype == want.dtype
+                    assert torch.equal(got.cpu(), want)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert (x.to(DEVICE) / 3).dtype == torch.float32
+
+
 def test_results_come_back_as_python_and_numpy() -> None:
     """`.item()`, `.tolist()` and NumPy through the CPU."""
     x = torch.tensor([[1.5, 2.0]], device=DEVICE)

@@ -84,6 +84,21 @@ def test_waiting_sessions_are_swapped_and_come_back() -> None:
         assert torch.equal(tensor.cpu(), expected)
 
 
+def test_an_operation_that_brings_its_session_back_says_how_long_that_took() -> None:
+    """As a plan does; the next one, which finds it there, says nothing."""
+    with djinn.session():
+        tensor = torch.arange(100_000.0).to(DEVICE)
+        tensor.add_(1)
+        evictions = djinn.stats()["scheduler"]["evictions"]
+        djinn.signal_phase("IO_WAIT", estimated_resume_ms=5.0)
+        _await_eviction(evictions)
+        tensor.add_(1)
+        restored = djinn.last_call()
+        tensor.add_(1)
+        assert restored.restore_us > 0
+        assert djinn.last_call().restore_us == 0
+
+
 def test_a_plan_ends_with_the_session_that_its_weights_lie_in() -> None:
     """Whoever has their memory next is not read."""
     x = torch.ones(2, 300).to(DEVICE)

@@ -47,6 +47,18 @@ class Calling(nn.Module):
         return self.function(self, *args)
 
 
+class CallingWithSlots(Calling):
+    """One that keeps attributes where no dictionary has them."""
+
+    __slots__ = ("factor", "others")
+
+
+def _with_slots(factor: float, others: list[float]) -> nn.Module:
+    module = CallingWithSlots(lambda m, x: x * m.factor * m.others[0])
+    module.factor, module.others = factor, others
+    return module
+
+
 class Plain:
     """An object with one attribute."""
 
@@ -136,6 +148,29 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Change]] = {
         _keeping(torch.tensor([2.0]), lambda kept: len(kept.unsqueeze(-1)[0]) + kept.dim()),
         lambda m, d: m.kept.unsqueeze_(0),
     ),
+    "list of a host tensor": (
+        _keeping(torch.tensor([2.0]), lambda kept: kept.tolist()[0]),
+        lambda m, d: m.kept.fill_(3.0),
+    ),
+    "length of a host tensor": (_keeping(torch.ones(2), len), lambda m, d: m.kept.resize_(3)),
+    "requires_grad of a host tensor": (
+        _keeping(torch.ones(2), lambda kept: 2.0 if kept.requires_grad else 1.0),
+        lambda m, d: m.kept.requires_grad_(),
+    ),
+    "attribute of a host tensor": (
+        _keeping(torch.ones(2), lambda kept: getattr(kept, "factor", 1.0)),
+        lambda m, d: setattr(m.kept, "factor", 3.0),
+    ),
+    "gradient": (
+        lambda: Calling(lambda m, x: x if m.weight.grad is None else x * m.weight.grad),
+        lambda m, d: setattr(m.weight, "grad", torch.full((4,), 3.0).to(d)),
+    ),
+    "order": (
+        _keeping(collections.OrderedDict(a=2.0, b=3.0), lambda kept: next(iter(kept.values()))),
+        lambda m, d: m.kept.move_to_end("a"),
+    ),
+    "module's slot": (lambda: _with_slots(2.0, [1.0]), lambda m, d: setattr(m, "factor", 3.0)),
+    "list in a module's slot": (lambda: _with_slots(2.0, [1.0]), lambda m, d: m.others.__setitem__(0, 3.0)),
     "forward": (_linear, lambda m, d: setattr(m, "forward", lambda x: x * 2)),
 }
 
@@ -339,6 +374,9 @@ def test_values_that_are_equal_to_python_are_other_arguments() -> None:
     x = torch.ones(4, device=DEVICE)
     with torch.no_grad():
         assert [repr(module({key: x})) for key in (1, True, 1.0, 1)] == ["1", "True", "1.0", "1"]
+        angles = [complex(-1, 0.0), complex(-1, -0.0)]
+        angle = Calling(lambda module, number: (torch.tensor([number], device=DEVICE) * 1).angle())
+        assert [angle.to(DEVICE)(number).item() > 0 for number in angles] == [True, False]
         assert [repr(summed(torch.full_like(x, value))) for value in (1.0, float("nan"), 1.0)] == ["4.0", "nan", "4.0"]
 
 

@@ -56,8 +56,9 @@ class Arguments:
             elif isinstance(value, CONSTANTS):
                 if has_attributes(value):
                     raise UnplannableError(f"a value of type {type(value).__name__}, which has attributes")
-                # 0.0 and -0.0 are equal, as are 0 and False.
-                key.append((type(value), value) if value else (type(value), repr(value)))
+                # 0.0 and -0.0 are equal, as parts of complex numbers too, and 0 and False.
+                is_exact = value and type(value) is not complex
+                key.append((type(value), value) if is_exact else (type(value), repr(value)))
             elif isinstance(value, tuple):
                 key.append((type(value), len(value)))
                 self.take(value)

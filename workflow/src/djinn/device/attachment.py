@@ -17,7 +17,7 @@ from torch.nn.modules import module as torch_module
 from djinn.device.fingerprint import WATCHED
 from djinn.device.modules import PlannedCall
 from djinn.device.mutations import Mutations, is_simulating, refuse_in_simulation
-from djinn.device.tensor import RemoteTensor
+from djinn.device.tensor import RemoteTensor, attributes_of
 from djinn.device.transfer import placing_weights
 
 _ATTRIBUTE = "_compiled_call_impl"
@@ -94,13 +94,33 @@ def _settle(module: torch.nn.Module) -> None:
 
 def _apply(original: Callable[..., Any], module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
     ties = _shared_tensors(module)
+    before = dict(module._parameters)
     with placing_weights():
         result = original(module, *args, **kwargs)
+    for name, parameter in before.items():
+        moved = module._parameters.get(name)
+        if parameter is not None and moved is not None and _stays(parameter, moved):
+            module._parameters[name] = parameter
     for (table, name), others in ties:
         for other_table, other_name in others:
             other_table[other_name] = table[name]
     _settle(module)
     return result
+
+
+def _stays(parameter: torch.Tensor, moved: torch.Tensor) -> bool:
+    """Let a parameter become what it was moved to, so that optimizers hold it still; false where torch forbids that.
+
+    Between classes torch makes new parameters, where it moves the elements of old ones between other devices.
+    """
+    if isinstance(parameter, RemoteTensor) == isinstance(moved, RemoteTensor):
+        return False
+    try:
+        torch.utils.swap_tensors(parameter, moved)
+    except RuntimeError:  # a graph or a weak reference leads to it
+        return False
+    vars(parameter).update(attributes_of(moved))
+    return True
 
 
 def _shared_tensors(module: torch.nn.Module) -> list[tuple[_Place, list[_Place]]]:

@@ -10,7 +10,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from djinn.client import runtime
-from djinn.core import DTYPE_CODES, DTYPES, CallTimestamps, TensorMeta
+from djinn.core import DTYPE_CODES, DTYPES, CallTimestamps, TensorMeta, default_dtype_code
 from djinn.device.aliasing import alias, set_to_storage, set_to_tensor
 from djinn.device.composites import COMPOSITES
 from djinn.device.handle import Handle
@@ -94,12 +94,13 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         args=wire_args,
         kwargs=wire_kwargs,
         base_id=base_id,
+        default_dtype_code=default_dtype_code(torch.get_default_dtype()),
         creations=creations(client, operands.tensors),
         session_id=runtime.current_session(),
     )
     reply, _ = client.request(request)
     note_created(operands.tensors)
-    note_call(client.sent_ns, reply.started_ns, reply.finished_ns, False)
+    note_call(client.sent_ns, reply.started_ns, reply.finished_ns, False, None, 0.0, 0.0, 0.0, reply.restore_us)
     by_id = {tensor.handle.tensor_id: tensor for tensor in operands.tensors}
     with result_scope(facts, args):
         results = [_result(output, base_id + i, client, by_id) for i, output in enumerate(reply.outputs)]

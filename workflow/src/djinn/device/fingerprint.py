@@ -21,7 +21,7 @@ import torch
 from torch.nn.modules import module as torch_module
 
 from djinn.device.mutations import WatchedTable
-from djinn.device.snapshot import Snapshot, read_array, read_slots
+from djinn.device.snapshot import Snapshot, items_of, read_array, read_host_tensor, read_slots
 from djinn.device.structure import CONSTANTS, has_attributes, is_python, slot_names
 from djinn.device.tensor import RemoteTensor
 from djinn.tracing import UnplannableError
@@ -38,10 +38,8 @@ _GLOBAL_HOOK_TABLES: tuple[dict[int, Any], ...] = (
 )
 _TABLES = ("_parameters", "_buffers", "_modules")
 _MAX_ARRAY_BYTES = 1 << 20
-# What these consist of does not change, or decides nothing that a forward computes. Elements of tensors on the host are
-# compared where a plan relies on them.
+# What these consist of does not change, or decides nothing that a forward computes.
 _OPAQUE = (
-    torch.Tensor,
     torch.Generator,
     torch._ops.OpOverload,
     torch._ops.OpOverloadPacket,
@@ -145,8 +143,13 @@ class _Walk:
             if type(module.__dict__[name]) in (dict, OrderedDict):
                 module.__dict__[name] = WatchedTable(module.__dict__[name])
         self.snapshot.add_attribute(type(module), "forward")
+        slots: tuple[Any, ...] = ()
+        if slot_names(type(module)):
+            self.snapshot.add_slots(module)
+            slots = read_slots(module)
         return (
             module.training,
+            self.describe(slots),
             tuple([(name, self.describe(part)) for table in _TABLES for name, part in getattr(module, table).items()]),
             tuple([(n, self.describe(part)) for n, part in module.__dict__.items() if n not in _MODULE_ATTRIBUTES]),
             self.describe(type(module).forward),
@@ -154,7 +157,7 @@ class _Walk:
 
     def _describe_dict(self, value: dict[Any, Any]) -> Hashable:
         self.snapshot.add_dict(value)
-        return tuple([(self.describe(key), self.describe(part)) for key, part in dict.items(value)])
+        return tuple([(self.describe(key), self.describe(part)) for key, part in items_of(value)])
 
     def _describe_attributes(self, value: Any) -> Hashable:
         attributes = getattr(value, "__dict__", None)  # built-in types have none, but subclasses may
@@ -177,6 +180,12 @@ class _Walk:
 
     def _describe_frozenset(self, value: frozenset[Any]) -> Hashable:
         return frozenset([self.describe(item) for item in value])
+
+    def _describe_host_tensor(self, value: torch.Tensor) -> Hashable:
+        """Describe a tensor that is not on the device; where an operation reads its elements, a plan compares them, too."""
+        self.snapshot.add_host_tensor(value)
+        *parts, attributes = read_host_tensor(value)
+        return _Identity(value), *parts, tuple([(name, self.describe(part)) for name, part in attributes])
 
     def _describe_array(self, value: np.ndarray[Any, Any]) -> Hashable:
         if value.nbytes > _MAX_ARRAY_BYTES or value.dtype.hasobject:
@@ -224,6 +233,7 @@ _DESCRIPTIONS: dict[Any, Any] = {
     set: _Walk._describe_set,
     frozenset: _Walk._describe_frozenset,
     np.ndarray: _Walk._describe_array,
+    torch.Tensor: _Walk._describe_host_tensor,
     types.FunctionType: _Walk._describe_function,
     types.MethodType: _Walk._describe_method,
     functools.partial: _Walk._describe_partial,

@@ -13,7 +13,7 @@ import torch
 
 from djinn.client import runtime
 from djinn.client.client import Client
-from djinn.core import DTYPE_CODES, TensorMeta, Trace
+from djinn.core import DTYPE_CODES, TensorMeta, Trace, default_dtype_code
 from djinn.device.arguments import Arguments, copy_containers
 from djinn.device.composites import COMPOSITES
 from djinn.device.mutations import simulating
@@ -277,5 +277,6 @@ def _request(client: Client, trace: Trace, weights: list[RemoteTensor]) -> m.Mak
         num_inputs=trace.num_inputs,
         weight_ids=[tensor.handle.tensor_id for tensor in weights],
         constants=[(index, content_of(tensor)) for index, tensor in trace.constants],
+        default_dtype_code=default_dtype_code(trace.default_dtype),
         creations=creations(client, weights),
     )

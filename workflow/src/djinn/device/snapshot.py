@@ -49,8 +49,29 @@ def _write_deque(value: deque[Any], parts: tuple[Any, ...]) -> None:
     value.extend(parts)
 
 
+def _base_of(value: dict[Any, Any]) -> type[dict[Any, Any]]:
+    """Return the class whose methods tell what a dictionary consists of, and in which order: its own may do anything."""
+    return OrderedDict if isinstance(value, OrderedDict) else dict
+
+
+def items_of(value: dict[Any, Any]) -> Collection[tuple[Any, Any]]:
+    """Return what a dictionary consists of, in its order."""
+    return _base_of(value).items(value)
+
+
+def read_host_tensor(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Return what of a tensor on the host a forward may read in other ways than by operations."""
+    version = None if tensor.is_inference() else tensor._version
+    attributes = tuple(getattr(tensor, "__dict__", {}).items())
+    return version, tensor.shape, tensor.requires_grad, id(tensor.grad) if tensor.is_leaf else None, attributes
+
+
+def _write_host_tensor(tensor: torch.Tensor, parts: tuple[Any, ...]) -> None:
+    """Leave it alone: a forward that writes to one gets no plan."""
+
+
 def _write_dict(value: dict[Any, Any], items: dict[Any, Any]) -> None:
-    base = OrderedDict if isinstance(value, OrderedDict) else dict
+    base = _base_of(value)
     base.clear(value)
     for key, part in items.items():
         base.__setitem__(value, key, part)
@@ -58,6 +79,12 @@ def _write_dict(value: dict[Any, Any], items: dict[Any, Any]) -> None:
 
 def _are_identical(parts: tuple[Any, ...], kept: tuple[Any, ...]) -> bool:
     return len(parts) == len(kept) and all(map(is_, parts, kept))
+
+
+def _are_alike(parts: tuple[Any, ...], kept: tuple[Any, ...]) -> bool:
+    return parts[:-1] == kept[:-1] and _are_identical(
+        tuple(chain.from_iterable(parts[-1])), tuple(chain.from_iterable(kept[-1]))
+    )
 
 
 @dataclass(slots=True)
@@ -95,7 +122,7 @@ class Snapshot:
         self._live: list[Any] = []
         self._sizes: list[int] = []
         self._parts: list[Any] = []
-        self._live_dicts: list[dict[Any, Any]] = []
+        self._live_keys: list[Collection[Any]] = []
         self._keys: list[Any] = []
         self._live_sets: list[set[Any]] = []
         self._sets: list[set[Any]] = []
@@ -111,8 +138,9 @@ class Snapshot:
         """Watch a dictionary, or an object's attributes; raises as `add_list` does."""
         self.kept[id(value)] = value
         self._dicts.append((value, dict(value)))
-        self._live_dicts.append(value)
-        self._keys += dict.keys(value)
+        keys = _base_of(value).keys(value)
+        self._live_keys.append(keys)
+        self._keys += keys
         self._add(value, dict.values(value), dict.items(value))
 
     def add_list(self, value: list[Any]) -> None:
@@ -152,6 +180,10 @@ class Snapshot:
         self.kept[id(value)] = value
         self._others.append(_Watched(value, tuple, _are_identical, _write_deque, tuple(value)))
 
+    def add_host_tensor(self, value: torch.Tensor) -> None:
+        """Watch a tensor on the host."""
+        self._others.append(_Watched(value, read_host_tensor, _are_alike, _write_host_tensor, read_host_tensor(value)))
+
     def add_array(self, value: np.ndarray[Any, Any]) -> None:
         """Watch an array."""
         self._others.append(_Watched(value, read_array, eq, _write_array, read_array(value)))
@@ -182,7 +214,7 @@ class Snapshot:
             return (
                 [*map(len, self._live)] == self._sizes
                 and [*chain.from_iterable(self._live)] == self._parts
-                and [*chain.from_iterable(map(dict.keys, self._live_dicts))] == self._keys
+                and [*chain.from_iterable(self._live_keys)] == self._keys
             )
         except Exception:  # a place that is gone, or in an atom's place what refuses to be compared with it
             return False

@@ -19,6 +19,7 @@ from djinn.tracing import Phantom, with_real
 DEVICE_NAME = "remote_accelerator"
 DEVICE = f"{DEVICE_NAME}:0"
 
+_GRADIENT: Any = torch.Tensor.grad
 _make_wrapper = torch.Tensor._make_wrapper_subclass
 _OWN_ATTRIBUTES = frozenset({"handle", "meta_number", "is_watched", "is_marked"})
 # Equal metadata gets equal small numbers, so that looking a plan up hashes integers instead of shapes.
@@ -131,7 +132,7 @@ class RemoteTensor(torch.Tensor):
 
     def attributes(self) -> dict[str, Any]:
         """Return what users attached."""
-        return {name: value for name, value in vars(self).items() if name not in _OWN_ATTRIBUTES}
+        return attributes_of(self)
 
     def cpu(self, memory_format: torch.memory_format = torch.preserve_format) -> torch.Tensor:
         """Copy the elements to the host; what came along with the call is there already."""
@@ -157,6 +158,20 @@ class RemoteTensor(torch.Tensor):
             refuse_in_simulation("changes whether a tensor requires a gradient")
         self.records_gradient = value
         self._note_change()
+
+    @property
+    def grad(self) -> torch.Tensor | None:
+        """The gradient that backward passes have added up; no forward with a plan reads one, as they come and change."""
+        refuse_in_simulation("reads a gradient")
+        return _GRADIENT.__get__(self)  # type: ignore[no-any-return]
+
+    @grad.setter
+    def grad(self, value: torch.Tensor | None) -> None:
+        _GRADIENT.__set__(self, value)
+
+    @grad.deleter
+    def grad(self) -> None:
+        _GRADIENT.__delete__(self)
 
     def numpy(self, *, force: bool = False) -> Any:
         """Return the elements as a NumPy array if asked with `force`.
@@ -190,8 +205,8 @@ class RemoteTensor(torch.Tensor):
 
     @property
     def data(self) -> torch.Tensor:
-        """Return a tensor over the same elements, outside of autograd."""
-        return self.detach()
+        """Return a tensor over the same elements, whose changes autograd does not see."""
+        return self.alias(torch.inference_mode(self.is_inference()))
 
     @data.setter
     def data(self, source: torch.Tensor) -> None:
@@ -219,6 +234,11 @@ class RemoteTensor(torch.Tensor):
     def _note_change(self) -> None:
         if self.is_watched:
             Mutations.count += 1
+
+
+def attributes_of(tensor: torch.Tensor) -> dict[str, Any]:
+    """Return what users attached to a tensor, here or on the host."""
+    return {name: value for name, value in vars(tensor).items() if name not in _OWN_ATTRIBUTES}
 
 
 class _LazyDevice:

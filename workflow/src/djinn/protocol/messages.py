@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 # A request may return this many tensors; their identifiers are base_id, base_id + 1, ...
 MAX_OUTPUTS = 1 << 16
 
@@ -76,12 +76,13 @@ class Download(Request):
 
 
 class RunOperator(Request):
-    """Runs one ATen operator on server tensors."""
+    """Runs one ATen operator on server tensors, as in a process of this default dtype; None stands for float32."""
 
     operator: str
     args: list[Any]
     kwargs: dict[str, Any]
     base_id: int
+    default_dtype_code: int | None = None
 
 
 class MakePlan(Request):
@@ -98,6 +99,7 @@ class MakePlan(Request):
     num_inputs: int
     weight_ids: list[int]
     constants: list[tuple[int, bytes]]
+    default_dtype_code: int | None = None
 
 
 class ExecutePlan(Request):
@@ -237,6 +239,7 @@ class Described(Reply):
     is_sequence: bool
     started_ns: int
     finished_ns: int
+    restore_us: float = 0.0
 
 
 class Bytes(Reply):

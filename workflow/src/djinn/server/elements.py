@@ -19,6 +19,18 @@ def dtype(code: int) -> torch.dtype:
     return DTYPES[code]
 
 
+def default_dtype(code: int | None) -> torch.dtype:
+    """Return the dtype of a code, which has to be one that a process may have by default; raises as `dtype` does.
+
+    Raises:
+        PlanError: it is none of fractions.
+    """
+    wanted = torch.float32 if code is None else dtype(code)
+    if not wanted.is_floating_point:
+        raise PlanError(f"{wanted} cannot be a default dtype; name one of floating point.")
+    return wanted
+
+
 def unmarked(tensor: torch.Tensor) -> torch.Tensor:
     """Return a tensor whose memory holds its elements: torch marks some as conjugates or negatives of what is there."""
     return tensor.resolve_conj().resolve_neg()

@@ -67,6 +67,8 @@ class Executor:
         name: str,
         operands: tuple[list[Any], dict[str, Any]],
         base_id: int,
+        *,
+        default_dtype: torch.dtype,
     ) -> Executed:
         """Run one operator and register its new tensors from `base_id`.
 
@@ -84,7 +86,7 @@ class Executor:
         def lookup(operand: Any) -> Any:
             return self._lookup(table, operand, refs, entries)
 
-        with self._lock:
+        with self.computing(default_dtype):
             self._prepare_writes(table, operator, operands)
             args, kwargs = (
                 [lookup(value) for value in operands[0]],
@@ -163,9 +165,13 @@ class Executor:
             assert base == 0, f"the Stack begins at {base}, but plans are bound to its start"
             inputs = Inputs(weights, arguments, self._store.num_moves)
             try:
-                if not binding.uses_random_numbers:
+                default_dtype = stored.plan.trace.default_dtype
+                if default_dtype is torch.float32 and not binding.uses_random_numbers:
                     return self._replay(binding, inputs, fetches_result=fetches_result)
-                with self._random_state(generator):
+                with (
+                    self.computing(default_dtype),
+                    self._random_state(generator) if binding.uses_random_numbers else _NOTHING,
+                ):
                     return self._replay(binding, inputs, fetches_result=fetches_result)
             finally:
                 self._vmu.stack.pop(base)
@@ -198,6 +204,19 @@ class Executor:
                     self._compute.make_ready(binding)
             finally:
                 self._lock.release()
+
+    @contextmanager
+    def computing(self, default_dtype: torch.dtype) -> Iterator[None]:
+        """Compute alone, as a process of this default dtype does: there is one for all threads."""
+        with self._lock:
+            if default_dtype is torch.float32:
+                yield
+                return
+            torch.set_default_dtype(default_dtype)
+            try:
+                yield
+            finally:
+                torch.set_default_dtype(torch.float32)
 
     @contextmanager
     def _random_state(self, generator: torch.Generator) -> Iterator[None]:

@@ -22,7 +22,7 @@ from djinn.protocol.operands import tensor_ids
 from djinn.scheduling.running import Running
 from djinn.server.client_state import ClientState
 from djinn.server.core import ServerCore
-from djinn.server.elements import dense_strides, dtype, from_bytes, host_constant
+from djinn.server.elements import default_dtype, dense_strides, dtype, from_bytes, host_constant
 from djinn.server.entrance import Entrance
 from djinn.server.executor import Replayed
 from djinn.server.folding import fold_constants
@@ -146,15 +146,21 @@ class Handler:
 
     def _run_operator(self, request: m.RunOperator, payload: memoryview) -> m.Reply:
         operands = (request.args, request.kwargs)
-        with self._entrance.enter(request, tensor_ids(operands)):
+        with self._entrance.enter(request, tensor_ids(operands)) as restore_us:
             done = self._server.executor.run_operator(
-                self._client.table, self._client.generator, request.operator, operands, request.base_id
+                self._client.table,
+                self._client.generator,
+                request.operator,
+                operands,
+                request.base_id,
+                default_dtype=default_dtype(request.default_dtype_code),
             )
         return m.Described(
             outputs=done.outputs,
             is_sequence=done.is_sequence,
             started_ns=done.started_ns,
             finished_ns=done.finished_ns,
+            restore_us=restore_us,
         )
 
     def _make_plan(self, request: m.MakePlan, payload: memoryview) -> m.Reply:
@@ -162,10 +168,18 @@ class Handler:
         nodes = tuple(TraceNode(n[0], tuple(n[1]), n[2], tuple(n[3]), n[4]) for n in request.nodes)
         constants = tuple((index, host_constant(values, index, content)) for index, content in request.constants)
         trace = Trace(
-            values, tuple(request.storage_bytes), nodes, tuple(request.outputs), request.num_inputs, constants
+            values,
+            tuple(request.storage_bytes),
+            nodes,
+            tuple(request.outputs),
+            request.num_inputs,
+            constants,
+            default_dtype=default_dtype(request.default_dtype_code),
         )
         check_trace(trace)
-        plan = make_plan(fold_constants(share_subexpressions(trace), self._server.device))
+        with self._server.executor.computing(trace.default_dtype):
+            folded = fold_constants(share_subexpressions(trace), self._server.device)
+        plan = make_plan(folded)
         if len(request.weight_ids) > request.num_inputs:
             raise PlanError(
                 f"{len(request.weight_ids)} weights were named for {request.num_inputs} inputs; name fewer."

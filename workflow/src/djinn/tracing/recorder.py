@@ -98,6 +98,8 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.namespace == "prim":
             return _answer(func, args)
+        if torch.is_grad_enabled():
+            raise UnplannableError("forward turns autograd on")
         facts = facts_of(func)
         operands = Operands(self, self._phantoms_by_original)
         refs = operands.take(args), operands.take(kwargs)
@@ -194,6 +196,7 @@ class Recorder(TorchDispatchMode):
             self._num_inputs,
             tuple(self._constants),
             self._host.reads,
+            torch.get_default_dtype(),
         )
 
     def _look_up(self, facts: Facts, refs: tuple[Any, Any]) -> Any:
