@@ -126,6 +126,19 @@ def test_a_server_whose_client_was_killed_while_it_started_leaves_nothing(tmp_pa
     assert not folder.exists()
 
 
+def test_empty_settings_are_no_settings(tmp_path: Path) -> None:
+    """Unlike an input that ended before there were any."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "djinn.server", "--listen", f"unix:{tmp_path / 'socket'}", "--config", ""],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 2
+    assert "Configuration '' cannot be read" in finished.stderr
+
+
 def test_tcp_works_on_loopback() -> None:
     """The same protocol without shared memory."""
     process = subprocess.Popen(

@@ -43,8 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     threading.excepthook = _end_with_thread
 
-    settings = sys.stdin.readline() if options.config == "-" else options.config
-    if settings == "":  # whoever launched this server ended before using it
+    is_launched = options.config == "-"
+    settings = sys.stdin.readline() if is_launched else options.config
+    if is_launched and not settings:  # whoever launched this server ended before using it
         _remove(options.private_folder)
         return 0
     try:
