@@ -25,15 +25,15 @@ def _remote(value: torch.Tensor) -> RemoteTensor:
 def test_a_request_that_is_overtaken_loses_nothing() -> None:
     """Another thread's request for the same new tensor may reach the server before the one that describes it first."""
     tensor = _remote(torch.tensor([1.0, 2.0]))
-    assert creations([tensor]), "a small upload travels with its first use"
+    assert creations(tensor.handle.client, [tensor]), "a small upload travels with its first use"
     assert (tensor + 1).tolist() == [2.0, 3.0]
-    assert not creations([tensor]), "the server has answered"
+    assert not creations(tensor.handle.client, [tensor]), "the server has answered"
 
 
 def test_the_request_that_was_overtaken_makes_nothing_anew() -> None:
     """What others wrote meanwhile stays."""
     tensor = _remote(torch.zeros(3))
-    late = creations([tensor])
+    late = creations(tensor.handle.client, [tensor])
     tensor.add_(5)
     client = tensor.handle.client
     reply, payload = client.request(m.Download(tensor_id=tensor.handle.tensor_id, creations=late))
