@@ -171,6 +171,25 @@ def test_gradients_of_activations_equal_native(name: str) -> None:
         assert torch.equal(want, got)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("p", [0.0, 0.04, 0.1, 0.15, 0.5, 0.9, 1.0])
+def test_dropout_in_training_equals_native(p: float, dtype: torch.dtype) -> None:
+    """What is left is scaled by the same factor, rounded in the same way, forward and backward."""
+
+    def run(device: str) -> list[torch.Tensor]:
+        torch.manual_seed(2)
+        x = torch.rand(50, 4, dtype=dtype).to(device).requires_grad_()
+        torch.manual_seed(3)
+        result = torch.nn.functional.dropout(x, p, training=True)
+        (result * result).sum().backward()
+        with torch.no_grad():
+            again = torch.nn.Sequential(torch.nn.Dropout(p), torch.nn.PReLU(dtype=dtype)).to(device).train()(x)
+        return [result.detach().cpu(), x.grad.cpu(), again.cpu()]
+
+    for got, want in zip(run(DEVICE), run("cpu"), strict=True):
+        assert torch.equal(got, want)
+
+
 def test_data_is_written_past_autograd() -> None:
     """Between a forward pass and its backward pass, as clipped weights are."""
 

@@ -11,6 +11,7 @@ import torch
 
 from djinn.device import padding
 from djinn.device.attention import scaled_dot_product_attention
+from djinn.device.dropout import dropout
 
 aten = torch.ops.aten
 
@@ -91,6 +92,7 @@ def _ordinary(source: torch.Tensor) -> Iterator[None]:
 # Functions of an operator's operands; one that returns NotImplemented leaves them to the operator itself.
 COMPOSITES: dict[Any, Callable[..., Any]] = {
     aten.scaled_dot_product_attention.default: scaled_dot_product_attention,
+    aten.dropout.default: dropout,
     aten.histc.default: _histc,
     aten.ctc_loss.Tensor: _ctc_loss,
     aten.linalg_eigvalsh.default: _eigvalsh,
