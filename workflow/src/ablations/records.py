@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON so that the file is either absent, old or complete.
 
     Raises:
-        RecordError: the folder cannot be written to.
+        RecordError: the folder cannot be written to, or something other than a file has this name.
     """
     write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
@@ -67,11 +68,12 @@ def require_writable(path: Path) -> None:
     """Make a result's folder and fail now, not after hours of measuring, if it cannot be written to.
 
     Raises:
-        RecordError: the folder cannot be written to.
+        RecordError: the folder cannot be written to, or something other than a file has the result's name.
     """
     with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        folder = _destination(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
 
 
@@ -79,7 +81,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file through a temporary one in the same folder.
 
     Raises:
-        RecordError: the folder cannot be written to.
+        RecordError: the folder cannot be written to, or something other than a file has this name.
     """
     with replacing(path) as temporary, temporary.open("w") as file:
         file.write(text)
@@ -89,23 +91,39 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path with the same suffix in the same folder that takes the place of `path` if all goes well.
+    """Yield a temporary path with the same suffix that takes the place of `path` if all goes well.
+
+    It lies in the folder of the file that `path` leads to: a symbolic link stays, and the file behind it is replaced.
 
     Raises:
-        RecordError: the folder cannot be written to.
+        RecordError: the folder cannot be written to, or something other than a file has this name.
     """
     with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        destination = _destination(path)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=destination.parent, prefix=f".{path.stem}.", suffix=path.suffix)
         os.close(descriptor)
         temporary = Path(name)
         try:
             yield temporary
             temporary.chmod(0o644)
-            temporary.replace(path)
+            temporary.replace(destination)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _destination(path: Path) -> Path:
+    """Return the file, there or not, that a path leads to; a device or a pipe would be lost to all who use it."""
+    destination = Path(os.path.realpath(path))
+    try:
+        mode = destination.stat().st_mode
+    except FileNotFoundError:
+        return destination
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise RecordError(f"Result {path} cannot replace what has its name, which is {kind}; choose another output.")
+    return destination
 
 
 @contextmanager
