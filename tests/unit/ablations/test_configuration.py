@@ -32,6 +32,8 @@ def test_every_shipped_configuration_is_valid(root: Path, name: str, tier: str) 
 @pytest.mark.parametrize(
     ("overlay", "message"),
     [
+        ({1: 2, "x": 3}, "key '1' in the configuration is unknown; the known keys are device, "),
+        ({"tier": ["x" * 1000]}, f"tier is ['{'x' * 98}..., which does not fit ("),
         ({"tiers": 1}, "key 'tiers' in the configuration is unknown; did you mean 'tier'"),
         ({"studies": {"plan_cache": {"token": 3}}}, "'token' in studies.plan_cache is unknown; did you mean 'tokens'"),
         ({"trials": {"os_tax": 0}}, "trials.os_tax is 0"),
@@ -44,6 +46,7 @@ def test_every_shipped_configuration_is_valid(root: Path, name: str, tier: str) 
         ({"studies": {"semantic_signals": {"wait_min_s": float("nan")}}}, "studies.semantic_signals.wait_min_s is nan"),
         ({"simulation": {"paper": {"arrivals_per_s": float("nan")}}}, "simulation.paper.arrivals_per_s is nan"),
         ({"simulation": {"sweeps": {"mean_waits_s": [5.0, float("inf")]}}}, "simulation.sweeps.mean_waits_s[1] is inf"),
+        ({"seed": 10**400}, "seed is beyond all floats, but must be a finite number"),
         ({"simulation": {"paper": {"wait_min_s": 99.0}}}, "more than wait_max_s"),
         ({"simulation": {"paper": {"host_pool_bytes": 1000}}}, "less than one session"),
     ],
@@ -58,12 +61,21 @@ def test_a_mistake_is_named_with_its_key_and_remedy(tmp_path: Path, overlay: dic
     assert str(caught.value).startswith(str(path))
 
 
-@pytest.mark.parametrize(("content", "message"), [("tier: [", "is not YAML"), ("- 1", "holds no settings")])
-def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str, message: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"tier: [", "is not YAML"),
+        (b"\xff\xfe\0t", "is not YAML .*decode"),
+        (b"seed: 2026-13-45", "is not YAML .*month"),
+        (b"tier: one\ntier: two\n", "is not YAML .*found key 'tier' twice in line 2, column 1.*; correct it"),
+        (b"- 1", "holds no settings"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     """With its name."""
     path = tmp_path / "mine.yaml"
-    path.write_text(content)
-    with pytest.raises(SettingsError, match=message):
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=f"{path} {message}"):
         load_config(path)
 
 

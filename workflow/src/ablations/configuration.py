@@ -9,19 +9,19 @@ from typing import Any
 
 import jsonschema
 import msgspec
-import yaml
 
 from ablations.errors import SettingsError
 from ablations.settings import DEFAULT_CONFIG, Config, repository_root
 from ablations.simulation_settings import check_simulation
 from ablations.violations import explain_violation, first_violation, require_finite
+from ablations.yaml_files import read_yaml
 
 
 def load_config(*paths: Path, overrides: Mapping[str, Any] | None = None) -> Config:
     """Read the default configuration with `paths`, then `overrides`, laid over it, as `snakemake --configfile` does.
 
     Raises:
-        SettingsError: a file that is missing, is not YAML, or does not fit the schema.
+        SettingsError: a file that is missing, is not YAML, has a key twice, or does not fit the schema.
     """
     merged: dict[str, Any] = {}
     for path in (repository_root() / DEFAULT_CONFIG, *paths):
@@ -58,15 +58,7 @@ def _overlay(base: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise SettingsError(
-            f"Configuration {path} cannot be read ({error.strerror}); pass an existing file."
-        ) from error
-    except yaml.YAMLError as error:
-        detail = " ".join(str(error).split())
-        raise SettingsError(f"Configuration {path} is not YAML ({detail}); correct it.") from error
+    _, content = read_yaml(path, "Configuration", SettingsError)
     if not isinstance(content, dict):
         raise SettingsError(f"Configuration {path} holds no settings; start from {DEFAULT_CONFIG}.")
     return content

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jsonschema
 
 from ablations.errors import SettingsError
+
+_LARGEST = sys.float_info.max
+_MAX_SHOWN = 100
 
 
 def first_violation(violations: Iterable[jsonschema.ValidationError]) -> jsonschema.ValidationError | None:
@@ -32,7 +35,8 @@ def explain_violation(violation: jsonschema.ValidationError, example: str) -> st
         assert isinstance(schema, Mapping), "a schema that forbids keys is an object"
         assert isinstance(instance, Mapping), "only an object has keys"
         known = sorted(schema.get("properties", {}))
-        unknown = min(set(instance) - set(known))
+        # YAML has keys that are no text.
+        unknown = min(str(key) for key in instance if key not in known)
         near = difflib.get_close_matches(unknown, known, n=1)
         hint = f"did you mean {near[0]!r}" if near else f"the known keys are {', '.join(known)}"
         return (
@@ -42,18 +46,26 @@ def explain_violation(violation: jsonschema.ValidationError, example: str) -> st
         )
     if violation.validator == "required":
         return f"{place} lacks a key ({violation.message}); add it as in {example}."
-    return f"{place} is {violation.instance!r}, which does not fit ({violation.message}); see config/README.md for its range."
+    return f"{place} is {_shown(violation.instance)}, which does not fit ({violation.message[:200]}); see config/README.md for its range."
 
 
 def require_finite(config: Mapping[str, Any], source: str) -> None:
-    """Refuse numbers that are none, which compare with nothing and so pass every range of a schema.
+    """Refuse numbers that are none, which compare with nothing and so pass every range of a schema, or that no float holds.
 
     Raises:
         SettingsError: the first of them, with its key.
     """
     for key, value in _numbers(config, ""):
-        if not math.isfinite(value):
-            raise SettingsError(f"{source}: {key} is {value}, but must be a finite number; correct it.")
+        if not -_LARGEST <= value <= _LARGEST:
+            raise SettingsError(f"{source}: {key} is {_shown(value)}, but must be a finite number; correct it.")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a sentence can hold it."""
+    if isinstance(value, int) and value.bit_length() > sys.float_info.max_exp:
+        return "beyond all floats"  # and maybe beyond what Python turns into digits
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _numbers(content: Any, key: str) -> Iterator[tuple[str, float]]:

@@ -132,6 +132,13 @@ def test_a_file_that_is_no_claims_file_is_named(tmp_path: Path) -> None:
         load_claims(tmp_path / "list.yaml")
     with pytest.raises(ClaimsError, match="key 'more' of the file is unknown"):
         _load(tmp_path, VALID, more=1)
+    with pytest.raises(ClaimsError, match="key '1' of claim os_tax.one is unknown"):
+        _load(tmp_path, VALID | {1: 2, "more": 3})
+    (tmp_path / "twice.yaml").write_text("source: 1\nsource: 2\n")
+    with pytest.raises(
+        ClaimsError, match=r"Claims .*twice.yaml is not YAML \(found key 'source' twice in line 2, column 1"
+    ):
+        load_claims(tmp_path / "twice.yaml")
 
 
 def test_a_sentence_begins_with_the_file_and_says_where_yaml_went_wrong(tmp_path: Path) -> None:

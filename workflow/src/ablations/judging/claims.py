@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import jsonschema
 import msgspec
-import yaml
 
 from ablations.errors import ClaimsError
 from ablations.settings import repository_root
 from ablations.violations import first_violation
+from ablations.yaml_files import read_yaml
 
 DEFAULT_CLAIMS = "config/claims.yaml"
 TIME_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -106,9 +106,9 @@ def load_claims(path: Path) -> ClaimsFile:
     """Read a claims file.
 
     Raises:
-        ClaimsError: a file that is missing, is not YAML, has an unknown key, unit or grade, or contradicts itself.
+        ClaimsError: a file that is missing, is not YAML, has a key twice, an unknown key, unit or grade, or contradicts itself.
     """
-    text, content = _read(path)
+    text, content = read_yaml(path, "Claims", ClaimsError)
     schema = json.loads((repository_root() / "workflow/schemas/claims.schema.json").read_text())
     violation = first_violation(jsonschema.Draft202012Validator(schema).iter_errors(content))
     if violation is not None:
@@ -130,17 +130,6 @@ def suggest(name: str, known: Collection[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(sorted(known))}."
 
 
-def _read(path: Path) -> tuple[str, Any]:
-    try:
-        text = path.read_text()
-        # libyaml reads what PyYAML's own parser does, in a tenth of its time.
-        return text, yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except OSError as error:
-        raise ClaimsError(f"Claims {path} cannot be read ({error.strerror}); pass an existing file.") from error
-    except yaml.YAMLError as error:
-        raise ClaimsError(f"Claims {path} is not YAML ({' '.join(str(error).split())}); correct it.") from error
-
-
 def _explain(violation: jsonschema.ValidationError, content: Any) -> str:
     place, path = "the file", list(violation.absolute_path)
     if path[:1] == ["claims"] and len(path) > 1:
@@ -148,7 +137,8 @@ def _explain(violation: jsonschema.ValidationError, content: Any) -> str:
         place = f"claim {claim.get('id', path[1]) if isinstance(claim, Mapping) else path[1]}"
     if violation.validator == "additionalProperties" and isinstance(violation.schema, Mapping):
         known = set(violation.schema["properties"])
-        unknown = min(set(violation.instance) - known)  # type: ignore[arg-type]
+        # YAML has keys that are no text.
+        unknown = min(str(key) for key in violation.instance if key not in known)  # type: ignore[union-attr]
         return f"key {unknown!r} of {place} is unknown; {suggest(unknown, known)}"
     if violation.validator == "enum" and isinstance(violation.validator_value, list):
         return (

@@ -28,6 +28,7 @@ _ENTRY_POINTS = frozenset(
         "ablations.provenance_stages",
         "ablations.simulation_stages",
         "ablations.violations",
+        "ablations.yaml_files",
     }
 )
 

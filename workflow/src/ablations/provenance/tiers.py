@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import yaml
-
 from ablations.configuration import load_config
 from ablations.errors import SettingsError
 from ablations.provenance.folder import displayed
 from ablations.settings import DEFAULT_CONFIG, DEFAULT_TIER, Config, output_dir, repository_root
+from ablations.yaml_files import read_yaml
 
 # Claims are no configuration of a tier.
 _NOT_TIERS = ("claims.yaml",)
@@ -52,11 +51,15 @@ class Tier:
 
 @lru_cache(maxsize=1)
 def known_tiers() -> dict[str, Tier]:
-    """Return the tiers whose files lie in the repository, by name, the default one first."""
+    """Return the tiers whose files lie in the repository, by name, the default one first.
+
+    Raises:
+        SettingsError: one of the files cannot be used.
+    """
     found = {DEFAULT_TIER: Tier(load_config())}
     for folder in ("config", "tests"):
         for path in sorted((repository_root() / folder).glob("*.yaml")):
-            content = yaml.safe_load(path.read_text()) if path.name not in _NOT_TIERS else None
+            content = read_yaml(path, "Configuration", SettingsError)[1] if path.name not in _NOT_TIERS else None
             name = content.get("tier") if isinstance(content, dict) else None
             if isinstance(name, str) and name not in found:
                 found[name] = Tier(load_config(path), (path,))
