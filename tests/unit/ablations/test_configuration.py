@@ -46,6 +46,16 @@ def test_every_shipped_configuration_is_valid(root: Path, name: str, tier: str) 
         ({"studies": {"semantic_signals": {"wait_min_s": float("nan")}}}, "studies.semantic_signals.wait_min_s is nan"),
         ({"simulation": {"paper": {"arrivals_per_s": float("nan")}}}, "simulation.paper.arrivals_per_s is nan"),
         ({"simulation": {"sweeps": {"mean_waits_s": [5.0, float("inf")]}}}, "simulation.sweeps.mean_waits_s[1] is inf"),
+        (
+            {"studies": {"peers": {"forward": {"num_tokens": 100_000}}}},
+            "studies.peers.forward needs 100000 tokens, but model.context",
+        ),
+        ({"tier": "a" * 65}, "tier is 'a"),
+        (
+            {"studies": {"session_arena": {"arena_sizes_mb": [64, 64]}}},
+            "arena_sizes_mb is [64, 64], which does not fit",
+        ),
+        ({"simulation": {"sweeps": {"mean_waits_s": [5, 5.0]}}}, "mean_waits_s is [5, 5.0], which does not fit"),
         ({"seed": 10**400}, "seed is beyond all floats, but must be a finite number"),
         ({"simulation": {"paper": {"wait_min_s": 99.0}}}, "more than wait_max_s"),
         ({"simulation": {"paper": {"host_pool_bytes": 1000}}}, "less than one session"),
@@ -77,6 +87,26 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: byt
     path.write_bytes(content)
     with pytest.raises(SettingsError, match=f"{path} {message}"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "os_tax.layer",
+        "os_tax.forward.model",
+        "plan_cache.model",
+        "semantic_signals.model",
+        "peers.layer",
+        "peers.forward.model",
+    ],
+)
+def test_heads_share_a_models_features_evenly(place: str) -> None:
+    """No trial could reshape them, as it would say only when it runs."""
+    overrides: dict[str, Any] = {"d_model": 33, "num_heads": 2}
+    for key in reversed(("studies", *place.split("."))):
+        overrides = {key: overrides}
+    with pytest.raises(SettingsError, match=rf"studies\.{place}\.d_model is 33, which num_heads, 2, does not divide; "):
+        load_config(overrides=overrides)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

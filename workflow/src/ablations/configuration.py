@@ -66,6 +66,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _check_relations(config: Config, source: str) -> None:
     check_simulation(config.simulation, source)
+    _check_heads(config, source)
     signals = config.studies.semantic_signals
     if signals.wait_min_s > signals.wait_max_s:
         raise SettingsError(
@@ -81,8 +82,26 @@ def _check_relations(config: Config, source: str) -> None:
         ("semantic_signals", tokens, signals.model.context),
         ("plan_cache", config.studies.plan_cache.tokens, config.studies.plan_cache.model.context),
         ("os_tax.forward", config.studies.os_tax.forward.num_tokens, config.studies.os_tax.forward.model.context),
+        ("peers.forward", config.studies.peers.forward.num_tokens, config.studies.peers.forward.model.context),
     ):
         if needed > context:
             raise SettingsError(
                 f"{source}: studies.{name} needs {needed} tokens, but model.context is {context}; raise it."
+            )
+
+
+def _check_heads(config: Config, source: str) -> None:
+    studies = config.studies
+    for name, shape in (
+        ("os_tax.layer", studies.os_tax.layer),
+        ("os_tax.forward.model", studies.os_tax.forward.model),
+        ("plan_cache.model", studies.plan_cache.model),
+        ("semantic_signals.model", studies.semantic_signals.model),
+        ("peers.layer", studies.peers.layer),
+        ("peers.forward.model", studies.peers.forward.model),
+    ):
+        if shape.d_model % shape.num_heads:
+            raise SettingsError(
+                f"{source}: studies.{name}.d_model is {shape.d_model}, which num_heads, {shape.num_heads}, does not divide; "
+                "choose a multiple of it."
             )

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from ablations.errors import SettingsError
-from ablations.simulation_settings import Simulation
+from ablations.simulation_settings import UNIQUE, Simulation
 
 DEFAULT_TIER = "laptop"
 DEFAULT_CONFIG = "config/config.yaml"
@@ -97,7 +97,7 @@ class SessionArena(StudySettings, frozen=True):
     """Ablation 2."""
 
     variants: ClassVar[tuple[str, ...]] = ("arenas",)
-    arena_sizes_mb: Annotated[list[Megabytes], Meta(min_length=1)]
+    arena_sizes_mb: Annotated[list[Megabytes], Meta(min_length=1, extra_json_schema=UNIQUE)]
     sessions: Count
     many_sessions: Count
     commit_samples: Count
@@ -169,7 +169,8 @@ STUDIES = tuple(study for study in MEASURABLE if study not in ON_DEMAND)
 class Config(Settings, frozen=True):
     """The whole configuration."""
 
-    tier: Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]*$")]
+    # Part of folders' names, of which file systems take so much.
+    tier: Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]*$", max_length=64)]
     seed: Annotated[int, Meta(ge=0)]
     device: Literal["cpu", "cuda"]
     threads: Count | None

@@ -13,6 +13,8 @@ Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
+# What is measured or simulated at each value of a list is named by the value.
+UNIQUE = {"uniqueItems": True}
 
 
 class PaperDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,10 +59,10 @@ class Sweeps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What is varied, one at a time, around the paper's agents on a device of `slots` sessions and a host without limit."""
 
     slots: Count
-    idle_timeouts_s: Annotated[list[Positive], Meta(min_length=1)]
-    swap_over_compute: Annotated[list[NotNegative], Meta(min_length=1)]
-    estimate_errors: Annotated[list[Share], Meta(min_length=1)]
-    mean_waits_s: Annotated[list[Positive], Meta(min_length=1)]
+    idle_timeouts_s: Annotated[list[Positive], Meta(min_length=1, extra_json_schema=UNIQUE)]
+    swap_over_compute: Annotated[list[NotNegative], Meta(min_length=1, extra_json_schema=UNIQUE)]
+    estimate_errors: Annotated[list[Share], Meta(min_length=1, extra_json_schema=UNIQUE)]
+    mean_waits_s: Annotated[list[Positive], Meta(min_length=1, extra_json_schema=UNIQUE)]
 
 
 class Simulation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
