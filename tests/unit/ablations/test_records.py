@@ -55,6 +55,25 @@ def test_what_json_does_not_know_is_refused(content: bytes, tmp_path: Path) -> N
         read_record(tmp_path / "odd.json")
 
 
+@pytest.mark.parametrize("number", [b"1" + b"0" * 309, b"-" + b"7" * 4000, b"9" * 10_000])
+def test_a_number_beyond_floats_is_refused(number: bytes, tmp_path: Path) -> None:
+    """A schema calls it one, and whoever computes with it would say only that it is too large."""
+    path = tmp_path / "large.json"
+    path.write_bytes(b'{"schema_version": 1, "duration_s": %s}' % number)
+    with pytest.raises(RecordError, match=rf"Result {path} .*; delete it and run its trial again"):
+        read_record(path)
+    with pytest.raises(RecordError, match="no float can|out of range"):
+        read_record(path)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a": '])
+def test_nesting_without_end_is_refused(opening: str, tmp_path: Path) -> None:
+    """By name, where Python's stack ends."""
+    (tmp_path / "deep.json").write_text(opening * 100_000)
+    with pytest.raises(RecordError, match=r"deep.json is not complete JSON .*; delete it and run the workflow again"):
+        read_result(tmp_path / "deep.json", "aggregated")
+
+
 @pytest.mark.parametrize("damaged", [b"{", b'{"schema_version": 0}', b'{"schema_version": 1}'])
 def test_a_result_that_is_no_trial_is_made_again_by_the_workflow(damaged: bytes, tmp_path: Path) -> None:
     """No trial makes an aggregate or a verdict."""
