@@ -10,11 +10,9 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from ablations.errors import SettingsError
-from ablations.records import read_result
 from ablations.rendering.panels import simulation as panels
+from ablations.rendering.simulated import read_simulation
 from ablations.rendering.style import FULL_WIDTH_IN, label_panel, new_figure, save
-
-_SCHEMA = "simulation"
 
 Draw = Callable[[Axes, dict[str, Any]], None]
 
@@ -48,7 +46,7 @@ def render_simulation_figure(name: str, source: Path, output: Path) -> None:
         remedy = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(SIMULATION_LAYOUTS)}."
         raise SettingsError(f"Figure {name!r} is none of the simulation; {remedy}")
     height_in, rows, columns, draws = layout
-    result = read_result(source, _SCHEMA)
+    result = read_simulation(source)
     figure, axes = new_figure(FULL_WIDTH_IN, height_in, nrows=rows, ncols=columns, squeeze=False)
     for letter, draw, place in zip("abcd", draws, axes.flat, strict=False):
         draw(place, result)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ablations.records import read_result, write_text
+from ablations.records import write_text
 from ablations.rendering.latex import render_template
 from ablations.rendering.names import SIMULATION_TABLE
+from ablations.rendering.simulated import read_simulation
 
 
 def render_simulation_table(source: Path, output: Path) -> None:
@@ -15,7 +16,7 @@ def render_simulation_table(source: Path, output: Path) -> None:
     Raises:
         RecordError: an input that cannot be used, or an output that cannot be written.
     """
-    result = read_result(source, "simulation")
+    result = read_simulation(source)
     settings = result["settings"]["simulation"]
     write_text(
         output,

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ablations.analysis.reading import read_aggregated
 from ablations.errors import AggregationError
-from ablations.records import read_result, write_text
+from ablations.records import write_text
 from ablations.rendering.latex import render_template
 from ablations.rendering.names import EXTRA_TABLE_NAMES, TABLE_NAMES
+from ablations.rendering.simulated import read_simulation
 
 
 def render_table(study: str, aggregated: Path, output: Path, simulation: Path | None = None) -> None:
@@ -34,6 +35,6 @@ def render_table(study: str, aggregated: Path, output: Path, simulation: Path | 
             result=result,
             q=result["quantities"],
             study=result["settings"]["study"],
-            simulated=None if simulation is None else read_result(simulation, "simulation"),
+            simulated=None if simulation is None else read_simulation(simulation),
         ),
     )
