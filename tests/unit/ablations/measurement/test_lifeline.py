@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 
 import pytest
 
+from ablations.errors import SettingsError
 from ablations.measurement import lifeline
 
 PROGRAM = """
@@ -47,6 +49,24 @@ def test_a_process_that_is_gone_already_ends_it_at_once() -> None:
     output, _ = hanging.communicate(timeout=20)
     assert hanging.returncode == 2
     assert output == ""
+
+
+@pytest.mark.parametrize("process_id", [0, -1, 2**31, 10**21])
+def test_a_number_that_no_process_has_is_refused(process_id: int) -> None:
+    """With what it may be."""
+    with pytest.raises(SettingsError, match=f"--workflow-pid is {process_id}, but processes are numbered from 1 to"):
+        lifeline.hang_on(process_id)
+
+
+def test_a_process_that_cannot_be_waited_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the kernel is too old."""
+
+    def refuse(process_id: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(lifeline.os, "pidfd_open", refuse)
+    with pytest.raises(SettingsError, match=r"--workflow-pid is 7, which cannot be waited for \(Function not"):
+        lifeline.hang_on(7)
 
 
 @pytest.fixture
