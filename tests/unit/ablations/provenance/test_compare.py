@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ablations.errors import RecordError
 from ablations.provenance.compare import compare_files, quantity_kind, quotient
 from support import row_widths
 
@@ -109,9 +110,17 @@ def test_a_reference_of_another_schema_version_is_left_out(
 
 def test_without_references_the_page_says_so(original: Path, tmp_path: Path) -> None:
     """The paper is still beside."""
+    (tmp_path / "none").mkdir()
     comparison, _ = _compared(original, tmp_path / "none", tmp_path)
     assert comparison["machines"] == []
     assert "beside no reference run and the paper" in (tmp_path / "out/compare.txt").read_text()
+
+
+def test_a_folder_of_references_has_to_be_there(original: Path, tmp_path: Path) -> None:
+    """A name that was mistyped is no empty folder."""
+    with pytest.raises(RecordError, match="References .*absent are no folder; pass one that holds a folder for each"):
+        _compared(original, tmp_path / "absent", tmp_path)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_the_paper_states_stands_beside(original: Path, references: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ablations.provenance.folder import (
     flatten,
     locate_trial,
     read_head,
+    require_folder,
     result_files,
     trial_files,
 )
@@ -31,6 +32,15 @@ def test_results_without_trials_lead_to_where_they_were_made(original: Path, tmp
     """As long as those trials exist."""
     made = original / "trials/plan_cache/decode/trial_0.json"
     assert locate_trial(tmp_path, "plan_cache", {"variant": "decode", "trial": 0, "file": str(made)}) == made
+
+
+def test_a_folder_of_results_is_a_folder_or_not_there_yet(tmp_path: Path) -> None:
+    """Nothing can be measured into a file."""
+    require_folder(tmp_path)
+    require_folder(tmp_path / "absent")
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordError, match="file are no folder; pass the folder that holds"):
+        require_folder(tmp_path / "file")
 
 
 def test_trials_are_in_order_of_their_numbers(tmp_path: Path) -> None:

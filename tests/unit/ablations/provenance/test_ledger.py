@@ -65,6 +65,12 @@ def test_a_file_that_was_made_again_from_something_else_is_taken(whole: Path, ed
     assert read_ledger(whole)["files"][TABLE]["sha256"] != "1" * 64
 
 
+def test_a_folder_is_no_result(whole: Path) -> None:
+    """Though it exists."""
+    with pytest.raises(RecordError, match="trials is no regular file; pass the files"):
+        write_ledger(whole, [whole / "trials"])
+
+
 def test_a_missing_file_is_named(whole: Path) -> None:
     """No ledger of half a run."""
     files = _files(whole)

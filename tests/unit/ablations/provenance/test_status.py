@@ -28,6 +28,12 @@ def test_a_finished_run_has_nothing_left(original: Path) -> None:
     assert "0 stale, 0 missing" in text
 
 
+def test_a_file_is_no_folder_of_results() -> None:
+    """It would be told to measure into it."""
+    with pytest.raises(RecordError, match="tiny.yaml are no folder"):
+        _status(TINY)
+
+
 def test_an_interrupted_run_says_what_is_left(whole: Path) -> None:
     """By variant, with a duration, and how to go on."""
     (whole / TRIAL).unlink()

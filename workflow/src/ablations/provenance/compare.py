@@ -49,8 +49,12 @@ def compare_files(results_dir: Path, reference_dir: Path, output: Path) -> Itera
         output: the JSON; the others have its name with `_table.tex` and `.txt`.
 
     Raises:
-        RecordError: no results, or a damaged one among those of this machine.
+        RecordError: no results, a damaged one among those of this machine, or no folder of references.
     """
+    if not reference_dir.is_dir():
+        raise RecordError(
+            f"References {reference_dir} are no folder; pass one that holds a folder for each machine, as results/reference."
+        )
     here = {study: read_aggregated(path) for study, path in result_files(results_dir).items() if study in STUDIES}
     references, skipped = usable_references(reference_dir, set(here))
     yield from (f"left out: {reason}" for reason in skipped)

@@ -35,6 +35,18 @@ class TrialHead(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
 
 
+def require_folder(path: Path) -> None:
+    """Refuse what cannot be a folder of results, not even one that is still to be made.
+
+    Raises:
+        RecordError: something other than a folder is there.
+    """
+    if path.exists() and not path.is_dir():
+        raise RecordError(
+            f"Results {path} are no folder; pass the folder that holds ablation_1.json to ablation_4.json."
+        )
+
+
 def result_name(study: str) -> str:
     """Return the file name of a study's result."""
     return f"ablation_{STUDIES.index(study) + 1}.json" if study in STUDIES else f"{study}.json"

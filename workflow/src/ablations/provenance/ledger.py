@@ -32,6 +32,8 @@ def write_ledger(results_dir: Path, files: Iterable[Path]) -> None:
     entries = {}
     files = list(files)
     for path in (*files, *_trials_of(results_dir, files)):
+        if path.exists() and not path.is_file():
+            raise RecordError(f"Result {path} is no regular file; pass the files that the ledger is to answer for.")
         if not path.is_file():
             raise RecordError(f"Result {path} does not exist; run the rule or script that makes it.")
         entries[ledger_name(results_dir, path)] = {

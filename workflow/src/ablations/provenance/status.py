@@ -20,6 +20,7 @@ from ablations.provenance.folder import (
     file_sha256,
     locate_trial,
     read_head,
+    require_folder,
     result_name,
     trial_path,
 )
@@ -64,9 +65,11 @@ def status(config_files: list[Path], results_dir: Path | None) -> Iterator[str]:
 
     Raises:
         SettingsError: a configuration that cannot be used.
+        RecordError: something other than a folder has the name of the results' folder.
     """
     tier = Tier(load_config(*config_files), tuple(config_files)) if config_files else known_tiers()[DEFAULT_TIER]
     folder = results_dir or tier.results_dir
+    require_folder(folder)
     states = [study_state(study, tier, folder) for study in STUDIES]
     yield f"tier {tier.name} ({tier.source}), results in {displayed(folder)}"
     for state in states:
