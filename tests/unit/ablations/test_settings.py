@@ -9,7 +9,7 @@ import pytest
 
 from ablations.configuration import load_config
 from ablations.errors import SettingsError
-from ablations.settings import STUDIES, generate_schema, output_dir, settings_hash, trial_settings
+from ablations.settings import STUDIES, generate_schema, given_settings, output_dir, settings_hash, trial_settings
 
 
 def test_schema_file_is_what_the_types_say(root: Path) -> None:
@@ -32,6 +32,13 @@ def test_an_unknown_study_is_named() -> None:
     """With the closest one that exists."""
     with pytest.raises(SettingsError, match="'plan_cash' is unknown; did you mean plan_cache"):
         trial_settings(load_config(), "plan_cash")
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "9" * 10_000, "[]", "null", '"words"', "1"])
+def test_given_settings_are_an_object(text: str) -> None:
+    """Of JSON, whatever its reader says of what is none."""
+    with pytest.raises(SettingsError, match=r"--settings is .*; pass what the workflow passes, or --config\.$"):
+        given_settings(text)
 
 
 def test_tiers_never_share_a_folder() -> None:

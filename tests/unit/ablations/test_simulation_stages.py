@@ -37,6 +37,7 @@ def test_given_agents_are_replayed(tmp_path: Path, capsys: pytest.CaptureFixture
     ("arguments", "message"),
     [
         ([], "Nothing to simulate: pass --output, or --benchmark LIVES"),
+        (["--num-agents", "3"], "Nothing to simulate: pass --output, or --benchmark LIVES"),
         (
             ["--output", "x.json", "trial.json"],
             "Trials validate what was simulated before; pass that file with --simulated",
@@ -46,6 +47,22 @@ def test_given_agents_are_replayed(tmp_path: Path, capsys: pytest.CaptureFixture
         (["--traces", "TRACES"], "needs the number of its agents; pass --num-agents"),
         (["--traces", "TRACES", "--num-agents", "4"], "holds 3 agents, not the 4 stated"),
         (["--settings", "{", "--output", "x.json"], "--settings is not JSON"),
+        (["--settings", "[]", "--output", "x.json"], "--settings is [], but must be a JSON object"),
+        (
+            ["--benchmark", "10", "--num-agents", "-3"],
+            "--num-agents is of no use with --benchmark; leave one of the two",
+        ),
+        (["--output", "x.json", "--num-agents", "3"], "--num-agents is of no use with --output; leave one of the two"),
+        (["--benchmark", "10", "--traces", "TRACES"], "--traces is of no use with --benchmark; leave one of the two"),
+        (
+            ["--benchmark", "10", "--output", "x.json"],
+            "--output is of no use with --benchmark; leave one of the two out",
+        ),
+        (
+            ["--traces", "TRACES", "--num-agents", "3", "--settings", "{}"],
+            "--settings is of no use with --traces; leave",
+        ),
+        (["--benchmark", "10", "trial.json"], "Trials are of no use with --benchmark; leave them out"),
     ],
 )
 def test_what_cannot_run_is_said_in_one_sentence(

@@ -12,7 +12,7 @@ from typing import Any
 
 from ablations.errors import AblationError, SettingsError
 from ablations.provenance_stages import add_provenance_stages
-from ablations.settings import MEASURABLE, generate_schema, repository_root, trial_settings
+from ablations.settings import MEASURABLE, generate_schema, given_settings, repository_root, trial_settings
 from ablations.simulation_stages import add_drawn, add_simulation_stages, drawn
 from djinn.errors import DjinnError
 
@@ -110,12 +110,7 @@ def _add_claim_stages(stages: Any) -> None:
 
 def _trial(options: argparse.Namespace) -> None:
     if options.settings is not None:
-        try:
-            settings = json.loads(options.settings)
-        except ValueError as error:
-            raise SettingsError(
-                f"--settings is not JSON ({error}); pass what the workflow passes, or --config."
-            ) from error
+        settings = given_settings(options.settings)
     else:
         settings = trial_settings(import_module("ablations.configuration").load_config(*options.config), options.study)
     if options.workflow_pid is not None:

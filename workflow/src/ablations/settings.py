@@ -207,6 +207,23 @@ def generate_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Config)}
 
 
+def given_settings(text: str) -> dict[str, Any]:
+    """Return the plain settings that one stage passes to another as JSON.
+
+    Raises:
+        SettingsError: the text is not JSON, or not an object.
+    """
+    try:
+        settings = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"--settings is not JSON ({error}); pass what the workflow passes, or --config.") from error
+    if not isinstance(settings, dict):
+        raise SettingsError(
+            f"--settings is {text[:100]}, but must be a JSON object; pass what the workflow passes, or --config."
+        )
+    return settings
+
+
 def trial_settings(config: Config, study: str) -> dict[str, Any]:
     """Return the plain settings that trials of `study` depend on.
 

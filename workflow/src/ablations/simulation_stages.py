@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ablations.errors import SettingsError
-from ablations.settings import Config, simulation_settings
+from ablations.settings import Config, given_settings, simulation_settings
 
+# What each way to simulate looks at, beside its own argument.
+_TAKEN: dict[str, tuple[str, ...]] = {
+    "benchmark": (),
+    "traces": ("num_agents",),
+    "simulated": ("output",),
+    "output": ("settings",),
+}
 _BENCHMARKED = ("none", "reactive", "lru", "proactive", "proactive_plus")
 
 
@@ -62,6 +68,7 @@ def drawn(options: argparse.Namespace) -> list[tuple[str, Path]]:
 
 def _simulate(options: argparse.Namespace) -> None:
     gc.enable()  # a million lives in constant memory
+    _refuse_strays(options)
     if options.benchmark is not None:
         _benchmark(_config(options), options.benchmark)
     elif options.traces is not None:
@@ -78,18 +85,29 @@ def _simulate(options: argparse.Namespace) -> None:
         import_module("ablations.simulation.virtual").simulate_settings(_settings(options), options.output)
 
 
+def _refuse_strays(options: argparse.Namespace) -> None:
+    """Refuse arguments that what is asked for would not look at."""
+    asked = next(
+        (name for name in ("benchmark", "traces", "simulated") if getattr(options, name) is not None), "output"
+    )
+    if getattr(options, asked) is None:
+        return  # for nothing at all there is a sentence of its own
+    for name in ("benchmark", "traces", "num_agents", "simulated", "settings", "output"):
+        if getattr(options, name) is not None and name not in (asked, *_TAKEN[asked]):
+            raise SettingsError(f"--{name.replace('_', '-')} is of no use with --{asked}; leave one of the two out.")
+    if options.trials and asked in ("benchmark", "traces"):
+        raise SettingsError(f"Trials are of no use with --{asked}; leave them out.")
+
+
 def _config(options: argparse.Namespace) -> Config:
     config: Config = import_module("ablations.configuration").load_config(*options.config)
     return config
 
 
-def _settings(options: argparse.Namespace) -> Any:
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
     if options.settings is None:
         return simulation_settings(_config(options))
-    try:
-        return json.loads(options.settings)
-    except ValueError as error:
-        raise SettingsError(f"--settings is not JSON ({error}); pass what the workflow passes, or --config.") from error
+    return given_settings(options.settings)
 
 
 def _benchmark(config: Config, num_lives: int) -> None:

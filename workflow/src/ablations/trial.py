@@ -126,12 +126,12 @@ def _typed_settings(study: str, settings: dict[str, Any]) -> TrialSettings:
         raise SettingsError(f"Study {study!r} is unknown; choose one of {', '.join(STUDY_TYPES)}.")
     try:
         own: Any = msgspec.convert(settings.get("study"), STUDY_TYPES[study])
-        rest = {name: value for name, value in settings.items() if name != "study"}
-        typed = TrialSettings(**rest, study=own)
-    except (msgspec.ValidationError, TypeError) as error:
+        common = msgspec.convert({**settings, "study": {}}, TrialSettings)
+    except msgspec.ValidationError as error:
         raise SettingsError(
             f"Settings of study {study} do not fit ({error}); take them from the configuration."
         ) from error
+    typed = msgspec.structs.replace(common, study=own)
     if typed.device == "cuda" and not torch.cuda.is_available():
         raise SettingsError(
             "Setting device is 'cuda', but torch finds no CUDA device on this machine; set it to 'cpu'."

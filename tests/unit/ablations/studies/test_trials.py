@@ -124,6 +124,8 @@ def test_running_out_of_memory_is_a_datum(tiny_trials: dict[str, list[Path]]) ->
         ({}, {"--variant": "nonsense"}, "Study session_arena has no variant 'nonsense'; choose one of arenas"),
         ({}, {"--trial": "-1"}, "Trial -1 does not exist"),
         ({"studies": 3}, {}, "do not fit"),
+        ({"threads": "two"}, {}, "do not fit (Expected `int | null`, got `str` - at `$.threads`)"),
+        ({"study": None}, {}, "do not fit (Expected `object`, got `null`)"),
     ],
 )
 def test_a_trial_that_cannot_be_run_says_why(
