@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
 import gc
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from ablations import campaign
 from ablations.cli import main
 
 
@@ -65,6 +69,54 @@ def test_what_goes_on_for_long_collects_cycles(stage: str) -> None:
     """A trial as a user's process does, which is what it measures; the simulation for its constant memory."""
     assert main(stage.split()) == 2
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_no_fewer_than_one_trial_is_expected(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Any number of trials would be enough."""
+    assert main(f"aggregate --study os_tax --expected-trials {number} --output x.json absent.json".split()) == 2
+    said = capsys.readouterr().err
+    assert (
+        said == f"error: --expected-trials is {number}, but a variant has at least one trial; pass how many each has.\n"
+    )
+
+
+@pytest.mark.parametrize("stage", ["status", "verify", "explain os_tax"])
+def test_what_the_system_refuses_is_one_sentence(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the path; here a name that no file system takes."""
+    name = "x" * 300
+    assert main([*stage.split(), "--results-dir", name]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: The system refuses ")
+    assert said.count("\n") == 1
+    assert name in said
+    assert said.endswith("(File name too long); check the path, its permissions and the space that is left.\n")
+
+
+def test_what_the_system_refuses_a_script_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Scripts measure for hours on disks that may be taken away."""
+
+    def lose_the_disk(*_: object) -> list[Path]:
+        raise OSError(errno.EIO, "Input/output error", "trial_0.json")
+
+    monkeypatch.setattr(campaign, "run_study", lose_the_disk)
+    assert campaign.main(["os_tax"], argparse.Namespace(config=[], output_dir=tmp_path)) == 2
+    assert capsys.readouterr().err.startswith("error: The system refuses trial_0.json (Input/output error); check ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no device that is always full")
+def test_output_that_nobody_can_take_is_one_sentence() -> None:
+    """What stages print goes to files too, whose disk may be full."""
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "ablations", "schema"]
+        finished = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(
+        "error: The system refuses a file or standard output (No space left on device); check "
+    )
+    assert finished.stderr.count("\n") == 1
 
 
 @pytest.mark.usefixtures("uncollected")

@@ -58,6 +58,7 @@ def test_running_all_skips_what_it_is_told(run_cli: Any, tmp_path: Path) -> None
         (["ablation_session_arena.py", "--arena-sizes", "0"], "arena_sizes_mb"),
         (["ablation_os_tax.py", "--n-trials", "0"], "trials.os_tax is 0"),
         (["ablation_os_tax.py", "--config", "absent.yaml"], "absent.yaml cannot be read"),
+        (["generate_ablation_figures.py", "--results-dir", "x" * 300], "(File name too long); check the path"),
         (["generate_ablation_figures.py", "--results-dir", "absent"], "measure first or pass --results-dir"),
         (["ablation_os_tax.py", "--output-dir", "/proc/nowhere"], "choose a writable output directory"),
     ],

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.configuration import load_config
-from ablations.errors import AblationError, MeasurementError, RecordError
+from ablations.errors import AblationError, MeasurementError, RecordError, refused_by_system
 from ablations.measurement.journal import journal_path
 from ablations.measurement.progress import Progress
 from ablations.measurement.sources import sources_hash, study_sources
@@ -51,6 +51,9 @@ def main(studies: list[str], options: argparse.Namespace, overrides: Mapping[str
         output = options.output_dir or Path(output_dir("results", config.tier))
         for study in studies:
             add_to_ledger(output, run_study(study, config, output))
+    except OSError as error:
+        print(f"error: {refused_by_system(error)}", file=sys.stderr)
+        return 2
     except (AblationError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ablations.errors import AblationError, SettingsError
+from ablations.errors import AblationError, SettingsError, refused_by_system
 from ablations.provenance_stages import add_provenance_stages
 from ablations.settings import MEASURABLE, generate_schema, given_settings, repository_root, trial_settings
 from ablations.simulation_stages import add_drawn, add_simulation_stages, drawn
@@ -23,6 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         # Stages that examine something return 1 if they found anything; the others return nothing.
         status: int | None = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # no error: whoever read has had enough
+    except OSError as error:
+        print(f"error: {refused_by_system(error)}", file=sys.stderr)
+        return 2
     except (AblationError, DjinnError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -137,6 +143,10 @@ def _schema(options: argparse.Namespace) -> None:
 
 
 def _aggregate(options: argparse.Namespace) -> None:
+    if options.expected_trials is not None and options.expected_trials < 1:
+        raise SettingsError(
+            f"--expected-trials is {options.expected_trials}, but a variant has at least one trial; pass how many each has."
+        )
     import_module("ablations.analysis.aggregate").aggregate_files(
         options.study, options.trials, options.output, expected_trials=options.expected_trials
     )

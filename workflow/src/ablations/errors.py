@@ -38,3 +38,9 @@ class LedgerError(AblationError):
 
 class MeasurementError(AblationError):
     """A trial whose checks failed, or that could not be run."""
+
+
+def refused_by_system(error: OSError) -> str:
+    """Return a sentence for what the operating system refused, where nobody who knows more has said it."""
+    place = "a file or standard output" if error.filename is None else error.filename
+    return f"The system refuses {place} ({error.strerror}); check the path, its permissions and the space that is left."
