@@ -15,6 +15,7 @@ import pypdf
 import pytest
 
 from ablations.errors import AggregationError, RecordError, SettingsError
+from ablations.rendering.appendix import render_appendix
 from ablations.rendering.everything import render_everything, result_paths
 from ablations.rendering.figures import find_panel, render_figure
 from ablations.rendering.latex import render_template
@@ -139,6 +140,14 @@ def test_a_figure_needs_its_studies(tiny_results: Path, tmp_path: Path) -> None:
     """No panel stays empty."""
     with pytest.raises(AggregationError, match="needs results of session_arena, plan_cache, semantic_signals"):
         render_figure("ablation_summary", [tiny_results / "ablation_1.json"], tmp_path / "x.pdf")
+
+
+def test_the_appendix_is_of_the_ablations_alone(root: Path, tmp_path: Path) -> None:
+    """What is measured on demand is no experiment of it."""
+    reference = root / "results/reference/intel-xeon-2-cores"
+    inputs = [reference / "ablation_1.json", reference / "peers.json"]
+    with pytest.raises(AggregationError, match="of the ablations, not of peers; leave that result out"):
+        render_appendix(inputs, reference / "claims.json", tmp_path / "x.tex")
 
 
 def test_without_results_nothing_is_rendered(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ablations.analysis.reading import read_studies
+from ablations.errors import AggregationError
 from ablations.records import write_text
 from ablations.rendering.latex import render_template
 from ablations.rendering.names import BESIDE_RESULTS, FIGURE_STUDIES, TABLE_NAMES
 from ablations.rendering.shown_verdicts import ShownVerdict, read_verdicts
-from ablations.settings import DEFAULT_TIER, output_dir, repository_root
+from ablations.settings import DEFAULT_TIER, STUDIES, output_dir, repository_root
 
 # For one who types a command and compares a table with the claims; nothing else is done by hand.
 _HUMAN_MINUTES = 2
@@ -49,10 +50,15 @@ def render_appendix(inputs: list[Path], claims: Path, output: Path) -> None:
         output: the document.
 
     Raises:
-        AggregationError: results that do not belong together.
+        AggregationError: results that do not belong together, or one of no ablation.
         RecordError: an input that cannot be used, or an output that cannot be written.
     """
     results = read_studies(inputs)
+    strangers = [study for study in results if study not in STUDIES]
+    if strangers:
+        raise AggregationError(
+            f"The appendix is of the ablations, not of {', '.join(strangers)}; leave that result out."
+        )
     verdicts = read_verdicts(claims)
     first = next(iter(results.values()))
     text = render_template(
