@@ -83,6 +83,12 @@ def test_a_truncated_trial_is_found(whole: Path, has_ledger: bool) -> None:
     assert ("damaged", "trial_0.json") in _found(whole)
 
 
+def test_nesting_that_nobody_can_read_is_found(whole: Path) -> None:
+    """Python's reader ends at the depth of its stack."""
+    (whole / TRIAL).write_text("[" * 100_000)
+    assert ("damaged", "trial_0.json") in _found(whole)
+
+
 @pytest.mark.parametrize("has_ledger", [True, False])
 def test_a_lost_trial_is_found(whole: Path, has_ledger: bool) -> None:
     """The result still lists it."""

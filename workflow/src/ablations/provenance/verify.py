@@ -208,7 +208,7 @@ def _unreadable(path: Path, error: RecordError) -> Finding:
     """Tell a file that was damaged from a whole one that another release wrote."""
     try:
         json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return Finding("damaged", displayed(path), "is no whole JSON file; delete it and make it again")
     # The rest of the sentence names the file, which stands beside it already.
     return Finding("other schema", displayed(path), str(error).removeprefix(f"Result {path} "))
