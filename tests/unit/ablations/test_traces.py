@@ -81,6 +81,9 @@ def test_a_file_is_read_as_it_stands(tmp_path: Path) -> None:
         ([_agent(-1.0), _agent()], "agent 0 has a time of -1.0"),
         ([_agent(math.nan), _agent()], "agent 0 has a time of nan"),
         ([_agent(), _agent("1")], "agent 1 has a time of '1'"),
+        ([_agent(), _agent(10**400)], "agent 1 has a time of 1000"),
+        ([_agent(), {**_agent(1.0), "prompt": "x"}], "agent 1 has prompt 'x', but prompts are numbered from 0 to 3"),
+        ([_agent(), {**_agent(1.0), "prompt": 4}], "agent 1 has prompt 4, but"),
         ({"agents": []}, "holds no list of agents"),
     ],
 )
@@ -98,5 +101,7 @@ def test_a_file_that_is_missing_or_no_json_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="absent.json cannot be read"):
         read_traces(tmp_path / "absent.json", 1)
     (tmp_path / "bad.json").write_text("[")
-    with pytest.raises(SettingsError, match=r"bad.json is not JSON"):
-        read_traces(tmp_path / "bad.json", 1)
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for name in ("bad.json", "deep.json"):
+        with pytest.raises(SettingsError, match=rf"{name} is not JSON"):
+            read_traces(tmp_path / name, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -92,8 +93,8 @@ def read_traces(path: Path, num_agents: int) -> list[AgentTrace]:
         num_agents: how many agents it is said to hold.
 
     Raises:
-        SettingsError: a file that cannot be read, another number of agents, arrivals out of order, or a time that is
-            negative or not a number.
+        SettingsError: a file that cannot be read, another number of agents, arrivals out of order, a time that is
+            negative or not a number, or a prompt that there is none of.
     """
     agents = _read_list(path)
     if len(agents) != num_agents:
@@ -148,7 +149,7 @@ def _read_list(path: Path) -> list[Any]:
         content = json.loads(path.read_text())
     except OSError as error:
         raise SettingsError(f"Trace file {path} cannot be read ({error.strerror}); pass an existing file.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"Trace file {path} is not JSON ({error}); write a list of agents.") from error
     if not isinstance(content, list):
         raise SettingsError(f"Trace file {path} holds no list of agents; write one object for each agent in a list.")
@@ -169,9 +170,15 @@ def _parse(path: Path, number: int, agent: Any) -> AgentTrace:
         )
     for time_s in (agent["arrival_s"], *waits_s, *estimates_s):
         is_number = isinstance(time_s, int | float) and not isinstance(time_s, bool)
-        if not is_number or not 0 <= time_s < math.inf:
+        # JSON's whole numbers have no limit, unlike floats.
+        if not is_number or not 0 <= time_s <= sys.float_info.max:
             raise SettingsError(
                 f"Trace file {path}: agent {number} has a time of {time_s!r}, but times are seconds from 0 on; correct it."
             )
     prompt = agent.get("prompt", number % NUM_PROMPTS)
-    return AgentTrace(float(agent["arrival_s"]), int(prompt), tuple(waits_s), tuple(estimates_s))
+    if not isinstance(prompt, int) or isinstance(prompt, bool) or not 0 <= prompt < NUM_PROMPTS:
+        raise SettingsError(
+            f"Trace file {path}: agent {number} has prompt {prompt!r}, but prompts are numbered from 0 to {NUM_PROMPTS - 1}; "
+            "correct it."
+        )
+    return AgentTrace(float(agent["arrival_s"]), prompt, tuple(waits_s), tuple(estimates_s))
