@@ -69,3 +69,24 @@ def test_a_tensor_whose_first_request_failed_is_freed_all_the_same() -> None:
     torch.ones(1, device=DEVICE).item()
     torch.ones(1, device=DEVICE).item()
     assert djinn.stats()["client"]["num_tensors"] <= before + 1
+
+
+def test_elements_that_another_thread_replaces_stay_until_the_operation_has_read_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weights are exchanged so while they are in use; they would be freed with whatever that thread sends next."""
+    tensor, others = _remote(torch.ones(3)) + 0, _remote(torch.zeros(3)) + 0
+    client = tensor.handle.client
+    request = client.request
+
+    def late(message: m.Request, *args: object, **kwargs: object) -> object:
+        if isinstance(message, m.RunOperator):
+            tensor.data = others
+            request(m.Ping(busy_us=0.0))
+        return request(message, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(client, "request", late)
+    result = tensor + 1
+    monkeypatch.undo()
+    assert result.tolist() == [2.0, 2.0, 2.0]
+    assert tensor.tolist() == [0.0, 0.0, 0.0]

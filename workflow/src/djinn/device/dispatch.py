@@ -116,16 +116,21 @@ def _part(tensor: Any) -> None:
 
 
 class _Operands:
-    """Turns operands into what travels, and keeps the remote tensors among them."""
+    """Turns operands into what travels, and keeps the remote tensors among them.
+
+    Their handles are kept, too: another thread may give a tensor other elements before the server has read these.
+    """
 
     def __init__(self, func: Any) -> None:
         self._func = func
         self.tensors: list[RemoteTensor] = []
+        self._handles: list[Handle] = []
 
     def convert(self, operand: Any) -> Any:
         if isinstance(operand, RemoteTensor):
             self.tensors.append(operand)
-            return TensorRef(operand.handle.tensor_id)
+            self._handles.append(handle := operand.handle)
+            return TensorRef(handle.tensor_id)
         if isinstance(operand, torch.Tensor):
             return self.convert(upload(operand))
         if isinstance(operand, list | tuple):
