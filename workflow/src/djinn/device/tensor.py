@@ -13,7 +13,6 @@ from djinn.core import TensorMeta
 from djinn.device.handle import Handle
 from djinn.device.mutations import Mutations, refuse_in_simulation
 from djinn.device.printing import text_of
-from djinn.errors import UnsupportedOperatorError
 from djinn.tracing import Phantom, with_real
 
 DEVICE_NAME = "remote_accelerator"
@@ -190,14 +189,14 @@ class RemoteTensor(torch.Tensor):
         return format(self.item(), format_spec) if self.dim() == 0 else object.__format__(self, format_spec)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Refuse to be pickled: elements belong to a server that may be gone when they are read again.
-
-        Raises:
-            UnsupportedOperatorError: always.
-        """
-        raise UnsupportedOperatorError(
-            f"Tensors on {DEVICE} are not saved as they are; save what .cpu() returns and move it back with .to()."
-        )
+        """Be saved as what `cpu` returns: the server may be gone when it is read again, which is on the host then."""
+        host = self.detach().cpu()
+        if isinstance(self, torch.nn.Parameter):
+            host = torch.nn.Parameter(host, self.requires_grad)
+        else:
+            host.requires_grad_(self.requires_grad)
+        vars(host).update(self.attributes())
+        return host.__reduce_ex__(protocol)
 
     def tolist(self) -> Any:
         """Return the elements as nested lists."""
