@@ -6,18 +6,15 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from ablations.configuration import load_config
-from ablations.errors import MeasurementError
 from ablations.records import read_record
 from ablations.settings import trial_settings
 from ablations.studies.semantic_signals import agent_bound
-from ablations.trial import run_trial
 
 TINY = Path(__file__).resolve().parents[3] / "tiny.yaml"
 CALIBRATION = {
@@ -43,23 +40,41 @@ def test_the_bound_is_the_lowest_of_memory_processor_link_and_pool() -> None:
     assert agent_bound(study, {**CALIBRATION, "wait_mean_s": 1e6}, "proactive", 1.0) == host
 
 
-def test_a_system_that_grants_no_more_threads_ends_a_trial_with_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+_TRIAL_WITHOUT_A_THREAD = """
+import json, sys, threading
+from pathlib import Path
+
+from ablations.trial import run_trial
+
+start = threading.Thread.start
+
+def start_unless_last(thread):
+    if thread.name == "agent-1":
+        raise RuntimeError("can't start new thread")
+    start(thread)
+
+threading.Thread.start = start_unless_last
+try:
+    run_trial("semantic_signals", "proactive", 0, json.loads(sys.argv[1]), Path(sys.argv[2]))
+finally:
+    print([thread.name for thread in threading.enumerate() if thread.name in ("agent-0", "occupancy")])
+"""
+
+
+def test_a_system_that_grants_no_more_threads_ends_a_trial_with_a_sentence(tmp_path: Path) -> None:
     """The agents that had begun end, too, and nothing is recorded."""
-    start = threading.Thread.start
-
-    def start_unless_last(thread: threading.Thread) -> None:
-        if thread.name == "agent-1":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start_unless_last)
-    settings = trial_settings(load_config(TINY), "semantic_signals")
-    with pytest.raises(MeasurementError, match=r"Only 2 of \d+ threads could be started; .* raise `ulimit -u`"):
-        run_trial("semantic_signals", "proactive", 0, settings, tmp_path / "trial_0.json")
+    settings = json.dumps(trial_settings(load_config(TINY), "semantic_signals"))
+    finished = subprocess.run(
+        [sys.executable, "-c", _TRIAL_WITHOUT_A_THREAD, settings, str(tmp_path / "trial_0.json")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert "MeasurementError: Only 2 of " in finished.stderr
+    assert "threads could be started; end other programs or raise `ulimit -u`" in finished.stderr
+    assert finished.stdout == "[]\n"
     assert not (tmp_path / "trial_0.json").exists()
-    assert not [thread for thread in threading.enumerate() if thread.name in ("agent-0", "occupancy")]
 
 
 def test_a_killed_search_goes_on_with_what_it_has(tmp_path: Path) -> None:

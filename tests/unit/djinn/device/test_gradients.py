@@ -190,6 +190,18 @@ def test_dropout_in_training_equals_native(p: float, dtype: torch.dtype) -> None
         assert torch.equal(got, want)
 
 
+@pytest.mark.parametrize("p", [-0.5, 2.0, float("nan")])
+@pytest.mark.parametrize("train", [False, True])
+def test_what_is_no_probability_is_refused_as_natively(p: float, train: bool) -> None:
+    """In torch's own words."""
+    messages = []
+    for device in ("cpu", DEVICE):
+        with pytest.raises(RuntimeError) as caught:
+            torch.dropout(torch.ones(3).to(device), p, train)
+        messages.append(str(caught.value).splitlines()[0])
+    assert messages[0] == messages[1]
+
+
 def test_data_is_written_past_autograd() -> None:
     """Between a forward pass and its backward pass, as clipped weights are."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import re
 import time
 from collections.abc import Callable
@@ -159,6 +160,37 @@ def test_tasks_are_in_sessions_of_their_own() -> None:
     asyncio.run(agents())
     assert djinn.stats()["memory"]["data"]["num_sessions"] == 0
     assert current_session() is None
+
+
+def test_what_began_inside_a_session_goes_on_without_it() -> None:
+    """Tasks and threads that were given its context, and run on after it was left."""
+
+    async def outlive(is_left: asyncio.Event) -> str | None:
+        await is_left.wait()
+        assert (torch.ones(2, device=DEVICE) + 1).tolist() == [2, 2]
+        return current_session()
+
+    async def start() -> None:
+        is_left = asyncio.Event()
+        with djinn.session("outer"):
+            with djinn.session("inner"):
+                task = asyncio.create_task(outlive(is_left))
+                assert await asyncio.to_thread(current_session) == "inner"
+            is_left.set()
+            assert await task == "outer"
+
+    asyncio.run(start())
+
+
+def test_a_member_of_an_enumeration_may_name_a_session() -> None:
+    """By its value, as it compares."""
+
+    class Name(str, enum.Enum):  # noqa: UP042 - whose text is not its value
+        FIRST = "first"
+
+    with djinn.session(Name.FIRST):
+        assert current_session() == "first"
+        djinn.signal_phase("IO_WAIT", session_id="first")
 
 
 def test_sessions_may_be_left_in_any_order() -> None:

@@ -152,15 +152,6 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Change]] = {
         _keeping(torch.tensor([2.0]), lambda kept: kept.tolist()[0]),
         lambda m, d: m.kept.fill_(3.0),
     ),
-    "length of a host tensor": (_keeping(torch.ones(2), len), lambda m, d: m.kept.resize_(3)),
-    "requires_grad of a host tensor": (
-        _keeping(torch.ones(2), lambda kept: 2.0 if kept.requires_grad else 1.0),
-        lambda m, d: m.kept.requires_grad_(),
-    ),
-    "attribute of a host tensor": (
-        _keeping(torch.ones(2), lambda kept: getattr(kept, "factor", 1.0)),
-        lambda m, d: setattr(m.kept, "factor", 3.0),
-    ),
     "gradient": (
         lambda: Calling(lambda m, x: x if m.weight.grad is None else x * m.weight.grad),
         lambda m, d: setattr(m.weight, "grad", torch.full((4,), 3.0).to(d)),
@@ -227,6 +218,35 @@ def test_copies_of_a_described_module_are_ordinary_modules() -> None:
     assert copied[0].weight is not module[0].weight
     assert list(copied.state_dict()) == list(module.state_dict())
     assert type(copy.copy(module._modules)) is dict
+
+
+def test_what_may_have_no_elements_yet_is_no_obstacle() -> None:
+    """A lazy module beside others, which forward does not call."""
+    module = Calling(lambda m, x: x * m.weight).to(DEVICE)
+    module.later = nn.LazyLinear(2)
+    with torch.no_grad():
+        assert module(torch.ones(4, device=DEVICE)).tolist() == [1.0] * 4
+
+
+def test_data_of_a_weight_may_be_read() -> None:
+    """In a plan, which knows whose elements they are."""
+    module = Calling(lambda m, x: x * m.weight.data).to(DEVICE)
+    with torch.no_grad():
+        assert module(torch.ones(4, device=DEVICE)).tolist() == [1.0] * 4
+        module.weight.fill_(3.0)
+        assert module(torch.ones(4, device=DEVICE)).tolist() == [3.0] * 4
+    assert djinn.last_call().cache_hit
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_attributes_that_were_copied_are_seen(copied: Callable[[Any], Any]) -> None:
+    """As those that were set: a plan that was made for arguments without any knows nothing of them."""
+    module = Calling(lambda m, x: x * getattr(x, "factor", 1.0) * m.weight).to(DEVICE)
+    marked = torch.ones(4, device=DEVICE)
+    marked.factor = 5.0
+    with torch.no_grad():
+        assert module(torch.ones(4, device=DEVICE)).tolist() == [1.0] * 4
+        assert module(copied(marked)).tolist() == [5.0] * 4
 
 
 def test_a_closure_and_a_default_are_seen() -> None:

@@ -27,6 +27,23 @@ def _fresh_cache() -> None:
     djinn.plan_cache.clear()
 
 
+def test_threads_may_move_one_module_at_once() -> None:
+    """There and back, until they agree where it is; torch alone would wait for itself."""
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+
+    def move(place: str) -> None:
+        for _ in range(10):
+            module.to(place)
+
+    with ThreadPoolExecutor(2) as pool:
+        moves = [pool.submit(move, place) for place in (DEVICE, "cpu")]
+        for moved in moves:
+            moved.result(timeout=_PATIENCE_S)
+    module.to(DEVICE)
+    with torch.no_grad():
+        assert module(torch.ones(1, 4).to(DEVICE)).cpu().shape == (1, 4)
+
+
 class _Pausing(nn.Module):
     """Stands still in the middle of its first simulation, between the use of two weights."""
 

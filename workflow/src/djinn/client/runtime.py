@@ -12,8 +12,25 @@ from djinn.errors import ConnectionFailedError, DjinnError
 
 _lock = threading.Lock()
 _client: Client | None = None
+
+
+class Entered:
+    """A session that a thread or task entered, and those that began inside of it with it.
+
+    Attributes:
+        session_id: its name.
+        is_left: whether whoever entered it has left it.
+    """
+
+    __slots__ = ("is_left", "session_id")
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.is_left = False
+
+
 # Outermost first. Each thread has its own, and each task of an event loop.
-_sessions: ContextVar[tuple[str, ...]] = ContextVar("djinn_sessions", default=())
+_sessions: ContextVar[tuple[Entered, ...]] = ContextVar("djinn_sessions", default=())
 
 
 def start(address: str | None, config: Config) -> Client:
@@ -73,15 +90,20 @@ def current_client() -> Client:
 
 def current_session() -> str | None:
     """Return the session that this thread or task entered last and has not left."""
-    sessions = _sessions.get()
-    return sessions[-1] if sessions else None
+    for entered in reversed(_sessions.get()):
+        if not entered.is_left:
+            return entered.session_id
+    return None
 
 
-def enter_session(session_id: str) -> None:
-    """Make a session current for this thread or task."""
-    _sessions.set((*_sessions.get(), session_id))
+def enter_session(session_id: str) -> Entered:
+    """Make a session current for this thread or task, and for the tasks that it starts."""
+    entered = Entered(session_id)
+    _sessions.set((*_sessions.get(), entered))
+    return entered
 
 
-def leave_session(session_id: str) -> None:
-    """Leave a session, though others may have been entered since; nothing happens where it was not entered."""
-    _sessions.set(tuple(entered for entered in _sessions.get() if entered != session_id))
+def leave_session(entered: Entered) -> None:
+    """Leave a session, wherever and though others may have been entered since; tasks that began inside are in it no more."""
+    entered.is_left = True
+    _sessions.set(tuple(other for other in _sessions.get() if not other.is_left))

@@ -44,20 +44,21 @@ class Session:
         self._client = runtime.current_client()
         reply, _ = self._client.request(m.OpenSession(opened_id=self.session_id, arena_bytes=arena_bytes))
         self.arena_bytes: int = reply.arena_bytes
+        self._entered: list[runtime.Entered] = []
         self.is_closed = False
 
     def __enter__(self) -> Session:
         """Make the session current for this thread or task."""
         if self.is_closed:
             raise SessionClosedError(f"Session {self.session_id!r} was closed; open a new one with djinn.session().")
-        runtime.enter_session(self.session_id)
+        self._entered.append(runtime.enter_session(self.session_id))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Leave the scope and close the session."""
-        runtime.leave_session(self.session_id)
+        runtime.leave_session(self._entered.pop())
         try:
             self.close()
         except ConnectionFailedError:

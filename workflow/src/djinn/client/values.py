@@ -15,7 +15,7 @@ def require_name(value: Any, argument: str) -> str:
     """
     if not isinstance(value, str):
         raise TypeError(f"{argument} is {reprlib.repr(value)}; pass a session's name, which is a string.")
-    return str(value)
+    return str.__str__(value)  # of a member of an enumeration, too
 
 
 def require_number(value: Any, argument: str, unit: str) -> float:

@@ -8,6 +8,8 @@ of an ordinary module.
 from __future__ import annotations
 
 import functools
+import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -17,13 +19,27 @@ from torch.nn.modules import module as torch_module
 from djinn.device.fingerprint import WATCHED
 from djinn.device.modules import PlannedCall
 from djinn.device.mutations import Mutations, is_simulating, refuse_in_simulation
-from djinn.device.tensor import RemoteTensor, attributes_of
+from djinn.device.tensor import RemoteTensor, attach, attributes_of
 from djinn.device.transfer import placing_weights
 
 _ATTRIBUTE = "_compiled_call_impl"
 
 # A table of parameters or buffers, and a name in it.
 _Place = tuple[dict[str, Any], str]
+
+
+class _Moves:
+    """Modules are moved by one thread at a time: torch waits for itself where two exchange the tensors of one parameter."""
+
+    lock = threading.RLock()
+
+    @classmethod
+    def part_from_parent(cls) -> None:
+        """Go on in a forked process, where the thread that moves one is not."""
+        cls.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_Moves.part_from_parent)
 
 
 def install() -> None:
@@ -36,6 +52,7 @@ def install() -> None:
     _wrap("__setattr__", _setattr)
     _wrap("__delattr__", _delattr)
     torch.utils.swap_tensors = _counting(torch.utils.swap_tensors)
+    torch.Tensor.tolist = _seen_in_simulation(torch.Tensor.tolist)  # type: ignore[method-assign]
     # Its own state is not compared: other threads may draw from it while this one simulates.
     torch.set_rng_state = torch.random.set_rng_state = _refused_in_simulation(torch.set_rng_state)
 
@@ -48,6 +65,16 @@ def _counting(original: Callable[..., Any]) -> Callable[..., Any]:
         Mutations.count += 1
 
     return counted
+
+
+def _seen_in_simulation(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a simulation see that elements of a host tensor are read, where torch performs no operation for it."""
+
+    @functools.wraps(original)
+    def seen(tensor: torch.Tensor) -> Any:
+        return original(tensor.detach() if is_simulating() else tensor)
+
+    return seen
 
 
 def _refused_in_simulation(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,6 +120,11 @@ def _settle(module: torch.nn.Module) -> None:
 
 
 def _apply(original: Callable[..., Any], module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+    with _Moves.lock:
+        return _move(original, module, *args, **kwargs)
+
+
+def _move(original: Callable[..., Any], module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
     ties = _shared_tensors(module)
     before = dict(module._parameters)
     with placing_weights():
@@ -119,7 +151,7 @@ def _stays(parameter: torch.Tensor, moved: torch.Tensor) -> bool:
         torch.utils.swap_tensors(parameter, moved)
     except RuntimeError:  # a graph or a weak reference leads to it
         return False
-    vars(parameter).update(attributes_of(moved))
+    attach(parameter, attributes_of(moved))
     return True
 
 

@@ -17,8 +17,8 @@ def dropout(source: torch.Tensor, p: float, train: bool) -> torch.Tensor:
     Raises:
         RuntimeError: no probability, in the words of torch.
     """
-    if train and not 0 <= p <= 1:
-        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p:g}")
     if not train or p == 0 or source.numel() == 0:
         return source
     if p == 1:

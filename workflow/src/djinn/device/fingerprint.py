@@ -21,7 +21,7 @@ import torch
 from torch.nn.modules import module as torch_module
 
 from djinn.device.mutations import WatchedTable
-from djinn.device.snapshot import Snapshot, items_of, read_array, read_host_tensor, read_slots
+from djinn.device.snapshot import Snapshot, items_of, read_array, read_slots
 from djinn.device.structure import CONSTANTS, has_attributes, is_python, slot_names
 from djinn.device.tensor import RemoteTensor
 from djinn.tracing import UnplannableError
@@ -38,8 +38,10 @@ _GLOBAL_HOOK_TABLES: tuple[dict[int, Any], ...] = (
 )
 _TABLES = ("_parameters", "_buffers", "_modules")
 _MAX_ARRAY_BYTES = 1 << 20
-# What these consist of does not change, or decides nothing that a forward computes.
+# What these consist of does not change, or decides nothing that a forward computes. Elements of tensors on the host are
+# compared where a plan relies on them.
 _OPAQUE = (
+    torch.Tensor,
     torch.Generator,
     torch._ops.OpOverload,
     torch._ops.OpOverloadPacket,
@@ -181,12 +183,6 @@ class _Walk:
     def _describe_frozenset(self, value: frozenset[Any]) -> Hashable:
         return frozenset([self.describe(item) for item in value])
 
-    def _describe_host_tensor(self, value: torch.Tensor) -> Hashable:
-        """Describe a tensor that is not on the device; where an operation reads its elements, a plan compares them, too."""
-        self.snapshot.add_host_tensor(value)
-        *parts, attributes = read_host_tensor(value)
-        return _Identity(value), *parts, tuple([(name, self.describe(part)) for name, part in attributes])
-
     def _describe_array(self, value: np.ndarray[Any, Any]) -> Hashable:
         if value.nbytes > _MAX_ARRAY_BYTES or value.dtype.hasobject:
             raise UnplannableError(f"the module keeps an array of {value.nbytes} bytes and dtype {value.dtype}")
@@ -233,7 +229,6 @@ _DESCRIPTIONS: dict[Any, Any] = {
     set: _Walk._describe_set,
     frozenset: _Walk._describe_frozenset,
     np.ndarray: _Walk._describe_array,
-    torch.Tensor: _Walk._describe_host_tensor,
     types.FunctionType: _Walk._describe_function,
     types.MethodType: _Walk._describe_method,
     functools.partial: _Walk._describe_partial,

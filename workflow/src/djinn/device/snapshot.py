@@ -59,17 +59,6 @@ def items_of(value: dict[Any, Any]) -> Collection[tuple[Any, Any]]:
     return _base_of(value).items(value)
 
 
-def read_host_tensor(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """Return what of a tensor on the host a forward may read in other ways than by operations."""
-    version = None if tensor.is_inference() else tensor._version
-    attributes = tuple(getattr(tensor, "__dict__", {}).items())
-    return version, tensor.shape, tensor.requires_grad, id(tensor.grad) if tensor.is_leaf else None, attributes
-
-
-def _write_host_tensor(tensor: torch.Tensor, parts: tuple[Any, ...]) -> None:
-    """Leave it alone: a forward that writes to one gets no plan."""
-
-
 def _write_dict(value: dict[Any, Any], items: dict[Any, Any]) -> None:
     base = _base_of(value)
     base.clear(value)
@@ -79,12 +68,6 @@ def _write_dict(value: dict[Any, Any], items: dict[Any, Any]) -> None:
 
 def _are_identical(parts: tuple[Any, ...], kept: tuple[Any, ...]) -> bool:
     return len(parts) == len(kept) and all(map(is_, parts, kept))
-
-
-def _are_alike(parts: tuple[Any, ...], kept: tuple[Any, ...]) -> bool:
-    return parts[:-1] == kept[:-1] and _are_identical(
-        tuple(chain.from_iterable(parts[-1])), tuple(chain.from_iterable(kept[-1]))
-    )
 
 
 @dataclass(slots=True)
@@ -179,10 +162,6 @@ class Snapshot:
         """Watch a queue."""
         self.kept[id(value)] = value
         self._others.append(_Watched(value, tuple, _are_identical, _write_deque, tuple(value)))
-
-    def add_host_tensor(self, value: torch.Tensor) -> None:
-        """Watch a tensor on the host."""
-        self._others.append(_Watched(value, read_host_tensor, _are_alike, _write_host_tensor, read_host_tensor(value)))
 
     def add_array(self, value: np.ndarray[Any, Any]) -> None:
         """Watch an array."""

@@ -11,7 +11,7 @@ import torch
 
 from djinn.core import TensorMeta
 from djinn.device.handle import Handle
-from djinn.device.mutations import Mutations, refuse_in_simulation
+from djinn.device.mutations import Mutations, is_simulating, refuse_in_simulation
 from djinn.device.printing import text_of
 from djinn.tracing import Phantom, with_real
 
@@ -97,7 +97,7 @@ class RemoteTensor(torch.Tensor):
     def __copy__(self) -> torch.Tensor:
         """Return a tensor over the same elements, as torch does."""
         copied = self.data.requires_grad_(self.requires_grad)
-        vars(copied).update(self.attributes())
+        attach(copied, self.attributes())
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RemoteTensor:
@@ -115,7 +115,7 @@ class RemoteTensor(torch.Tensor):
         if isinstance(self, torch.nn.Parameter):  # torch copies no attributes of parameters
             copied._is_param = True
         else:
-            vars(copied).update(copy.deepcopy(self.attributes(), memo))
+            attach(copied, copy.deepcopy(self.attributes(), memo))
         if self.grad is not None:
             copied.grad = copy.deepcopy(self.grad, memo)
         return copied
@@ -205,6 +205,8 @@ class RemoteTensor(torch.Tensor):
     @property
     def data(self) -> torch.Tensor:
         """Return a tensor over the same elements, whose changes autograd does not see."""
+        if is_simulating():  # which has to see where it comes from
+            return self.detach()
         return self.alias(torch.inference_mode(self.is_inference()))
 
     @data.setter
@@ -238,6 +240,13 @@ class RemoteTensor(torch.Tensor):
 def attributes_of(tensor: torch.Tensor) -> dict[str, Any]:
     """Return what users attached to a tensor, here or on the host."""
     return {name: value for name, value in vars(tensor).items() if name not in _OWN_ATTRIBUTES}
+
+
+def attach(tensor: torch.Tensor, attributes: dict[str, Any]) -> None:
+    """Attach to a tensor what users attached to another."""
+    vars(tensor).update(attributes)
+    if isinstance(tensor, RemoteTensor) and attributes:
+        tensor.is_marked = True
 
 
 class _LazyDevice:

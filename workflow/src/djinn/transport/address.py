@@ -6,10 +6,12 @@ import errno
 import os
 import socket
 import stat
+import time
 from dataclasses import dataclass
 
 from djinn.errors import ConfigurationError, ConnectionFailedError
 
+_RETRY_S = 0.01
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -60,9 +62,7 @@ class Address:
         try:
             if self.path is not None:
                 connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                connection.settimeout(timeout_s)  # the queue of a server that is stopped may be full
-                connection.connect(self.path)
-                connection.settimeout(None)
+                _enter_queue(connection, self.path, timeout_s)
                 return connection
             connection = socket.create_connection((self.host, self.port), timeout=timeout_s)
             connection.settimeout(None)
@@ -93,6 +93,21 @@ class Address:
             raise ConnectionFailedError(
                 f"The server cannot listen at {self} ({error.strerror or error}); choose another address."
             ) from error
+
+
+def _enter_queue(connection: socket.socket, path: str, timeout_s: float) -> None:
+    """Connect as soon as there is room in the queue of who listens, which stays full where that is stopped."""
+    deadline_s = time.monotonic() + timeout_s
+    connection.setblocking(False)
+    while True:
+        try:
+            connection.connect(path)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(_RETRY_S)
+    connection.setblocking(True)
 
 
 def _send_at_once(connection: socket.socket) -> None:
