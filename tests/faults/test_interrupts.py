@@ -33,7 +33,8 @@ with torch.no_grad():
     signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.01, 0.0071)
-        while num_interrupted < NUM_INTERRUPTS:
+        # On a busy machine fewer calls end between two interrupts.
+        while num_interrupted < NUM_INTERRUPTS or num_right <= NUM_INTERRUPTS / 10:
             try:
                 is_calling = True
                 for number in range(4):
@@ -56,5 +57,5 @@ def test_interrupted_calls_answer_no_others(run_cli: Callable[..., Any], soaks: 
     done = run_cli("-c", _PROGRAM.format(num_interrupts=num_interrupts))
     assert done.returncode == 0, done.stderr[-2000:]
     num_interrupted, num_right = map(int, done.stdout.split())
-    assert num_interrupted == num_interrupts
+    assert num_interrupted >= num_interrupts
     assert num_right > num_interrupts / 10
