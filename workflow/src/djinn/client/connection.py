@@ -106,7 +106,8 @@ class Connection:
 
     def _ask(self, address: Address, message: m.Request) -> m.Reply:
         self.send(message)
-        self._await_answer(address)
+        if not self._stream.wait_spinning(SPIN_US):
+            self._await_answer(address)
         reply, _ = self.receive()
         self.is_busy = False
         return reply
