@@ -1,8 +1,8 @@
 """Notices which modules are on the device and when they change.
 
 torch offers hooks for registered parameters, buffers and submodules; moving, copying and assigning offer none, so
-those four methods of nn.Module are wrapped, and the function that swaps two tensors. None of them runs in a forward call
-of an ordinary module.
+those four methods of nn.Module are wrapped, and the function that swaps two tensors. So is what a simulation would not see:
+`tolist` of host tensors, and the state of random numbers. None of them costs an ordinary module's forward call anything.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _stays(parameter: torch.Tensor, moved: torch.Tensor) -> bool:
         return False
     try:
         torch.utils.swap_tensors(parameter, moved)
-    except RuntimeError:  # a graph or a weak reference leads to it
+    except RuntimeError:  # a weak reference or a view leads to it
         return False
     attach(parameter, attributes_of(moved))
     return True

@@ -11,23 +11,23 @@ from typing import Any
 
 import torch
 
-from djinn.core import DTYPE_CODES, TensorMeta, Trace, TraceNode, TraceValue
+from djinn.core import DTYPE_CODES, TensorMeta
 from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError, UnknownPlanError
 from djinn.host_bytes import readable_bytes
 from djinn.memory.arena import Arena
 from djinn.planning.plan import make_plan
-from djinn.planning.validation import check_trace
 from djinn.protocol import messages as m
 from djinn.protocol.operands import tensor_ids
 from djinn.scheduling.running import Running
 from djinn.server.client_state import ClientState
 from djinn.server.core import ServerCore
-from djinn.server.elements import default_dtype, dense_strides, dtype, from_bytes, host_constant
+from djinn.server.elements import default_dtype, dense_strides, dtype, from_bytes
 from djinn.server.entrance import Entrance
 from djinn.server.executor import Replayed
 from djinn.server.folding import fold_constants
 from djinn.server.plan_store import StoredPlan
 from djinn.server.subexpressions import share_subexpressions
+from djinn.server.traces import trace_of
 
 MAX_PING_US = 1e6
 # A session that holds no memory still costs about two kilobytes.
@@ -164,19 +164,7 @@ class Handler:
         )
 
     def _make_plan(self, request: m.MakePlan, payload: memoryview) -> m.Reply:
-        values = tuple(TraceValue(TensorMeta(v[0], v[1], dtype(v[2]), v[3]), v[4]) for v in request.values)
-        nodes = tuple(TraceNode(n[0], tuple(n[1]), n[2], tuple(n[3]), n[4]) for n in request.nodes)
-        constants = tuple((index, host_constant(values, index, content)) for index, content in request.constants)
-        trace = Trace(
-            values,
-            tuple(request.storage_bytes),
-            nodes,
-            tuple(request.outputs),
-            request.num_inputs,
-            constants,
-            default_dtype=default_dtype(request.default_dtype_code),
-        )
-        check_trace(trace)
+        trace = trace_of(request)
         with self._server.executor.computing(trace.default_dtype):
             folded = fold_constants(share_subexpressions(trace), self._server.device)
         plan = make_plan(folded)
