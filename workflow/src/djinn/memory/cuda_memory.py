@@ -1,4 +1,4 @@
-"""Virtual memory of a CUDA device by the driver's own calls, through ctypes: no package beyond torch is needed.
+"""Virtual memory of a CUDA device by the driver's own calls.
 
 A range of addresses costs nothing until physical memory is mapped into it, in pages of 2 MiB. Whole ranges are mapped at
 once, because every call to the driver takes tens of microseconds, whatever its length.
@@ -7,12 +7,11 @@ once, because every call to the driver takes tens of microseconds, whatever its 
 from __future__ import annotations
 
 import ctypes
-from functools import cached_property
-from typing import Any
 
 import torch
 
-from djinn.errors import DjinnError, OutOfMemoryError
+from djinn.errors import OutOfMemoryError
+from djinn.memory import cuda_driver as driver
 from djinn.memory.device_memory import storage_at
 
 # Names and values are those of cuda.h.
@@ -65,16 +64,16 @@ class CudaVirtualMemory:
         self._properties = _AllocationProperties(type=_ALLOCATION_TYPE_PINNED, location=location)
         self._access = _Access(location, _ACCESS_READ_WRITE)
         page_bytes = ctypes.c_size_t()
-        self._call("cuMemGetAllocationGranularity", ctypes.byref(page_bytes), ctypes.byref(self._properties), 0)
+        driver.call("cuMemGetAllocationGranularity", ctypes.byref(page_bytes), ctypes.byref(self._properties), 0)
         self.page_bytes = page_bytes.value
 
     @classmethod
     def is_supported(cls) -> bool:
         """Tell whether the current device has virtual memory that the driver lets us manage."""
         value = ctypes.c_int()
-        library = ctypes.CDLL("libcuda.so.1")
         torch.cuda.init()
-        code = library.cuDeviceGetAttribute(ctypes.byref(value), _ATTRIBUTE_VIRTUAL_MEMORY, torch.cuda.current_device())
+        arguments = ctypes.byref(value), _ATTRIBUTE_VIRTUAL_MEMORY, torch.cuda.current_device()
+        code = driver.library().cuDeviceGetAttribute(*arguments)
         return code == 0 and value.value == 1
 
     def reserve(self, name: str, num_bytes: int) -> int:
@@ -82,11 +81,11 @@ class CudaVirtualMemory:
         address = ctypes.c_uint64()
         size = ctypes.c_size_t(num_bytes)
         zero = ctypes.c_uint64(0)
-        code = self._driver.cuMemAddressReserve(ctypes.byref(address), size, ctypes.c_size_t(0), zero, zero)
+        code = driver.library().cuMemAddressReserve(ctypes.byref(address), size, ctypes.c_size_t(0), zero, zero)
         if code:
             raise OutOfMemoryError(
                 f"The {name} segment cannot reserve {num_bytes} bytes of the device's address space "
-                f"({self._explain(code)}); set a smaller capacity."
+                f"({driver.explain(code)}); set a smaller capacity."
             )
         return address.value
 
@@ -95,11 +94,11 @@ class CudaVirtualMemory:
         torch.cuda.set_device(self.device)  # a thread that never used the device has no context yet
         handle = self._create(name, num_bytes)
         try:
-            self._call("cuMemMap", _u64(address), _size(num_bytes), _size(0), handle, _u64(0))
+            driver.call("cuMemMap", _u64(address), _size(num_bytes), _size(0), handle, _u64(0))
         finally:
             # The mapping keeps the memory; without one it goes back at once.
-            self._call("cuMemRelease", handle)
-        self._call("cuMemSetAccess", _u64(address), _size(num_bytes), ctypes.byref(self._access), _size(1))
+            driver.call("cuMemRelease", handle)
+        driver.call("cuMemSetAccess", _u64(address), _size(num_bytes), ctypes.byref(self._access), _size(1))
         # The last owner's bytes may still be there; other streams must not write before they are gone.
         stream = torch.cuda.default_stream()
         with torch.cuda.stream(stream):
@@ -109,27 +108,23 @@ class CudaVirtualMemory:
     def unmap(self, address: int, num_bytes: int) -> None:
         """Unmap once the work that was handed to the device's default stream is done; others wait for theirs themselves."""
         torch.cuda.default_stream(self.device).synchronize()
-        self._call("cuMemUnmap", _u64(address), _size(num_bytes))
+        driver.call("cuMemUnmap", _u64(address), _size(num_bytes))
 
     def storage(self, address: int, num_bytes: int) -> torch.UntypedStorage:
         """Return a storage over mapped memory."""
         return storage_at(address, num_bytes, self.device)
 
-    @cached_property
-    def _driver(self) -> Any:
-        return ctypes.CDLL("libcuda.so.1")
-
     def _create(self, name: str, num_bytes: int) -> ctypes.c_uint64:
         handle = ctypes.c_uint64()
         arguments = ctypes.byref(handle), _size(num_bytes), ctypes.byref(self._properties), _u64(0)
-        code = self._driver.cuMemCreate(*arguments)
+        code = driver.library().cuMemCreate(*arguments)
         if code == _OUT_OF_MEMORY:
             torch.cuda.empty_cache()  # torch keeps what it freed, which the driver counts as used
-            code = self._driver.cuMemCreate(*arguments)
+            code = driver.library().cuMemCreate(*arguments)
         if code:
             raise OutOfMemoryError(
                 f"The {name} segment needs {num_bytes} more bytes of device memory, but {torch.cuda.mem_get_info()[0]} are "
-                f"free ({self._explain(code)}); close sessions, free models or lower GENIE_DATA_BUDGET_MB."
+                f"free ({driver.explain(code)}); close sessions, free models or lower GENIE_DATA_BUDGET_MB."
             )
         return handle
 
@@ -137,16 +132,6 @@ class CudaVirtualMemory:
         return torch.empty(0, dtype=torch.uint8, device=self.device).set_(
             self.storage(address, num_bytes), 0, (num_bytes,), (1,)
         )
-
-    def _call(self, name: str, *arguments: Any) -> None:
-        code = getattr(self._driver, name)(*arguments)
-        if code:
-            raise DjinnError(f"The CUDA driver's {name} failed ({self._explain(code)}); see the device's health.")
-
-    def _explain(self, code: int) -> str:
-        text = ctypes.c_char_p()
-        self._driver.cuGetErrorString(code, ctypes.byref(text))
-        return f"error {code}: {text.value.decode() if text.value else 'unknown'}"
 
 
 def _u64(value: int) -> ctypes.c_uint64:

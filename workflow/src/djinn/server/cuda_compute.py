@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from djinn.memory import cuda_driver
 from djinn.server.binding import Binding
 from djinn.server.compute import Compute
 from djinn.server.graphs import Graphs
@@ -45,8 +46,7 @@ class CudaCompute(Compute):
 
     def fill(self, tensor: torch.Tensor, content: bytes) -> None:
         """Queue a copy; the driver takes the bytes before it returns."""
-        source = torch.frombuffer(bytearray(content), dtype=tensor.dtype).view(tensor.shape)
-        tensor.copy_(source, non_blocking=True)
+        cuda_driver.write(self.device, tensor.data_ptr(), content)
 
     def replay(self, binding: Binding, inputs: Inputs) -> Results:
         """Replay a graph of the plan, capture one, or run the plan call by call."""
