@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import copy
 
@@ -67,10 +68,36 @@ def test_calls_equal_native_ones(dtype: torch.dtype, num_tokens: int, has_cache:
         for result, expected in results:
             assert _bits(result) == _bits(expected)
         after = djinn.stats()
-        assert after["server"]["device"]["graph_replays"] - before == 4, after["server"]["device"]
+        assert after["server"]["device"]["graph_replays"] - before == 4, after["server"]["device"]["plain_replays"]
         assert not after["fallbacks"]
         if cache is not None and own is not None:
             assert _bits(cache) == _bits(own)
+
+
+def test_inputs_that_stay_are_read_where_they_are() -> None:
+    """The same input again, with other elements, then others in its place and elsewhere; each result is its own."""
+    native = Attention(torch.float16).eval().requires_grad_(False)
+    remote = copy.deepcopy(native).to(DEVICE)
+    native.cuda()
+    positions = torch.arange(4)
+    with torch.no_grad():
+        staying, remote_positions = torch.zeros(1, 4, 256, dtype=torch.float16, device=DEVICE), positions.to(DEVICE)
+        results = []
+        for number in range(12):
+            hidden = torch.randn(1, 4, 256).half()
+            passed = hidden.to(DEVICE) if number % 4 == 3 else staying.copy_(hidden)
+            results.append((remote(passed, remote_positions), native(hidden.cuda(), positions.cuda())))
+    for result, expected in results:
+        assert _bits(result) == _bits(expected)
+    assert not djinn.stats()["fallbacks"]
+
+
+def test_what_travels_with_a_call_arrives_whole() -> None:
+    """Small tensors of every dtype and size, the empty one too, used by threads that have not seen the device before."""
+    sent = [torch.randn(size).to(dtype) for size in (0, 1, 3, 4_000) for dtype in (torch.float32, torch.bfloat16)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        arrived = list(pool.map(lambda tensor: (tensor.to(DEVICE) + 0).cpu(), sent))
+    assert [_bits(tensor) for tensor in arrived] == [_bits(tensor + 0) for tensor in sent]
 
 
 def test_operations_equal_native_ones() -> None:
@@ -83,6 +110,36 @@ def test_operations_equal_native_ones() -> None:
         )
     assert _bits(result) == _bits(expected)
     assert _bits(torch.softmax(query.to(DEVICE), -1)) == _bits(torch.softmax(query.cuda(), -1))
+
+
+class _Decomposed(nn.Module):
+    """Asks for a decomposition that torch does on the host in part, which no graph can hold."""
+
+    factor: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("factor", torch.tensor(2.0))
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the eigenvalues, scaled."""
+        return torch.linalg.eigvals(value) * self.factor
+
+
+def test_what_cannot_be_captured_leaves_nothing_behind() -> None:
+    """The call itself is right every time; graphs and random numbers of later calls are, too."""
+    remote, native, value = _Decomposed().to(DEVICE), _Decomposed().cuda(), torch.randn(20, 20)
+    dropout = nn.Dropout(0.5).train()
+    with torch.no_grad():
+        expected = native(value.cuda())
+        assert all(_bits(remote(value.to(DEVICE))) == _bits(expected) for _ in range(4))
+        reasons = djinn.stats()["server"]["device"]["plain_replays"]
+        assert any("captured" in reason for reason in reasons), reasons
+        torch.manual_seed(3)
+        expected = dropout(value.cuda())
+        torch.manual_seed(3)
+        assert _bits(dropout(value.to(DEVICE))) == _bits(expected)
+    test_calls_equal_native_ones(torch.float16, 1, has_cache=True)
 
 
 def test_random_numbers_are_the_device_s() -> None:

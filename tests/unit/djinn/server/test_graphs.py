@@ -14,7 +14,7 @@ from djinn.errors import PlanError
 from djinn.memory.host_region import HostRegion
 from djinn.planning.plan import make_plan
 from djinn.server.binding import Binding
-from djinn.server.graphs import MAX_COPIED_BYTES, Graphs
+from djinn.server.graphs import MAX_COPIED_BYTES, MAX_IN_PLACE, Graphs
 from djinn.server.slots import Inputs
 from djinn.server.table import Block, Entry
 from djinn.tracing import Input, simulate
@@ -57,7 +57,8 @@ def test_adopted_results_are_those_of_planned_buffers() -> None:
 def test_graphs_are_keyed_by_what_is_written_or_large() -> None:
     """Small arguments that are only read are copied, wherever they lie."""
     value, cache = torch.randn(4, 8), torch.zeros(4)
-    graphs = Graphs(_bind(_normed, value, cache))
+    binding = _bind(_normed, value, cache)
+    graphs = Graphs(binding)
     key = graphs.key(_inputs(value, cache))
     assert key == (0, cache.data_ptr())
     assert graphs.key(_inputs(value.clone(), cache)) == key
@@ -67,14 +68,46 @@ def test_graphs_are_keyed_by_what_is_written_or_large() -> None:
     assert Graphs(binding).key(_inputs(large)) == (0, large.data_ptr())
 
 
+def test_what_stays_where_it_was_is_read_there() -> None:
+    """What would be copied is part of the key once it lies where it lay at the last call, and is due then."""
+    value, other, cache = torch.randn(4, 8), torch.randn(4, 8), torch.zeros(4)
+    binding = _bind(_normed, value, cache)
+    graphs = Graphs(binding)
+    copying = graphs.key(_inputs(value, cache))
+    in_place = graphs.key(_inputs(value, cache))
+    assert in_place == (*copying, value.data_ptr())
+    assert graphs.is_due(in_place)
+    assert graphs.key(_inputs(other, cache)) == copying
+    assert graphs.key(_inputs(value, cache)) == copying
+
+
+def test_a_plan_reads_in_few_places() -> None:
+    """A caller who passes every input twice would have each one captured."""
+    values, cache = [torch.randn(4, 8) for _ in range(MAX_IN_PLACE + 1)], torch.zeros(4)
+    binding = _bind(_normed, values[0], cache)
+    graphs = Graphs(binding)
+    not_replayed: Any = object()
+    keys = []
+    for value in values:
+        inputs = _inputs(value, cache)
+        graphs.key(inputs)
+        keys.append(graphs.key(inputs))
+        graphs.keep(keys[-1], not_replayed)
+    assert [len(key) for key in keys] == [3] * MAX_IN_PLACE + [2]
+    graphs.key(_inputs(values[0], cache))
+    assert graphs.key(_inputs(values[0], cache)) == keys[0]
+
+
 def test_entries_that_did_not_move_are_not_looked_at_again() -> None:
     """What is copied still is: it is another tensor at every call."""
     value, cache = torch.randn(4, 8), torch.zeros(4)
-    graphs = Graphs(_bind(_normed, value, cache))
+    binding = _bind(_normed, value, cache)
+    graphs = Graphs(binding)
     entry = Entry(cache, Block(cache.data_ptr(), cache.nbytes, lambda: None))
     key = graphs.key(Inputs([], [Entry(value), entry], 0))
     entry.tensor = torch.zeros(4)
-    assert graphs.key(Inputs([], [Entry(value), entry], 0)) == key
+    moved = Entry(value.clone())
+    assert graphs.key(Inputs([], [moved, entry], 0)) == key
     assert graphs.key(Inputs([], [Entry(value), entry], 1)) == (1, entry.tensor.data_ptr())
     with pytest.raises(PlanError, match="plan the call again"):
         graphs.key(Inputs([], [Entry(torch.randn(2, 8)), entry], 1))
@@ -83,7 +116,8 @@ def test_entries_that_did_not_move_are_not_looked_at_again() -> None:
 def test_memory_that_nobody_else_holds_is_not_held_by_a_key() -> None:
     """A tensor outside every block belongs to torch's allocator, which wants it back."""
     value, cache = torch.randn(4, 8), torch.zeros(4)
-    graphs = Graphs(_bind(_normed, value, cache))
+    binding = _bind(_normed, value, cache)
+    graphs = Graphs(binding)
     graphs.key(_inputs(value, cache))
     held = weakref.ref(cache)
     del cache
@@ -94,16 +128,34 @@ def test_memory_that_nobody_else_holds_is_not_held_by_a_key() -> None:
 def test_a_plan_is_captured_at_the_second_meeting() -> None:
     """The first call with these addresses may be the only one."""
     value, cache = torch.randn(4, 8), torch.zeros(4)
-    graphs = Graphs(_bind(_normed, value, cache))
+    binding = _bind(_normed, value, cache)
+    graphs = Graphs(binding)
     key = graphs.key(_inputs(value, cache))
     assert graphs.find(key) is None
     assert [graphs.is_due(key), graphs.is_due(key)] == [False, True]
 
 
+def test_graphs_go_with_their_plan() -> None:
+    """Not when garbage is collected: they hold memory of the device, and are taken down by calls that no capture survives."""
+    value, cache = torch.randn(4, 8), torch.zeros(4)
+    binding = _bind(_normed, value, cache)
+    graphs = Graphs(binding)
+    binding.replayer = graphs
+    graphs.key(_inputs(value, cache))
+    gone = weakref.ref(graphs)
+    gc.disable()
+    try:
+        del graphs, binding
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 def test_other_metadata_are_refused() -> None:
     """A graph reads as many bytes as were planned for."""
     value, cache = torch.randn(4, 8), torch.zeros(4)
-    graphs = Graphs(_bind(_normed, value, cache))
+    binding = _bind(_normed, value, cache)
+    graphs = Graphs(binding)
     with pytest.raises(PlanError, match="plan the call again"):
         graphs.key(_inputs(torch.randn(2, 8), cache))
 
@@ -111,5 +163,6 @@ def test_other_metadata_are_refused() -> None:
 def test_random_numbers_are_never_captured() -> None:
     """A graph would draw the same ones at each replay, or others than a client's own sequence."""
     value = torch.randn(4, 8)
-    graphs = Graphs(_bind(lambda tensor: torch.rand_like(tensor) + tensor, value))
+    binding = _bind(lambda tensor: torch.rand_like(tensor) + tensor, value)
+    graphs = Graphs(binding)
     assert graphs.refusal == "draws random numbers"

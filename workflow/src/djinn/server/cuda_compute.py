@@ -14,7 +14,7 @@ import torch
 from djinn.memory import cuda_driver
 from djinn.server.binding import Binding
 from djinn.server.compute import Compute
-from djinn.server.graphs import Graphs
+from djinn.server.graphs import Graph, Graphs, Key
 from djinn.server.results import Results
 from djinn.server.slots import Inputs
 
@@ -58,8 +58,7 @@ class CudaCompute(Compute):
             key = graphs.key(inputs)
             graph = graphs.find(key)
             if graph is None and graphs.is_due(key):
-                graph = graphs.capture(key, inputs, self._stream, self._pool)
-                self._num_captures += graph is not None
+                graph = self._capture(graphs, key, inputs)
             if graph is not None:
                 self._num_graph_replays += 1
                 return graph.replay(inputs)
@@ -100,6 +99,15 @@ class CudaCompute(Compute):
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             value.add_(1)
             graph.capture_end()
+        return graph
+
+    def _capture(self, graphs: Graphs, key: Key, inputs: Inputs) -> Graph | None:
+        graph = graphs.capture(key, inputs, self._stream, self._pool)
+        if graph is None:
+            # Torch's generator still waits for the end of the capture that failed, and would draw no more numbers.
+            self.default_generator().graphsafe_set_state(self.new_generator())
+        else:
+            self._num_captures += 1
         return graph
 
     def _replay_calls(self, binding: Binding, inputs: Inputs) -> Results:

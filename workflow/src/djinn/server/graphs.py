@@ -1,14 +1,19 @@
 """CUDA graphs of one bound plan.
 
 A graph is a recording of kernels with their addresses, so it is good for tensors that lie where they lay when it was
-captured. Small arguments that the plan only reads are copied into buffers of the graph's own. All others are part of a
-graph's key by their addresses: weights, the caches in a session's arena, large arguments. A plan is captured when it
-meets the same addresses a second time; until then, capturing might cost more than it saves.
+captured. Small arguments that the plan only reads are copied into buffers of the graph's own, unless they lie where they
+lay at the last call: then a few graphs may read them in place. All others are part of a graph's key by their addresses:
+weights, the caches in a session's arena, large arguments. A plan is captured when it meets the same addresses a second
+time; until then, capturing might cost more than it saves.
 """
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from operator import is_
 from typing import Any
 
@@ -23,6 +28,8 @@ from djinn.server.table import Entry
 MAX_COPIED_BYTES = 8 * 2**20
 # One for each session that decodes with the same plan; a graph of a thousand kernels holds some megabytes.
 MAX_GRAPHS = 64
+# Of one plan: callers may pass each input a few times, and a capture takes longer than copying saves.
+MAX_IN_PLACE = 4
 _MAX_SEEN = 1_024
 
 Key = tuple[int, ...]
@@ -64,11 +71,14 @@ class Graphs:
     """
 
     def __init__(self, binding: Binding) -> None:
-        self._binding = binding
+        # Which owns this: a plan that is dropped takes its graphs and their memory along at once.
+        self._binding: Binding = weakref.proxy(binding)
         self._graphs: OrderedDict[Key, Graph] = OrderedDict()
         self._seen: OrderedDict[Key, None] = OrderedDict()
         self._copied: list[int] = []
         self._addressed: list[int] | None = None
+        self._last_places: list[int] = []
+        self._num_in_place = 0
         self._known: list[Entry] = []
         self._known_key: Key = ()
         self.refusal = _refusal(binding)
@@ -79,6 +89,19 @@ class Graphs:
         Raises:
             PlanError: inputs of other metadata than was planned for.
         """
+        key = self._key(inputs)
+        places = [inputs.tensor(number).data_ptr() for number in self._copied]
+        if not places or places != self._last_places:
+            self._last_places = places
+            return key
+        in_place = (*key, *places)
+        if in_place not in self._graphs:
+            if self._num_in_place >= MAX_IN_PLACE:
+                return key
+            self._seen[in_place] = None
+        return in_place
+
+    def _key(self, inputs: Inputs) -> Key:
         if self._addressed is None:
             self._binding.check(inputs)
             self._addressed = self._divide(inputs)
@@ -114,7 +137,8 @@ class Graphs:
         """Capture the plan on these inputs; None if it cannot be, which is remembered with the reason."""
         binding = self._binding
         binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)
-        buffers = {number: inputs.tensor(number).clone() for number in self._copied}
+        copied = [] if self._is_in_place(key) else self._copied
+        buffers = {number: inputs.tensor(number).clone() for number in copied}
         binding.point_inputs_at(buffers)
         torch.cuda.current_stream().synchronize()
         graph = torch.cuda.CUDAGraph()
@@ -127,10 +151,19 @@ class Graphs:
             return None
         finally:
             binding.forget_sources()
-        self._graphs[key] = captured
+        self.keep(key, captured)
+        return captured
+
+    def keep(self, key: Key, graph: Graph) -> None:
+        """Remember the graph for these addresses; the least recently used one goes if there are too many."""
+        self._num_in_place += self._is_in_place(key)
+        self._graphs[key] = graph
         if len(self._graphs) > MAX_GRAPHS:
             self._graphs.popitem(last=False)
-        return captured
+
+    def _is_in_place(self, key: Key) -> bool:
+        assert self._addressed is not None, "no key has been asked for"
+        return len(key) > 1 + len(self._addressed)
 
     def _divide(self, inputs: Inputs) -> list[int]:
         """Note which arguments are copied, and return the others; metadata decide, which are the same at every call."""
@@ -153,13 +186,29 @@ def _refusal(binding: Binding) -> str | None:
 
 
 def _record(graph: Any, binding: Binding, pool: Any) -> None:
-    # Other threads go on copying and allocating meanwhile, on streams of their own.
-    graph.capture_begin(pool=pool, capture_error_mode="thread_local")
-    try:
-        binding.renew_outputs()
-        binding.run()
-    finally:
+    with _no_collection():
+        # Other threads go on copying and allocating meanwhile, on streams of their own.
+        graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+        try:
+            binding.renew_outputs()
+            binding.run()
+        except BaseException:
+            with suppress(RuntimeError):  # which says that there was an error before
+                graph.capture_end()
+            raise
         graph.capture_end()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Within this scope no garbage is collected: whatever belongs to the device goes by calls that no capture survives."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _bytes_of(storage: torch.UntypedStorage, device: torch.device) -> torch.Tensor:
