@@ -11,7 +11,7 @@ from torch import nn
 
 import djinn
 from djinn.client import runtime as client_runtime
-from djinn.device import early_calls
+from djinn.device import early_calls, planner
 from djinn.device.early_calls import EarlyCalls
 from djinn.device.execution import Execution
 from djinn.protocol import messages as m
@@ -90,6 +90,17 @@ def test_a_call_like_the_last_one_is_sent_before_its_module_is_looked_at(
     value = torch.full((4,), 5.0, device=DEVICE) + 1
     assert module(value).tolist() == [36.0] * 4
     assert number_when_looked_at[-1] == len(sent) == 1
+
+
+def test_a_call_with_a_large_result_is_not_sent_early(sent: list[Execution], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In vain it would lie beside the next call's result, which may not fit then."""
+    module, value = _Scaled().to(DEVICE), torch.ones(4, device=DEVICE)
+    monkeypatch.setattr(planner, "_MAX_EARLY_BYTES", 15)
+    _warm(module, value)
+    assert len(sent) == 0
+    monkeypatch.setattr(planner, "_MAX_EARLY_BYTES", 16)
+    _warm(module, value)
+    assert len(sent) > 0
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,59 @@ def test_what_stays_where_it_was_is_read_there() -> None:
     assert graphs.key(_inputs(value, cache)) == copying
 
 
+def test_one_of_many_that_stays_is_not_read_there() -> None:
+    """Sessions that come one after the other pass the same mask, each for the first time."""
+    value, caches = torch.randn(4, 8), [torch.zeros(4) for _ in range(8)]
+    binding = _bind(_normed, value, caches[0])
+    graphs = Graphs(binding)
+    keys = [graphs.key(_inputs(value, cache)) for cache in caches]
+    assert [len(key) for key in keys] == [2] * 8
+    assert not any(graphs.is_due(key) for key in keys)
+
+
+def test_moves_end_graphs() -> None:
+    """None is asked for again, and the memory of results that lay in one is not used on; others may be captured."""
+    value, cache = torch.randn(4, 8), torch.zeros(4)
+    binding = _bind(lambda tensor, table: tensor + table.sum(), value, cache)
+    graphs = Graphs(binding)
+    graph: Any = type("_Graph", (), {})()
+    gone = weakref.ref(graph)
+    graphs.keep(graphs.key(_inputs(value, cache)), graph)
+    del graph
+    [before] = [slot.storage.data_ptr() for slot in binding.outputs.values()]
+    held = binding.outputs[next(iter(binding.outputs))].storage
+    key = graphs.key(Inputs([], [Entry(value), Entry(cache)], 1))
+    assert graphs.find(key) is None
+    assert gone() is None
+    assert [slot.storage.data_ptr() for slot in binding.outputs.values()] != [before] == [held.data_ptr()]
+
+
+def test_a_binding_lets_its_inputs_go() -> None:
+    """What was captured in place belongs to its caller; the next call binds every input again."""
+    value, cache = torch.randn(4, 8), torch.zeros(4)
+    binding = _bind(_normed, value, cache)
+    with torch.inference_mode():
+        binding.prepare([], _inputs(value, cache).arguments, 0)
+        binding.run()
+        expected = binding.take_results().tensors[0].clone()
+        num_references = torch._C._storage_Use_Count(value.untyped_storage()._cdata)
+        binding.let_inputs_go()
+        assert torch._C._storage_Use_Count(value.untyped_storage()._cdata) < num_references
+        cache.zero_()
+        binding.prepare([], _inputs(value, cache).arguments, 0)
+        binding.run()
+        assert torch.equal(binding.take_results().tensors[0], expected)
+
+
+def test_plans_that_check_data_are_never_captured() -> None:
+    """An inverse looks on the host whether there is one."""
+    value = torch.eye(4)
+    binding = _bind(torch.linalg.inv, value)
+    assert Graphs(binding).refusal == "reads data on the host"
+    binding = _bind(lambda tensor: tensor.add_(1) * 2, value)
+    assert Graphs(binding).refusal is None
+
+
 def test_a_plan_reads_in_few_places() -> None:
     """A caller who passes every input twice would have each one captured."""
     values, cache = [torch.randn(4, 8) for _ in range(MAX_IN_PLACE + 1)], torch.zeros(4)

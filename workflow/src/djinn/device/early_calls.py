@@ -1,6 +1,6 @@
 """Short calls, which are sent before it is known that their plans hold.
 
-Looking whether a module is what it was takes the client about as long as a small plan takes the server. So a call that
+Looking whether a module is what it was takes the client a part of the time that a small plan takes the server. So a call that
 looks like the last one of its module is sent first and the module looked at meanwhile, as a processor executes what
 follows a branch. Only plans whose execution changes nothing are sent so: in vain means that their results are freed.
 """

@@ -37,7 +37,7 @@ def explain(code: int) -> str:
 
 
 def write(device: torch.device, address: int, content: bytes) -> None:
-    """Queue a copy of `content` to the device on its default stream; the driver takes the bytes before it returns.
+    """Queue a copy of `content` to the device on its default stream; the driver stages bytes of pageable memory before it returns.
 
     Torch does the same through a host tensor of its own, which takes four times as long for a token.
 

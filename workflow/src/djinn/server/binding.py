@@ -40,6 +40,7 @@ class Binding:
         overlaps: what tells whether those share elements with others.
         uses_random_numbers: whether any operation draws from a generator.
         guard: the last operation that returns a Python value, if there is one.
+        checks_data: whether any operation only raises or does nothing, depending on data.
         replayer: what a device keeps to replay the plan by other means than call by call.
     """
 
@@ -96,7 +97,7 @@ class Binding:
             constants=self._constants.keys(),
             adopted=self._adopted,
         )
-        self.calls, self.guard = made.calls, made.guard
+        self.calls, self.guard, self.checks_data = made.calls, made.guard, made.checks_data
         inputs = [value.meta for value in self._trace.values[: self._trace.num_inputs]]
         self.overlaps = Overlaps(inputs, made.written_inputs)
         self.written_inputs, self.uses_random_numbers = made.written_inputs, made.uses_random_numbers
@@ -164,15 +165,16 @@ class Binding:
                 self.inputs[number].check(inputs.tensor(number))
 
     def point_inputs_at(self, buffers: dict[int, torch.Tensor]) -> None:
-        """Let inputs, by number, be read from other tensors until `forget_sources`."""
+        """Let inputs, by number, be read from other tensors until `let_inputs_go`."""
         for number, buffer in buffers.items():
             self.inputs[number].point_at(buffer.untyped_storage(), int(buffer.storage_offset()))
 
-    def forget_sources(self) -> None:
-        """Bind every input again at the next call, even if it is the same tensor."""
+    def let_inputs_go(self) -> None:
+        """Hold no input any more, and bind every one again at the next call, even if it is the same tensor."""
         self._weights_bound_at = -1
         for slot in self.inputs.values():
             slot.source = None
+            slot.let_go()
 
     def renew_outputs(self) -> None:
         """Let the next results be written to memory that nothing else uses."""

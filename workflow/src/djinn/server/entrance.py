@@ -100,8 +100,9 @@ class Entrance:
         if creation.tensor_id in self._client.table:  # another connection of this client was first
             return
         meta = TensorMeta(creation.shape, creation.strides, dtype(creation.dtype_code))
+        if creation.content is not None:
+            check_content(meta, creation.content)
         session_id = self.session(creation.session_id)
         made = self._server.store.create(self._client.table, creation.tensor_id, meta, session_id)
         if creation.content is not None:
-            check_content(meta, creation.content)
             self._server.compute.fill(made, creation.content)

@@ -1,8 +1,8 @@
 """CUDA graphs of one bound plan.
 
 A graph is a recording of kernels with their addresses, so it is good for tensors that lie where they lay when it was
-captured. Small arguments that the plan only reads are copied into buffers of the graph's own, unless they lie where they
-lay at the last call: then a few graphs may read them in place. All others are part of a graph's key by their addresses:
+captured. Small arguments that the plan only reads are copied into buffers of the graph's own, unless everything lies where
+it lay at the last call: then a few graphs may read them in place. All others are part of a graph's key by their addresses:
 weights, the caches in a session's arena, large arguments. A plan is captured when it meets the same addresses a second
 time; until then, capturing might cost more than it saves.
 """
@@ -28,7 +28,8 @@ from djinn.server.table import Entry
 MAX_COPIED_BYTES = 8 * 2**20
 # One for each session that decodes with the same plan; a graph of a thousand kernels holds some megabytes.
 MAX_GRAPHS = 64
-# Of one plan: callers may pass each input a few times, and a capture takes longer than copying saves.
+# That one plan captures, until tensors move: callers may pass each input a few times, and a capture takes longer than
+# copying saves.
 MAX_IN_PLACE = 4
 _MAX_SEEN = 1_024
 
@@ -77,7 +78,8 @@ class Graphs:
         self._seen: OrderedDict[Key, None] = OrderedDict()
         self._copied: list[int] = []
         self._addressed: list[int] | None = None
-        self._last_places: list[int] = []
+        self._last: tuple[Key, list[int]] = (), []
+        self._num_moves = 0
         self._num_in_place = 0
         self._known: list[Entry] = []
         self._known_key: Key = ()
@@ -89,10 +91,12 @@ class Graphs:
         Raises:
             PlanError: inputs of other metadata than was planned for.
         """
+        if inputs.num_moves != self._num_moves:
+            self._forget_all(inputs.num_moves)
         key = self._key(inputs)
         places = [inputs.tensor(number).data_ptr() for number in self._copied]
-        if not places or places != self._last_places:
-            self._last_places = places
+        last, self._last = self._last, (key, places)
+        if not places or last != self._last:
             return key
         in_place = (*key, *places)
         if in_place not in self._graphs:
@@ -100,6 +104,15 @@ class Graphs:
                 return key
             self._seen[in_place] = None
         return in_place
+
+    def _forget_all(self, num_moves: int) -> None:
+        """Let every graph go: none is asked for any more, since keys begin with the number of moves."""
+        self._num_moves, self._num_in_place = num_moves, 0
+        self._seen.clear()
+        if self._graphs:
+            self._graphs.clear()
+            # The binding's results lie in memory of the last one, which other graphs may use from now on.
+            self._binding.renew_outputs()
 
     def _key(self, inputs: Inputs) -> Key:
         if self._addressed is None:
@@ -134,7 +147,7 @@ class Graphs:
         return is_due
 
     def capture(self, key: Key, inputs: Inputs, stream: torch.cuda.Stream, pool: Any) -> Graph | None:
-        """Capture the plan on these inputs; None if it cannot be, which is remembered with the reason."""
+        """Capture the plan on these inputs; None if it cannot be, which is remembered, with the reason if it never can."""
         binding = self._binding
         binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)
         copied = [] if self._is_in_place(key) else self._copied
@@ -146,13 +159,21 @@ class Graphs:
             with torch.cuda.stream(stream):
                 _record(graph, binding, pool)
             captured = Graph(graph, buffers, binding)
-        except RuntimeError as error:  # what an operator does that no graph can hold
-            self.refusal = f"cannot be captured: {' '.join(str(error).split())[:200]}"
+        except Exception as error:  # what an operator does that no graph can hold, or there is no memory for one
+            # They lie in the pool, where other graphs may write.
+            binding.renew_outputs()
+            self._note_failure(key, error)
             return None
         finally:
-            binding.forget_sources()
+            binding.let_inputs_go()
         self.keep(key, captured)
         return captured
+
+    def _note_failure(self, key: Key, error: Exception) -> None:
+        if self._is_in_place(key):  # the graph that copies is still good
+            self._num_in_place = MAX_IN_PLACE
+        else:
+            self.refusal = f"cannot be captured: {' '.join(str(error).split())[:200]}"
 
     def keep(self, key: Key, graph: Graph) -> None:
         """Remember the graph for these addresses; the least recently used one goes if there are too many."""
@@ -178,7 +199,7 @@ def _is_worth_copying(tensor: torch.Tensor) -> bool:
 
 
 def _refusal(binding: Binding) -> str | None:
-    if binding.guard is not None:
+    if binding.guard is not None or binding.checks_data:
         return "reads data on the host"
     if binding.uses_random_numbers:
         return "draws random numbers"
@@ -193,7 +214,7 @@ def _record(graph: Any, binding: Binding, pool: Any) -> None:
             binding.renew_outputs()
             binding.run()
         except BaseException:
-            with suppress(RuntimeError):  # which says that there was an error before
+            with suppress(RuntimeError):  # if the error ended the capture already
                 graph.capture_end()
             raise
         graph.capture_end()

@@ -25,6 +25,7 @@ class NodeCalls:
         written_inputs: numbers of inputs that they write to.
         uses_random_numbers: whether any operation draws from a generator.
         guard: the last operation that returns a Python value, if there is one.
+        checks_data: whether any operation only raises or does nothing, depending on data.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class NodeCalls:
         self.written_inputs: set[int] = set()
         self.uses_random_numbers = False
         self.guard: Guard | None = None
+        self.checks_data = False
         self._bind_nodes()
 
     def _bind_nodes(self) -> None:
@@ -72,6 +74,7 @@ class NodeCalls:
             storages = [None if i is None else self._trace.values[i].storage for i in node.outputs]
             operator = resolve(node.operator)
             self.uses_random_numbers |= operator.uses_random_numbers and not _drops_nothing(operator, node)
+            self.checks_data |= node.returns_nothing and not operator.written
             self._note_writes(operator, node)
             fresh = [s is not None and s not in defined for s in storages]
             if operator.returns_value:
