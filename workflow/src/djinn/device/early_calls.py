@@ -14,7 +14,7 @@ from djinn.device.execution import Execution, are_same
 from djinn.device.planner import ClientPlan
 from djinn.device.tensor import RemoteTensor
 
-# What is won is what looking takes, 5 to 15 us, which does not show in longer calls; what is lost is an execution.
+# What is won is what looking takes, 5 to 20 us, which does not show in longer calls; what is lost is an execution.
 MAX_EARLY_US = 1_000.0
 # The calls of a module that keeps changing are looked at first.
 _MAX_IN_VAIN = 8

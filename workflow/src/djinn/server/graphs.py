@@ -160,7 +160,7 @@ class Graphs:
                 _record(graph, binding, pool)
             captured = Graph(graph, buffers, binding)
         except Exception as error:  # what an operator does that no graph can hold, or there is no memory for one
-            # They lie in the pool, where other graphs may write.
+            # The results lie in the pool, where other graphs may write.
             binding.renew_outputs()
             self._note_failure(key, error)
             return None
