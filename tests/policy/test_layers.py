@@ -23,7 +23,7 @@ LAYERS = {
     ],
     "ablations": [
         ["errors", "__init__"],
-        ["simulation_settings", "violations", "yaml_files"],
+        ["simulation_settings", "violations", "whole_files", "yaml_files"],
         ["settings"],
         ["configuration"],
         ["schemas"],

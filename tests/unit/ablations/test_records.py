@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from ablations.errors import RecordError
-from ablations.records import read_record, read_result, replacing, require_writable, write_json, write_record
+from ablations.records import read_record, read_result, write_json, write_record
 
 
 def test_a_record_survives_the_disk(tiny_trials: dict[str, list[Path]], tmp_path: Path) -> None:
@@ -110,52 +109,3 @@ def test_a_trial_is_no_aggregate(tiny_trials: dict[str, list[Path]]) -> None:
     """Kinds of results are told apart."""
     with pytest.raises(RecordError, match="does not fit schema aggregated"):
         read_result(tiny_trials["plan_cache"][0], "aggregated")
-
-
-def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
-    """Before measuring and when writing."""
-    (tmp_path / "file").write_text("")
-    target = tmp_path / "file" / "results" / "x.json"
-    for attempt in (require_writable, lambda path: write_json(path, {})):
-        with pytest.raises(RecordError, match="cannot be written .*choose a writable output directory"):
-            attempt(target)
-
-
-def test_a_symbolic_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
-    """In the file's own folder, whole as ever; one that leads nowhere yet gets its file."""
-    (tmp_path / "elsewhere").mkdir()
-    for name in ("there", "absent"):
-        link, file = tmp_path / f"{name}.json", tmp_path / "elsewhere" / f"{name}.json"
-        link.symlink_to(file)
-        if name == "there":
-            file.write_text("old")
-        require_writable(link)
-        write_json(link, {"new": 1})
-        assert link.is_symlink()
-        assert json.loads(file.read_text()) == {"new": 1}
-    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["absent.json", "there.json"]
-
-
-def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
-    """A pipe, a folder, a link to either, a link to itself: refused before measuring and when writing, and left there."""
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "folder").mkdir()
-    for name, target in (("to_pipe", "pipe"), ("to_folder", "folder"), ("loop", "loop")):
-        (tmp_path / name).symlink_to(target)
-    before = {path: path.lstat().st_mode for path in tmp_path.iterdir()}
-    for path in before:
-        for attempt in (require_writable, lambda path: write_json(path, {})):
-            with pytest.raises(RecordError, match=rf"Result {path} .*; choose a"):
-                attempt(path)
-    assert {path: path.lstat().st_mode for path in tmp_path.iterdir()} == before
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    """Readers never see half of a file."""
-    path = tmp_path / "result.json"
-    write_json(path, {"old": 1})
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert json.loads(path.read_text()) == {"old": 1}
-    assert list(tmp_path.iterdir()) == [path]

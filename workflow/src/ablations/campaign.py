@@ -22,9 +22,10 @@ from ablations.measurement.journal import journal_path
 from ablations.measurement.progress import Progress
 from ablations.measurement.sources import sources_hash, study_sources
 from ablations.provenance.ledger import add_to_ledger
-from ablations.records import read_record, require_writable
+from ablations.records import read_record
 from ablations.rendering.names import TABLE_NAMES
 from ablations.settings import STUDIES, VARIANTS, Config, output_dir, settings_hash, trial_count, trial_settings
+from ablations.whole_files import require_writable
 
 
 def study_parser(study: str, description: str) -> argparse.ArgumentParser:

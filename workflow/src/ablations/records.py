@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +10,7 @@ import msgspec
 
 from ablations.errors import RecordError
 from ablations.schemas import TRIAL_SCHEMA, find_violation
+from ablations.whole_files import write_text
 
 SCHEMA_VERSION = 1
 # A whole number of so many digits passes for a number of JSON and of a schema, but no float holds it. Looked for in the
@@ -66,78 +62,6 @@ def write_json(path: Path, content: Any) -> None:
         RecordError: the folder cannot be written to, or something other than a file has this name.
     """
     write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
-
-
-def require_writable(path: Path) -> None:
-    """Make a result's folder and fail now, not after hours of measuring, if it cannot be written to.
-
-    Raises:
-        RecordError: the folder cannot be written to, or something other than a file has the result's name.
-    """
-    with _explained(path):
-        folder = _destination(path).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file through a temporary one in the same folder.
-
-    Raises:
-        RecordError: the folder cannot be written to, or something other than a file has this name.
-    """
-    with replacing(path) as temporary, temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path with the same suffix that takes the place of `path` if all goes well.
-
-    It lies in the folder of the file that `path` leads to: a symbolic link stays, and the file behind it is replaced.
-
-    Raises:
-        RecordError: the folder cannot be written to, or something other than a file has this name.
-    """
-    with _explained(path):
-        destination = _destination(path)
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=destination.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-        os.close(descriptor)
-        temporary = Path(name)
-        try:
-            yield temporary
-            temporary.chmod(0o644)
-            temporary.replace(destination)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def _destination(path: Path) -> Path:
-    """Return the file, there or not, that a path leads to; a device or a pipe would be lost to all who use it."""
-    destination = Path(os.path.realpath(path))
-    try:
-        mode = destination.stat().st_mode
-    except FileNotFoundError:
-        return destination
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-        raise RecordError(f"Result {path} cannot replace what has its name, which is {kind}; choose another output.")
-    return destination
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RecordError(
-            f"Result {path} cannot be written ({error.strerror}); choose a writable output directory."
-        ) from error
 
 
 def write_record(path: Path, record: TrialRecord) -> None:

@@ -19,8 +19,9 @@ from ablations.measurement.environment import capture_environment, capture_gpu
 from ablations.measurement.journal import Journal, journal_path
 from ablations.measurement.progress import Progress
 from ablations.measurement.sources import sources_hash, study_sources, undeclared_modules
-from ablations.records import SCHEMA_VERSION, TrialRecord, require_writable, write_record
+from ablations.records import SCHEMA_VERSION, TrialRecord, write_record
 from ablations.settings import STUDY_TYPES, VARIANTS, TrialSettings, settings_hash
+from ablations.whole_files import require_writable
 
 _FINISHED = "record"
 

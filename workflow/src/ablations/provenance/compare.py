@@ -15,10 +15,11 @@ from ablations.analysis.reading import read_aggregated
 from ablations.errors import RecordError
 from ablations.provenance.claims import statements
 from ablations.provenance.folder import locate_trial, result_files
-from ablations.records import SCHEMA_VERSION, read_record, write_json, write_text
+from ablations.records import SCHEMA_VERSION, read_record, write_json
 from ablations.rendering.formatting import format_quantity
 from ablations.rendering.latex import render_template
 from ablations.settings import STUDIES
+from ablations.whole_files import write_text
 
 # In percent of something, where every other percentage says how much more one thing takes than another.
 _SHARES = ("reserve_over_commit", "reserve_residual", "commit_residual")

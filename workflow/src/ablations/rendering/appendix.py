@@ -9,11 +9,11 @@ from typing import Any
 
 from ablations.analysis.reading import read_studies
 from ablations.errors import AggregationError
-from ablations.records import write_text
 from ablations.rendering.latex import render_template
 from ablations.rendering.names import BESIDE_RESULTS, FIGURE_STUDIES, TABLE_NAMES
 from ablations.rendering.shown_verdicts import ShownVerdict, read_verdicts
 from ablations.settings import DEFAULT_TIER, STUDIES, output_dir, repository_root
+from ablations.whole_files import write_text
 
 # For one who types a command and compares a table with the claims; nothing else is done by hand.
 _HUMAN_MINUTES = 2

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ablations.records import read_result, write_text
+from ablations.records import read_result
 from ablations.rendering.formatting import format_quantity
 from ablations.rendering.latex import escape, render_template
 from ablations.rendering.names import CLAIMS_TABLE
+from ablations.whole_files import write_text
 
 # What a threshold's unit looks like; formatting.py knows the others.
 _UNITS = {"ratio": r"$\times$", "%": r"\,\%", "us": r"\,$\mu$s", "exponent": ""}

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from ablations.analysis.reading import read_studies
 from ablations.errors import AggregationError
-from ablations.records import write_text
 from ablations.rendering.captions import figure_caption
 from ablations.rendering.latex import render_template
 from ablations.rendering.macros import macro_name
 from ablations.rendering.names import BESIDE_RESULTS, FIGURE_STUDIES, TABLE_NAMES
 from ablations.rendering.shown_verdicts import ShownVerdict, by_grade, read_verdicts
 from ablations.settings import STUDIES
+from ablations.whole_files import write_text
 
 
 def render_document(inputs: list[Path], results_dir: Path, output: Path, claims: Path | None = None) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ablations.analysis.reading import read_studies
-from ablations.records import write_text
 from ablations.rendering.formatting import format_quantity
+from ablations.whole_files import write_text
 
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 

@@ -12,10 +12,10 @@ import jinja2
 
 from ablations.analysis.quantity import CONFIDENCE, MIN_INVOCATIONS
 from ablations.analysis.reading import read_studies
-from ablations.records import write_text
 from ablations.rendering.formatting import format_quantity
 from ablations.rendering.shown_verdicts import by_grade, read_verdicts
 from ablations.settings import repository_root
+from ablations.whole_files import write_text
 
 # The title of each page; its template has its name.
 PAGE_TITLES = {

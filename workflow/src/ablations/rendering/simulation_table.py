@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ablations.records import write_text
 from ablations.rendering.latex import render_template
 from ablations.rendering.names import SIMULATION_TABLE
 from ablations.rendering.simulated import read_simulation
+from ablations.whole_files import write_text
 
 
 def render_simulation_table(source: Path, output: Path) -> None:

@@ -12,7 +12,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from ablations.records import replacing
+from ablations.whole_files import replacing
 
 COLUMN_WIDTH_IN = 3.33
 FULL_WIDTH_IN = 7.0

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ablations.analysis.reading import read_aggregated
 from ablations.errors import AggregationError
-from ablations.records import write_text
 from ablations.rendering.latex import render_template
 from ablations.rendering.names import EXTRA_TABLE_NAMES, TABLE_NAMES
 from ablations.rendering.simulated import read_simulation
+from ablations.whole_files import write_text
 
 
 def render_table(study: str, aggregated: Path, output: Path, simulation: Path | None = None) -> None:

@@ -6,9 +6,10 @@ import hashlib
 from pathlib import Path
 
 from ablations.errors import RecordError
-from ablations.records import read_record, read_result, require_writable, write_result
+from ablations.records import read_record, read_result, write_result
 from ablations.simulation.validation import simulate_trials
 from ablations.simulation.virtual import SCHEMA_NAME
+from ablations.whole_files import require_writable
 
 
 def validate_files(simulated: Path, trial_paths: list[Path], output: Path) -> None:

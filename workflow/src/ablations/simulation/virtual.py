@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from ablations.errors import SettingsError
-from ablations.records import SCHEMA_VERSION, require_writable, write_result
+from ablations.records import SCHEMA_VERSION, write_result
 from ablations.simulation.paper import simulate_paper
 from ablations.simulation.sweeps import simulate_sweeps
 from ablations.simulation_settings import Simulation, check_simulation
 from ablations.violations import require_finite
+from ablations.whole_files import require_writable
 
 SCHEMA_NAME = "simulation"
 # What `simulate_trials` says of no trial at all; imported from there, an edit to it would simulate the sweeps again.
