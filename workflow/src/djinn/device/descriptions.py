@@ -16,6 +16,8 @@ from djinn.device.snapshot import Snapshot
 from djinn.tracing import UnplannableError
 
 _MAX_NUMBERS = 64
+# A plan costs a simulation, and one that no second call uses is in vain.
+_MAX_NEW = 16
 _unused_numbers = itertools.count()
 _lock = threading.RLock()
 
@@ -55,6 +57,8 @@ class Descriptions:
     def __init__(self) -> None:
         self._numbers: dict[Hashable, int] = {}
         self._last: Description | None = None
+        self._called: Description | None = None
+        self._num_new = 0
 
     def current(self, module: torch.nn.Module) -> Description:
         """Return what the module, always the same one, is like now."""
@@ -63,19 +67,33 @@ class Descriptions:
             last = self._last = self._describe(module)
         return last
 
+    def refusal(self, description: Description) -> str | None:
+        """Return why a call of the module as described cannot be planned, or None; to be asked once a call."""
+        if description is self._called:
+            self._num_new = 0
+        self._called = description
+        if self._num_new > _MAX_NEW:
+            return "the module, or what its code mentions, changes between all calls"
+        return description.refusal()
+
     def _describe(self, module: torch.nn.Module) -> Description:
         with _lock:
             num_mutations, tables = Mutations.count, hook_tables(module)
             try:
                 described, snapshot = fingerprint(module)
+                number = self._number_of(described)
             except UnplannableError as error:
                 return Description(-1, num_mutations, Snapshot(), tables, str(error))
             except RuntimeError:  # a dictionary or set that another thread's call of the module changed meanwhile
                 return Description(-1, -1, Snapshot(), tables, "the module changed while it was described")
-            return Description(self._number_of(described), num_mutations, snapshot, tables, None)
+            except Exception as error:  # of what a user made of being looked at or compared
+                reason = f"describing the module ended in {type(error).__name__}"
+                return Description(-1, num_mutations, Snapshot(), tables, reason)
+            return Description(number, num_mutations, snapshot, tables, None)
 
     def _number_of(self, described: Hashable) -> int:
         number = self._numbers.get(described)
+        self._num_new = self._num_new + 1 if number is None else 0
         if number is None:
             if len(self._numbers) >= _MAX_NUMBERS:
                 self._numbers.clear()  # numbers are not used again: this costs plans and mixes none up

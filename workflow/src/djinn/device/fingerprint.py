@@ -1,7 +1,7 @@
 """What of a module decides which operations its call performs: comparable, and watched for changes.
 
 Registered tensors and submodules tell when they change. Other attributes are described by value as deep as they go, and
-so is what the forward methods and functions among them close over. Globals and attributes of classes are not.
+so is what the forward methods and functions among them close over and mention by name.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch.nn.modules import module as torch_module
 
+from djinn.device.mentions import Mentions
 from djinn.device.mutations import WatchedTable
 from djinn.device.snapshot import Snapshot, items_of, read_array, read_slots
-from djinn.device.structure import CONSTANTS, has_attributes, is_python, slot_names
+from djinn.device.structure import CONSTANTS, Identity, has_attributes, is_constant, is_python, slot_names
 from djinn.device.tensor import RemoteTensor
 from djinn.tracing import UnplannableError
 
@@ -41,7 +42,6 @@ _MAX_ARRAY_BYTES = 1 << 20
 # What these consist of does not change, or decides nothing that a forward computes. Elements of tensors on the host are
 # compared where a plan relies on them.
 _OPAQUE = (
-    torch.Tensor,
     torch.Generator,
     torch._ops.OpOverload,
     torch._ops.OpOverloadPacket,
@@ -70,7 +70,8 @@ def fingerprint(module: torch.nn.Module) -> tuple[Hashable, Snapshot]:
         UnplannableError: a value whose changes could not be noticed, or too many values.
     """
     walk = _Walk()
-    return walk.describe(module), walk.snapshot
+    described = walk.describe(module)
+    return (described, walk.describe_mentions()), walk.snapshot
 
 
 def hook_tables(module: torch.nn.Module) -> list[dict[int, Any]]:
@@ -79,26 +80,12 @@ def hook_tables(module: torch.nn.Module) -> list[dict[int, Any]]:
     return [*own, *_GLOBAL_HOOK_TABLES]
 
 
-class _Identity:
-    """Equal to itself alone; keeps the object, so that no other gets its address."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and other._value is self._value
-
-    def __hash__(self) -> int:
-        return id(self._value)
-
-
 class _Walk:
     """One walk over a module tree and everything that it keeps; values met again are described by their number."""
 
     def __init__(self) -> None:
         self.snapshot = Snapshot()
+        self._mentions = Mentions()
         self._met: dict[int, tuple[int, Any]] = {}
 
     def describe(self, value: Any) -> Hashable:
@@ -111,6 +98,8 @@ class _Walk:
         if cls is float or cls is complex:
             return cls, repr(value)  # 0.0 and -0.0 are equal
         if isinstance(value, CONSTANTS):
+            if isinstance(value, type):
+                self._mentions.add_class(value)
             return cls, value, self._describe_attributes(value) if has_attributes(value) else None
         if isinstance(value, RemoteTensor):
             value.is_watched = True
@@ -127,13 +116,31 @@ class _Walk:
         self._met[id(value)] = (len(self._met), value)
         return cls, self._describe_parts(value)
 
+    def describe_mentions(self) -> Hashable:
+        """Describe what the code that was met mentions; a function whose closure cannot be watched is at least that very one."""
+        found: list[Hashable] = []
+        kept, self.snapshot = self.snapshot, Snapshot()
+        for value in self._mentions.values():
+            try:
+                is_deep = is_constant(value) or isinstance(value, types.FunctionType)
+                found.append(self.describe(value) if is_deep else Identity(value))
+            except UnplannableError:
+                found.append(Identity(value))
+        self._mentions.watch(kept.names)
+        if not self.snapshot.is_empty:
+            kept.mentioned = self.snapshot
+        self.snapshot = kept
+        return tuple(found)
+
     def _describe_parts(self, value: Any) -> Hashable:
         for kind, describe in _DESCRIPTIONS.items():
             if isinstance(value, kind):
                 described: Hashable = describe(self, value)
                 return described
+        if isinstance(value, torch.Tensor):
+            return Identity(value), self._describe_attributes(value)
         if isinstance(value, _OPAQUE):
-            return _Identity(value)
+            return Identity(value)
         if is_python(type(value)):
             return self._describe_object(value)
         raise UnplannableError(f"changes to a value of type {type(value).__name__} would not be noticed")
@@ -144,7 +151,8 @@ class _Walk:
             # Where a part was deleted from a `ModuleList`, torch leaves an `OrderedDict`.
             if type(module.__dict__[name]) in (dict, OrderedDict):
                 module.__dict__[name] = WatchedTable(module.__dict__[name])
-        self.snapshot.add_attribute(type(module), "forward")
+        self.snapshot.names.add_attribute(type(module), "forward")
+        self._mentions.add_class(type(module))
         slots: tuple[Any, ...] = ()
         if slot_names(type(module)):
             self.snapshot.add_slots(module)
@@ -191,6 +199,7 @@ class _Walk:
 
     def _describe_object(self, value: Any) -> Hashable:
         self.snapshot.kept[id(value)] = value
+        self._mentions.add_class(type(value))
         slots: tuple[Any, ...] = ()
         if slot_names(type(value)):
             self.snapshot.add_slots(value)
@@ -198,9 +207,12 @@ class _Walk:
         return self.describe(slots), self._describe_attributes(value)
 
     def _describe_function(self, value: types.FunctionType) -> Hashable:
-        """Describe a function and what its body sees of the scope that made it."""
+        """Describe a function, what its body sees of the scope that made it, and what it mentions."""
+        self._mentions.add_function(value)
         defaults = self.describe(value.__defaults__), self.describe(value.__kwdefaults__)
-        return _Identity(value), defaults, tuple(map(self._describe_cell, value.__closure__ or ()))
+        cells = tuple(map(self._describe_cell, value.__closure__ or ()))
+        # Functions that were defined again with the same text do the same.
+        return value.__code__, Identity(value.__globals__), defaults, cells
 
     def _describe_cell(self, cell: types.CellType) -> Hashable:
         try:

@@ -28,6 +28,7 @@ from djinn.device.early_calls import EarlyCalls
 from djinn.device.execution import Execution
 from djinn.device.mutations import is_simulating
 from djinn.device.planner import ClientPlan, make_plan
+from djinn.device.side_effects import StateError
 from djinn.device.tensor import DEVICE
 from djinn.device.turns import simulation_turn
 from djinn.device.weights import unchanged_weights
@@ -39,7 +40,7 @@ from djinn.tracing import SideEffectError, UnplannableError, forget
 from djinn.units import GiB
 
 _MAX_REFUSALS = 1024
-_MAX_GUARD_FAILURES = 3
+_MAX_FAILURES = 3
 # What forward changed is another module to plan for, at the price of a simulation each time.
 _MAX_SIDE_EFFECTS = 3
 # The server may have dropped a plan, or its guard fail; that the next one is void, too, other threads see to.
@@ -57,7 +58,7 @@ def _drop_on_server(plan: ClientPlan) -> None:
 plan_cache: PlanCache[ClientPlan] = PlanCache(256, 1 * GiB, on_evict=_drop_on_server, on_clear=forget)
 fallbacks: Counter[str] = Counter()
 _refusals: dict[Any, str] = {}
-_guard_failures: Counter[Any] = Counter()
+_failures: Counter[Any] = Counter()
 _call_numbers = itertools.count()
 # Asked at each call.
 _is_inference = torch.is_inference_mode_enabled
@@ -167,7 +168,7 @@ class PlannedCall:
         if reason is not None:
             raise UnplannableError(reason)
         description = self._descriptions.current(module)
-        reason = description.refusal()
+        reason = self._descriptions.refusal(description)
         if reason is not None:
             raise UnplannableError(reason)
         arguments = Arguments(self._number, description.number, *_settings())
@@ -205,7 +206,7 @@ class PlannedCall:
             except (UnknownPlanError, GuardError) as error:
                 plan_cache.discard(call.key, plan)
                 if isinstance(error, GuardError):
-                    _note_guard_failure(call.key)
+                    _note_failure(call.key, "the call's path depends on data that keep changing")
                 plan, hit = None, False
             except DjinnError:
                 raise
@@ -233,6 +234,9 @@ class PlannedCall:
                 plan = make_plan(
                     runtime.current_client(), module, (call.args, call.kwargs), call.arguments, description.snapshot
                 )
+            except StateError as error:
+                _note_failure(call.key, str(error))
+                raise
             except UnplannableError as error:
                 _refuse(call.key, str(error))
                 raise
@@ -271,9 +275,9 @@ def _refuse(key: tuple[Any, ...], reason: str) -> None:
     _refusals[key] = reason
 
 
-def _note_guard_failure(key: tuple[Any, ...]) -> None:
-    """Give up planning a call whose path depends on data that keep changing."""
-    _guard_failures[key] += 1
-    if _guard_failures[key] > _MAX_GUARD_FAILURES:
-        del _guard_failures[key]
-        _refuse(key, "the call's path depends on data that keep changing")
+def _note_failure(key: tuple[Any, ...], reason: str) -> None:
+    """Give up planning a call after a few failures that another attempt could have done without."""
+    _failures[key] += 1
+    if _failures[key] > _MAX_FAILURES:
+        del _failures[key]
+        _refuse(key, reason)

@@ -4,7 +4,8 @@ torch's own numbers are not drawn at all: a simulation ends at an operation that
 for forward's.
 
 The simulation of a call that cannot become a plan is followed by the call itself, whose side effects shall be the only
-ones. What forward does to globals, files and the like is beyond this.
+ones. Constants that forward assigns to globals and classes are put back too. What it
+does to global objects, files and the like is beyond this.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ import numpy as np
 import torch
 
 from djinn.device.snapshot import Snapshot
-from djinn.tracing import SideEffectError
+from djinn.tracing import SideEffectError, UnplannableError
+
+
+class StateError(UnplannableError):
+    """A call that assigned what its code keeps outside of the module, and may not the next time."""
 
 
 @contextmanager
@@ -27,23 +32,30 @@ def without_side_effects(snapshot: Snapshot) -> Iterator[None]:
     """Refuse a simulation that has side effects, and undo them.
 
     Args:
-        snapshot: of the values that the module keeps.
+        snapshot: of the values that the module keeps, and of what its code mentions.
 
     Raises:
         SideEffectError: there were side effects; after any other exception they are only undone.
+        StateError: forward assigned other constants to globals or to attributes of classes.
+        UnplannableError: somebody else changed what the code mentions meanwhile.
     """
-    generators = _random_states()
+    generators, states = _random_states(), snapshot.names.states()
     try:
         yield
     finally:
         drew = _restore(generators)
-        changed = not snapshot.is_unchanged()
+        counted = snapshot.names.take_back_states(states)
+        changed, was_renamed = not snapshot.has_same_values(), not snapshot.has_same_names()
         if changed:
             snapshot.restore()
     if drew:
         raise SideEffectError("forward draws random numbers on the host")
     if changed:
         raise SideEffectError("forward changes values that the module keeps")
+    if counted:
+        raise StateError("forward assigns constants to globals or to attributes of classes")
+    if was_renamed:
+        raise UnplannableError("what the module's code mentions changed while its call was planned")
 
 
 def _random_states() -> tuple[Any, Any, int, torch.Tensor]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from djinn.device.names import Names
 from djinn.device.structure import slot_names
 from djinn.tracing import UnplannableError
 
@@ -92,11 +93,14 @@ class Snapshot:
 
     Attributes:
         kept: the containers and objects among them, by their `id`.
+        names: what the code around them looks up.
+        mentioned: of what those names stood for; it is compared, and not restored, as others may write there.
     """
 
     def __init__(self) -> None:
         self.kept: dict[int, Any] = {}
-        self._attributes: dict[tuple[type, str], Any] = {}
+        self.names = Names()
+        self.mentioned: Snapshot | None = None
         self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
         self._lists: list[tuple[list[Any], list[Any]]] = []
         self._cells: list[tuple[types.CellType, Any]] = []
@@ -110,12 +114,6 @@ class Snapshot:
         self._live_sets: list[set[Any]] = []
         self._sets: list[set[Any]] = []
         self._places: list[tuple[Any, Any, Any]] = []
-
-    def add_attribute(self, owner: type, name: str) -> None:
-        """Watch which object an attribute of a class is; one that is made anew at each look cannot be watched."""
-        value = getattr(owner, name)
-        if value is getattr(owner, name):
-            self._attributes[owner, name] = value
 
     def add_dict(self, value: dict[Any, Any]) -> None:
         """Watch a dictionary, or an object's attributes; raises as `add_list` does."""
@@ -167,23 +165,39 @@ class Snapshot:
         """Watch an array."""
         self._others.append(_Watched(value, read_array, eq, _write_array, read_array(value)))
 
-    def keeps_any(self, values: Iterable[Any]) -> bool:
+    def keeps_any(self, values: Collection[Any]) -> bool:
         """Tell whether any of these very values is among what the module keeps."""
-        return not self.kept.keys().isdisjoint(map(id, values))
+        is_kept = not self.kept.keys().isdisjoint(map(id, values))
+        return is_kept or (self.mentioned is not None and self.mentioned.keeps_any(values))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to compare beside names."""
+        return not (self._live or self._live_sets or self._cells or self._others)
 
     def is_unchanged(self) -> bool:
-        """Tell whether every value consists of what it consisted of; runs at each call."""
-        for (owner, name), value in self._attributes.items():
-            if getattr(owner, name) is not value:
-                return False
+        """Tell whether names and values are what they were; runs at each call."""
+        return self.has_same_names() and self.has_same_values()
+
+    def has_same_names(self) -> bool:
+        """Tell whether every name stands for what it stood for, and that for what it consisted of."""
+        return self.names.are_same() and (self.mentioned is None or self.mentioned.has_same_values())
+
+    def has_same_values(self) -> bool:
+        """Tell whether every value consists of what it consisted of."""
         if self._live and not self._is_live_unchanged():
             return False
         if self._live_sets and self._live_sets != self._sets:
             return False
-        for cell, contents in self._cells:
-            if cell.cell_contents is not contents:
-                return False
+        if self._cells and not self._are_cells_same():
+            return False
         return not self._others or all(other.is_unchanged for other in self._others)
+
+    def _are_cells_same(self) -> bool:
+        try:
+            return all(cell.cell_contents is contents for cell, contents in self._cells)
+        except ValueError:  # a variable was deleted
+            return False
 
     def _is_live_unchanged(self) -> bool:
         try:

@@ -33,9 +33,36 @@ CONSTANTS = (
 )
 
 
+_ATOMS = frozenset(
+    {type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.layout, torch.memory_format}
+)
+
+
+def is_constant(value: Any) -> bool:
+    """Tell whether a value is a constant of Python's or torch's own, or a tuple of such, by its very type."""
+    if type(value) is tuple:
+        return all(type(part) in _ATOMS for part in value)
+    return type(value) in _ATOMS
+
+
 def has_attributes(constant: Any) -> bool:
     """Tell whether a constant says more than its value: an instance of a subclass may have attributes."""
     return not isinstance(constant, type | enum.Enum) and bool(getattr(constant, "__dict__", None))
+
+
+class Identity:
+    """Equal to itself alone; keeps the object, so that no other gets its address."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and other._value is self._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
 
 
 def make_tuple(kind: type, children: list[Any]) -> Any:
@@ -180,7 +207,7 @@ def is_python(cls: type) -> bool:
 def slot_names(cls: type) -> tuple[str, ...]:
     """Return the names of attributes that instances of a class keep outside of `__dict__`."""
     return tuple(
-        name for base in cls.__mro__ for name, value in vars(base).items() if isinstance(value, MemberDescriptorType)
+        name for base in cls.__mro__ for name, value in vars(base).items() if type(value) is MemberDescriptorType
     )
 
 
