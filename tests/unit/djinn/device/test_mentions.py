@@ -161,9 +161,20 @@ def _keeping(kept: Any) -> nn.Module:
     return module
 
 
+def _made_scale() -> tuple[Callable[[], float], Callable[[float], None]]:
+    value = 1.0
+
+    def assign(new: float) -> None:
+        nonlocal value
+        value = new
+
+    return lambda: value, assign
+
+
+scale, assign_scale = _made_scale()
 settings = Settings()
 doubling = Doubling()
-_CLASSES = (Settings, Padding, Scaled, Inheriting, Adding, Doubling)
+_CLASSES = (_Function, Settings, Padding, Scaled, Inheriting, Adding, Doubling)
 _NAMES = ("FACTOR", "KIND", "table", "size", "helper", "helpers", "activate", "settings")
 
 
@@ -183,6 +194,7 @@ def _as_before() -> Iterator[None]:
             if vars(cls)[name] is not value:
                 setattr(cls, name, value)
     globals().update(values)
+    assign_scale(1.0)
     helper.__code__, helper.__defaults__, helper.__kwdefaults__ = code, defaults, keyword_defaults
 
 
@@ -216,6 +228,7 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     "defaults": (lambda: _Function(lambda x: helper(x) * 2), _set(helper, "__defaults__", (4.0,))),
     "keyword defaults": (lambda: _Function(lambda x: helper(x) * 2), _set(helper, "__kwdefaults__", {"beside": 4.0})),
     "code": (lambda: _Function(lambda x: helper(x) * 2), _set(helper, "__code__", _other_helper.__code__)),
+    "closure of a global function": (lambda: _Function(lambda x: x * scale()), lambda: assign_scale(5.0)),
     "inner function": (
         lambda: _Function(lambda x: torch.stack([row * FACTOR for row in x])),
         _set_global("FACTOR", 3.0),
@@ -277,6 +290,7 @@ def test_changes_are_seen(name: str) -> None:
         lambda: setattr(helpers, "shift", 3.0),
         lambda: setattr(Settings, "shift", 3.0),
         lambda: _assign("activate", functional.silu),
+        lambda: setattr(_Function, "__init__", lambda self: None),
     ],
     ids=[
         "a global that is named like an attribute",
@@ -284,6 +298,7 @@ def test_changes_are_seen(name: str) -> None:
         "a new attribute",
         "another class",
         "another global",
+        "constructor",
     ],
 )
 def test_other_changes_give_no_plan_up(change: Callable[[], None]) -> None:
@@ -424,21 +439,11 @@ def _waits(x: torch.Tensor) -> torch.Tensor:
     return x * FACTOR * scale()
 
 
-def _made_scale() -> tuple[Callable[[], float], Callable[[float], None]]:
-    value = 1.0
-
-    def assign(new: float) -> None:
-        nonlocal value
-        value = new
-
-    return lambda: value, assign
-
-
-scale, assign_scale = _made_scale()
-
-
 def test_what_others_write_meanwhile_stays_theirs() -> None:
-    """Another thread assigns what a simulation mentions: the call has the new value, and nothing is put back."""
+    """Another thread assigns what a simulation mentions: the call has the new value, and nothing is put back.
+
+    Nor is there a plan that takes the new value for the old one.
+    """
     remote, results = _Function(_waits).to(DEVICE), []
     _started.clear()
     _may_go_on.clear()
@@ -456,7 +461,10 @@ def test_what_others_write_meanwhile_stays_theirs() -> None:
     thread.join()
     assert results == [[15.0] * 4]
     assert (FACTOR, scale()) == (3.0, 5.0)
+    globals()["FACTOR"] = 2.0
     assign_scale(1.0)
+    call()
+    assert results[1] == [2.0] * 4
 
 
 def test_what_is_installed_is_not_looked_at() -> None:
@@ -467,8 +475,11 @@ def test_what_is_installed_is_not_looked_at() -> None:
         mentions.add_function(cls.__init__)
     assert list(mentions.values()) == []
     mentions.add_class(Scaled)
-    mentions.add_function(Scaled.forward)
-    assert Scaled.scale in list(mentions.values())
+    for function in (Scaled.forward, Padding.__init__):
+        mentions.add_function(function)
+    values = list(mentions.values())
+    assert Scaled.scale in values
+    assert nn not in values
 
 
 class _Hostile:
