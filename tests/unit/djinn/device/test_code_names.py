@@ -52,27 +52,27 @@ def _assigns_by_name(module: Any, name: str) -> None:
 @pytest.mark.parametrize(
     ("function", "names", "attributes"),
     [
-        (_calls, {"helper": ["other"], "settings": ["nested"]}, {"nested", "factor", "other", "size"}),
-        (_has_functions_inside, {"helper": [], "settings": ["shift"]}, {"shift"}),
-        (_Derived.run, {"super": []}, {"run"}),
+        (_calls, ["helper", "settings"], ["nested", "factor", "other", "size"]),
+        (_has_functions_inside, ["settings", "helper"], ["shift"]),
+        (_Derived.run, ["super"], ["run"]),
     ],
 )
-def test_names_are_found(function: Callable[..., Any], names: dict[str, list[str]], attributes: set[str]) -> None:
-    """Globals with what follows them, and attributes of anything."""
+def test_names_are_found(function: Callable[..., Any], names: list[str], attributes: list[str]) -> None:
+    """Globals, and attributes of anything."""
     found = code_names_of(function.__code__)
-    assert {name: list(found.globals[name]) for name in names} == names
-    assert attributes <= found.attributes.keys()
+    assert set(names) <= found.globals.keys()
+    assert set(attributes) == found.attributes.keys()
     assert not found.written_globals | found.written_attributes
 
 
 def test_assigned_names_are_found() -> None:
     """Apart from those that are only read."""
     found = code_names_of(_assigns.__code__)
-    assert found.written_globals == {"count", "helper"}
-    assert found.written_attributes == {"step", "gone"}
+    assert found.written_globals.keys() == {"count", "helper"}
+    assert found.written_attributes.keys() == {"step", "gone"}
 
 
 def test_whatever_a_string_names_may_be_assigned() -> None:
     """Where something is called that assigns by name."""
     found = code_names_of(_assigns_by_name.__code__)
-    assert {"step", "count"} <= found.written_globals & found.written_attributes
+    assert {"step", "count"} <= found.written_globals.keys() & found.written_attributes.keys()

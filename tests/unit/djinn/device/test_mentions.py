@@ -228,7 +228,6 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     "defaults": (lambda: _Function(lambda x: helper(x) * 2), _set(helper, "__defaults__", (4.0,))),
     "keyword defaults": (lambda: _Function(lambda x: helper(x) * 2), _set(helper, "__kwdefaults__", {"beside": 4.0})),
     "code": (lambda: _Function(lambda x: helper(x) * 2), _set(helper, "__code__", _other_helper.__code__)),
-    "closure of a global function": (lambda: _Function(lambda x: x * scale()), lambda: assign_scale(5.0)),
     "inner function": (
         lambda: _Function(lambda x: torch.stack([row * FACTOR for row in x])),
         _set_global("FACTOR", 3.0),
@@ -473,11 +472,11 @@ def test_what_is_installed_is_not_looked_at() -> None:
     for cls in (nn.TransformerEncoderLayer, nn.LSTM, functools.cached_property):
         mentions.add_class(cls)
         mentions.add_function(cls.__init__)
-    assert list(mentions.values()) == []
+    assert mentions.values() == []
     mentions.add_class(Scaled)
     for function in (Scaled.forward, Padding.__init__):
         mentions.add_function(function)
-    values = list(mentions.values())
+    values = mentions.values()
     assert Scaled.scale in values
     assert nn not in values
 
@@ -573,9 +572,7 @@ def test_programs_of_any_depth_are_followed() -> None:
     exec("\n".join(source), space)
     mentions = Mentions()
     mentions.add_function(space["f1000"])
-    for value in mentions.values():
-        if isinstance(value, types.FunctionType):
-            mentions.add_function(value)
+    assert 2.0 in mentions.values()
     names = Names()
     mentions.watch(names)
     assert names.are_same()
@@ -584,6 +581,6 @@ def test_programs_of_any_depth_are_followed() -> None:
     exec("def all_of_them(x): return (" + "".join(f"n{n}, " for n in range(5000)) + ")", space)
     space |= {f"n{n}": n for n in range(5000)}
     mentions.add_function(space["all_of_them"])
-    assert 4999 in list(mentions.values())
+    assert 4999 in mentions.values()
     with pytest.raises(UnplannableError, match="mentions more than 4096 names"):
         mentions.watch(Names())

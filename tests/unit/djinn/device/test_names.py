@@ -69,13 +69,13 @@ def test_constants_that_were_assigned_are_taken_back(space: dict[str, Any]) -> N
         names.add_state(owner, name)
     space["factor"] = 4.0
     before = names.states()
-    assert not names.take_back_states(before)
+    assert not names.take_back_states(before, is_alone=True)
     table = space["table"] = object()
     space["factor"] = 5.0
     Derived.factor = 6.0
-    assert names.take_back_states(before)
+    assert names.take_back_states(before, is_alone=True)
     assert space == {"factor": 4.0, "table": table}
     assert "factor" not in vars(Derived)
     Base.factor = 7.0
-    assert names.take_back_states(before)
+    assert names.take_back_states(before, is_alone=True)
     assert Base.factor == 2.0

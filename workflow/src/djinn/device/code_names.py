@@ -16,51 +16,48 @@ class CodeNames:
     """What one piece of code mentions, in the order in which it does.
 
     Attributes:
-        globals: names of globals, each with the names of attributes that follow it somewhere.
+        globals: names of globals.
         attributes: names of attributes of anything.
         written_globals, written_attributes: those that it assigns or deletes.
     """
 
-    globals: dict[str, dict[str, None]] = field(default_factory=dict)
+    globals: dict[str, None] = field(default_factory=dict)
     attributes: dict[str, None] = field(default_factory=dict)
-    written_globals: set[str] = field(default_factory=set)
-    written_attributes: set[str] = field(default_factory=set)
+    written_globals: dict[str, None] = field(default_factory=dict)
+    written_attributes: dict[str, None] = field(default_factory=dict)
+
+    def add(self, other: CodeNames) -> None:
+        """Add what another piece mentions."""
+        for field_name in self.__slots__:
+            getattr(self, field_name).update(getattr(other, field_name))
+
+
+_KINDS = {
+    "LOAD_GLOBAL": "globals",
+    "LOAD_NAME": "globals",
+    "STORE_GLOBAL": "written_globals",
+    "DELETE_GLOBAL": "written_globals",
+    "LOAD_ATTR": "attributes",
+    "LOAD_METHOD": "attributes",
+    "LOAD_SUPER_ATTR": "attributes",
+    "STORE_ATTR": "written_attributes",
+    "DELETE_ATTR": "written_attributes",
+}
 
 
 @functools.lru_cache(maxsize=8192)
 def code_names_of(code: types.CodeType) -> CodeNames:
     """Return the names that a piece of code mentions, and those that the functions in it do."""
     found = CodeNames()
-    followed: str | None = None
     for instruction in dis.get_instructions(code):
-        operation, name = instruction.opname, instruction.argval
-        if operation in ("LOAD_GLOBAL", "LOAD_NAME"):
-            found.globals.setdefault(name, {})
-            followed = name
-            continue
-        if operation.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER")):
-            found.attributes[name] = None
-            if followed is not None:
-                found.globals[followed][name] = None
-        elif operation in ("STORE_GLOBAL", "DELETE_GLOBAL"):
-            found.written_globals.add(name)
-        elif operation in ("STORE_ATTR", "DELETE_ATTR"):
-            found.written_attributes.add(name)
-        if operation != "EXTENDED_ARG":
-            followed = None
+        kind = _KINDS.get(instruction.opname)
+        if kind is not None:
+            getattr(found, kind)[instruction.argval] = None
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            _add_names(found, code_names_of(constant))
+            found.add(code_names_of(constant))
     if not _ASSIGNING.isdisjoint(code.co_names):
-        named = {constant for constant in code.co_consts if isinstance(constant, str)}
-        found.written_globals |= named
-        found.written_attributes |= named
+        named = dict.fromkeys(constant for constant in code.co_consts if isinstance(constant, str))
+        found.written_globals.update(named)
+        found.written_attributes.update(named)
     return found
-
-
-def _add_names(found: CodeNames, inner: CodeNames) -> None:
-    for name, followers in inner.globals.items():
-        found.globals.setdefault(name, {}).update(followers)
-    found.attributes.update(inner.attributes)
-    found.written_globals |= inner.written_globals
-    found.written_attributes |= inner.written_attributes

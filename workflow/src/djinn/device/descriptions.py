@@ -13,6 +13,7 @@ import torch
 from djinn.device.fingerprint import fingerprint, hook_tables
 from djinn.device.mutations import Mutations
 from djinn.device.snapshot import Snapshot
+from djinn.interrupts import is_interrupt
 from djinn.tracing import UnplannableError
 
 _MAX_NUMBERS = 64
@@ -87,8 +88,10 @@ class Descriptions:
             except RuntimeError:  # a dictionary or set that another thread's call of the module changed meanwhile
                 return Description(-1, -1, Snapshot(), tables, "the module changed while it was described")
             except Exception as error:  # of what a user made of being looked at or compared
+                if is_interrupt(error):
+                    raise
                 reason = f"describing the module ended in {type(error).__name__}"
-                return Description(-1, num_mutations, Snapshot(), tables, reason)
+                return Description(-1, -1, Snapshot(), tables, reason)
             return Description(number, num_mutations, snapshot, tables, None)
 
     def _number_of(self, described: Hashable) -> int:

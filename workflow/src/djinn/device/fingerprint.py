@@ -23,7 +23,7 @@ from torch.nn.modules import module as torch_module
 from djinn.device.mentions import Mentions
 from djinn.device.mutations import WatchedTable
 from djinn.device.snapshot import Snapshot, items_of, read_array, read_slots
-from djinn.device.structure import CONSTANTS, Identity, has_attributes, is_constant, is_python, slot_names
+from djinn.device.structure import CONSTANTS, Identity, WeakIdentity, has_attributes, is_constant, is_python, slot_names
 from djinn.device.tensor import RemoteTensor
 from djinn.tracing import UnplannableError
 
@@ -117,20 +117,10 @@ class _Walk:
         return cls, self._describe_parts(value)
 
     def describe_mentions(self) -> Hashable:
-        """Describe what the code that was met mentions; a function whose closure cannot be watched is at least that very one."""
-        found: list[Hashable] = []
-        kept, self.snapshot = self.snapshot, Snapshot()
-        for value in self._mentions.values():
-            try:
-                is_deep = is_constant(value) or isinstance(value, types.FunctionType)
-                found.append(self.describe(value) if is_deep else Identity(value))
-            except UnplannableError:
-                found.append(Identity(value))
-        self._mentions.watch(kept.names)
-        if not self.snapshot.is_empty:
-            kept.mentioned = self.snapshot
-        self.snapshot = kept
-        return tuple(found)
+        """Describe what the code that was met mentions."""
+        values = self._mentions.values()
+        self._mentions.watch(self.snapshot.names)
+        return tuple([self.describe(value) if is_constant(value) else WeakIdentity(value) for value in values])
 
     def _describe_parts(self, value: Any) -> Hashable:
         for kind, describe in _DESCRIPTIONS.items():

@@ -1,13 +1,15 @@
 """What code looks up by name outside of its arguments: globals, functions of modules, methods and constants of classes.
 
 Names are read from dictionaries, past what classes make of being looked at. Constants, functions and classes are followed.
-Left alone are what other values hold, what the code itself assigns, which is its own state, and what is installed, as
-Python's own library and torch are. Whatever is compared at each call is held for that, so nothing is compared that may hold
-the module itself: it goes with its last reference.
+Left alone are what other values and the closures of functions hold, constants that the code itself assigns, which are its
+own state, and what is installed, as Python's own library and torch are. Whatever is compared at each call is held for that,
+so no value is compared that may hold the module itself, closures apart: it goes with its last reference.
 """
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import enum
 import functools
 import os
@@ -16,7 +18,7 @@ import sys
 import sysconfig
 import types
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -33,8 +35,37 @@ _FOLDERS = {
     site.getusersitepackages(),
 }
 _INSTALLED = ("<frozen ", *(os.path.join(folder, "") for folder in _FOLDERS))
-_BUILT_IN = frozenset({types.BuiltinFunctionType, torch._ops.OpOverload, torch._ops.OpOverloadPacket})
+_BUILT_IN = frozenset(
+    {types.BuiltinFunctionType, types.MethodDescriptorType, torch._ops.OpOverload, torch._ops.OpOverloadPacket}
+)
+_BUILTINS = frozenset(vars(builtins))
 _CONSTRUCTION = frozenset({"__new__", "__init__", "__post_init__"})
+# What no call of a module runs, though torch or Python knows it by name.
+_NEVER_CALLED = frozenset(
+    [
+        "__copy__",
+        "__deepcopy__",
+        "__del__",
+        "__dir__",
+        "__getstate__",
+        "__init_subclass__",
+        "__reduce__",
+        "__reduce_ex__",
+        "__repr__",
+        "__setstate__",
+        "__str__",
+        "_apply",
+        "_load_from_state_dict",
+        "_save_to_state_dict",
+        "eval",
+        "extra_repr",
+        "load_state_dict",
+        "parameters",
+        "state_dict",
+        "to",
+        "train",
+    ]
+)
 # Comparing as many takes half a millisecond.
 _MAX_NAMES = 4_096
 # Whatever a metaclass says.
@@ -45,6 +76,7 @@ class Mentions:
     """What the functions and classes that a walk meets mention."""
 
     def __init__(self) -> None:
+        self._met: dict[int, types.FunctionType] = {}
         self._functions: list[types.FunctionType] = []
         self._followed: list[types.FunctionType] = []
         self._attributes: dict[str, None] = {}
@@ -57,8 +89,9 @@ class Mentions:
         self._places: dict[tuple[int, str], tuple[Owner, str, bool]] = {}
 
     def add_function(self, function: types.FunctionType) -> None:
-        """Look at what a function mentions, later."""
-        if not _is_installed(function):
+        """Look at what a function mentions, and at the functions that it closes over, later."""
+        if id(function) not in self._met:
+            self._met[id(function)] = function
             self._functions.append(function)
 
     def add_class(self, cls: type, *, is_constructed: bool = False) -> None:
@@ -66,36 +99,40 @@ class Mentions:
         if id(cls) in self._classes:
             return
         self._classes[id(cls)] = cls
-        known = {name for base in _bases(cls) if _is_installed(base) for name in names_of(base)}
-        for base in _bases(cls):
-            for name in () if _is_installed(base) else list(names_of(base)):
-                is_called = is_constructed if name in _CONSTRUCTION else name in known or name.startswith("__")
-                if name in self._attributes or (is_called and _functions_in(names_of(base)[name])):
+        own = [base for base in _bases(cls) if not _is_installed(base)]
+        if not own:
+            return
+        called = {name for base in _bases(cls) if _is_installed(base) for name in names_of(base)} - _NEVER_CALLED
+        for base in own:
+            for name, value in list(names_of(base).items()):
+                is_dunder = name.startswith("__") and name not in _NEVER_CALLED
+                is_called = is_constructed if name in _CONSTRUCTION else name in called or is_dunder
+                if name in self._attributes or (is_called and _functions_in(value)):
                     self._found.append((cls, name))
                 else:
                     self._definers[name].append(cls)
 
-    def values(self) -> Iterator[Any]:
-        """Yield the functions that are mentioned, while those that were yielded may be added, and then what else is."""
+    def values(self) -> list[Any]:
+        """Return what decides what the code does: what the names stand for, and the code and defaults of functions."""
         while self._functions or self._found:
             if self._functions:
-                yield from self._functions_of(self._functions.pop())
+                self._follow(self._functions.pop())
             else:
-                yield from self._functions_of_attribute(*self._found.pop())
-        for owner, name in self._watched():
-            value = names_of(owner).get(name, MISSING)
-            if not _functions_in(value):
-                yield value
+                self._look_up_attribute(*self._found.pop())
+        found = [names_of(owner).get(name, MISSING) for owner, name in self._watched()]
+        for function in self._followed:
+            found += [function.__code__, function.__defaults__, function.__kwdefaults__]
+        return found
 
     def watch(self, names: Names) -> None:
-        """Add what was found to names that are watched; raises UnplannableError if there are too many."""
+        """Add what `values` found to names that are watched; raises UnplannableError if there are too many."""
         watched = self._watched()
         if len(watched) > _MAX_NAMES:
             raise UnplannableError(f"the module's code mentions more than {_MAX_NAMES} names")
         for owner, name in watched:
             names.add(owner, name)
         for owner, name, _ in self._places.values():
-            if self._is_written(owner, name):
+            if self._is_state(owner, name):
                 names.add_state(owner, name)
         for function in self._followed:
             names.add_attribute(function, "__code__")
@@ -107,63 +144,70 @@ class Mentions:
         return [
             (owner, name)
             for owner, name, _ in self._places.values()
-            if not self._is_written(owner, name) and _is_followed(names_of(owner).get(name, MISSING))
+            if not self._is_state(owner, name) and _is_followed(names_of(owner).get(name, MISSING))
         ]
 
-    def _is_written(self, owner: Owner, name: str) -> bool:
+    def _is_state(self, owner: Owner, name: str) -> bool:
+        """Tell whether the code assigns the name, and has no function or class there."""
+        value = names_of(owner).get(name, MISSING)
+        if not (value is MISSING or is_constant(value)):
+            return False
         is_attribute = self._places[id(owner), name][2]
         return (id(owner), name) in self._written_globals or (is_attribute and name in self._written_attributes)
 
-    def _functions_of(self, function: types.FunctionType) -> Iterator[types.FunctionType]:
+    def _follow(self, function: types.FunctionType) -> None:
+        for cell in function.__closure__ or ():
+            with contextlib.suppress(ValueError):  # it is empty
+                self._add_functions(cell.cell_contents)
+        if _is_installed(function):
+            return
         self._followed.append(function)
         names, namespace = code_names_of(function.__code__), function.__globals__
         for name in names.attributes:
-            self._mention(name)
-        self._written_attributes |= names.written_attributes
+            if name not in self._attributes:
+                self._attributes[name] = None
+                self._found += [(cls, name) for cls in self._definers.pop(name, ())]
+        self._written_attributes |= names.written_attributes.keys()
         self._written_globals |= {(id(namespace), name) for name in names.written_globals}
-        for name, followers in names.globals.items():
-            if name not in namespace:
-                continue
-            value = namespace[name]
-            is_module = type(value) is types.ModuleType
-            if is_module and _is_installed(value):
-                continue
-            yield from self._functions_at(namespace, name, is_attribute=False)
-            if is_module:
-                yield from self._functions_of_module(value, followers)
+        for name in (*names.globals, *names.written_globals):
+            if name in namespace or name not in _BUILTINS:
+                self._look_up(namespace, name, is_attribute=False)
+                self._look_into_module(namespace.get(name), names.attributes)
 
-    def _functions_of_module(self, module: types.ModuleType, names: Mapping[str, None]) -> Iterator[types.FunctionType]:
+    def _look_into_module(self, module: Any, names: Iterable[str]) -> None:
+        if type(module) is not types.ModuleType or _is_installed(module):
+            return
         for name in names:
-            if name in module.__dict__:
-                yield from self._functions_at(module.__dict__, name, is_attribute=True)
+            if name in module.__dict__ and (id(module.__dict__), name) not in self._places:
+                self._look_up(module.__dict__, name, is_attribute=True)
+                self._look_into_module(module.__dict__[name], names)
 
-    def _mention(self, name: str) -> None:
-        if name not in self._attributes:
-            self._attributes[name] = None
-            self._found += [(cls, name) for cls in self._definers.pop(name, ())]
-
-    def _functions_of_attribute(self, cls: type, name: str) -> Iterator[types.FunctionType]:
-        """Follow a name in each class that defines it, and note that it is absent from those that may hide them."""
+    def _look_up_attribute(self, cls: type, name: str) -> None:
+        """Look a name up in each class that defines it, and note that it is absent from those that may hide them."""
         bases = _bases(cls)
-        last = max(number for number, base in enumerate(bases) if name in names_of(base) and not _is_installed(base))
+        last = max((number for number, base in enumerate(bases) if name in names_of(base)), default=-1)
         for base in bases[: last + 1]:
             if not _is_installed(base):
-                yield from self._functions_at(base, name, is_attribute=True)
+                self._look_up(base, name, is_attribute=True)
 
-    def _functions_at(self, owner: Owner, name: str, *, is_attribute: bool) -> Iterator[types.FunctionType]:
-        if (id(owner), name) in self._places:
+    def _look_up(self, owner: Owner, name: str, *, is_attribute: bool) -> None:
+        value = names_of(owner).get(name, MISSING)
+        if (id(owner), name) in self._places or (type(value) is types.ModuleType and _is_installed(value)):
             return
         self._places[id(owner), name] = owner, name, is_attribute
-        value = names_of(owner).get(name, MISSING)
         if issubclass(type(value), type):
             self.add_class(value, is_constructed=True)
-        elif not _is_followed(value):
+        elif issubclass(type(value), enum.Enum) or not _is_followed(value):
             self.add_class(type(value))
-        yield from _functions_in(value)
+        self._add_functions(value)
+
+    def _add_functions(self, value: Any) -> None:
+        for function in _functions_in(value):
+            self.add_function(function)
 
 
 def _functions_in(value: Any) -> list[types.FunctionType]:
-    """Return the Python functions that a name which stands for this value runs, but for installed ones."""
+    """Return the Python functions that a name which stands for this value runs."""
     kind = type(value)
     parts = [value]
     if kind is property:
@@ -172,7 +216,7 @@ def _functions_in(value: Any) -> list[types.FunctionType]:
         parts = [value.__func__]
     elif kind is functools.cached_property:
         parts = [value.func]
-    return [part for part in parts if type(part) is types.FunctionType and not _is_installed(part)]
+    return [part for part in parts if type(part) is types.FunctionType]
 
 
 def _is_followed(value: Any) -> bool:
@@ -193,6 +237,8 @@ def _is_installed(value: Any) -> bool:
     if type(value) is types.FunctionType:
         return value.__code__.co_filename.startswith(_INSTALLED)
     name = names_of(value).get("__module__") if issubclass(type(value), type) else value.__dict__.get("__name__")
+    if name == "__main__":  # where a profiler runs a program, the module of that name is the profiler's
+        return False
     if not isinstance(name, str) or name in sys.builtin_module_names:
         return True
     module = value if type(value) is types.ModuleType else sys.modules.get(name)

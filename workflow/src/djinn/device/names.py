@@ -63,21 +63,33 @@ class Names:
         """Return what the names that the code may assign stand for now."""
         return [names_of(owner).get(name, MISSING) for owner, name in self._states]
 
-    def take_back_states(self, before: list[Any]) -> bool:
+    def take_back_states(self, before: list[Any], *, is_alone: bool) -> bool:
         """Assign again the constants that were replaced by others since `states`, and tell whether there were any.
 
         What else took a constant's place stays: a table that the code fills once, say.
+
+        Args:
+            before: what the names stood for.
+            is_alone: whether nobody else can have assigned them; otherwise they are left as they are.
         """
         changed = [
             (*state, old)
             for state, old, new in zip(self._states, before, self.states(), strict=True)
             if new is not old and is_constant(new) and (old is MISSING or is_constant(old))
         ]
-        for owner, name, old in changed:
-            if not isinstance(owner, type):
-                owner[name] = old
-            elif old is MISSING:  # it was inherited
-                delattr(owner, name)
-            else:
-                setattr(owner, name, old)
+        for owner, name, old in changed if is_alone else ():
+            _assign(owner, name, old)
         return bool(changed)
+
+
+def _assign(owner: Owner, name: str, value: Any) -> None:
+    """Let a name stand for a value, or for none, past what a class makes of being told so."""
+    if not isinstance(owner, type):
+        if value is MISSING:
+            owner.pop(name, None)
+        else:
+            owner[name] = value
+    elif value is MISSING:  # it was inherited
+        type.__delattr__(owner, name)
+    else:
+        type.__setattr__(owner, name, value)

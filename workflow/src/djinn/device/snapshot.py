@@ -94,13 +94,11 @@ class Snapshot:
     Attributes:
         kept: the containers and objects among them, by their `id`.
         names: what the code around them looks up.
-        mentioned: of what those names stood for; it is compared, and not restored, as others may write there.
     """
 
     def __init__(self) -> None:
         self.kept: dict[int, Any] = {}
         self.names = Names()
-        self.mentioned: Snapshot | None = None
         self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
         self._lists: list[tuple[list[Any], list[Any]]] = []
         self._cells: list[tuple[types.CellType, Any]] = []
@@ -165,23 +163,13 @@ class Snapshot:
         """Watch an array."""
         self._others.append(_Watched(value, read_array, eq, _write_array, read_array(value)))
 
-    def keeps_any(self, values: Collection[Any]) -> bool:
+    def keeps_any(self, values: Iterable[Any]) -> bool:
         """Tell whether any of these very values is among what the module keeps."""
-        is_kept = not self.kept.keys().isdisjoint(map(id, values))
-        return is_kept or (self.mentioned is not None and self.mentioned.keeps_any(values))
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to compare beside names."""
-        return not (self._live or self._live_sets or self._cells or self._others)
+        return not self.kept.keys().isdisjoint(map(id, values))
 
     def is_unchanged(self) -> bool:
         """Tell whether names and values are what they were; runs at each call."""
-        return self.has_same_names() and self.has_same_values()
-
-    def has_same_names(self) -> bool:
-        """Tell whether every name stands for what it stood for, and that for what it consisted of."""
-        return self.names.are_same() and (self.mentioned is None or self.mentioned.has_same_values())
+        return self.names.are_same() and self.has_same_values()
 
     def has_same_values(self) -> bool:
         """Tell whether every value consists of what it consisted of."""

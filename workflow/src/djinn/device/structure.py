@@ -7,8 +7,9 @@ Each kind can name its parts, list them, and fill a value with others; everythin
 from __future__ import annotations
 
 import enum
+import weakref
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from types import MemberDescriptorType
 from typing import Any
 
@@ -63,6 +64,28 @@ class Identity:
 
     def __hash__(self) -> int:
         return id(self._value)
+
+
+class WeakIdentity:
+    """The same, but what can be referred to weakly is not kept; nothing is equal to what is gone."""
+
+    __slots__ = ("_find", "_number")
+
+    def __init__(self, value: Any) -> None:
+        self._number = id(value)
+        try:
+            self._find: Callable[[], Any] = weakref.ref(value)
+        except TypeError:
+            self._find = lambda: value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, WeakIdentity):
+            return False
+        value = self._find()
+        return self is other or (value is not None and value is other._find())
+
+    def __hash__(self) -> int:
+        return self._number
 
 
 def make_tuple(kind: type, children: list[Any]) -> Any:
