@@ -25,13 +25,27 @@ from support import DEVICE
 pytestmark = pytest.mark.usefixtures("runtime")
 
 FACTOR = 2.0
-KIND = enum.Enum("Kind", "A B").A
 size = 1  # which is not what a tensor's `size` is
 activate = functional.relu
 num_calls = 0
 table: torch.Tensor | None = None
 helpers, other_helpers = types.ModuleType("helpers_of_a_test"), types.ModuleType("other_helpers_of_a_test")
 _started, _may_go_on = threading.Event(), threading.Event()
+
+
+class Kind(enum.Enum):
+    """A choice."""
+
+    A = 1
+    B = 2
+
+    @property
+    def doubled(self) -> int:
+        """A property."""
+        return 2 * self.value
+
+
+KIND = Kind.A
 
 
 class Settings:
@@ -125,6 +139,18 @@ def _calls_helper(x: torch.Tensor) -> torch.Tensor:
     return helper(x) + size
 
 
+@torch.no_grad()
+def _decorated(x: torch.Tensor) -> torch.Tensor:
+    return x * FACTOR
+
+
+def _shifts(x: torch.Tensor) -> torch.Tensor:
+    try:
+        return x + later  # type: ignore[name-defined,no-any-return]
+    except NameError:
+        return x
+
+
 class _Function(nn.Module):
     """Runs a function as its forward."""
 
@@ -174,7 +200,7 @@ def _made_scale() -> tuple[Callable[[], float], Callable[[float], None]]:
 scale, assign_scale = _made_scale()
 settings = Settings()
 doubling = Doubling()
-_CLASSES = (_Function, Settings, Padding, Scaled, Inheriting, Adding, Doubling)
+_CLASSES = (_Function, Kind, Settings, Padding, Scaled, Inheriting, Adding, Doubling)
 _NAMES = ("FACTOR", "KIND", "table", "size", "helper", "helpers", "activate", "settings")
 
 
@@ -183,6 +209,7 @@ def _as_before() -> Iterator[None]:
     """Put back what a test changes of what forwards mention."""
     djinn.plan_cache.clear()
     helpers.factor, other_helpers.factor = 2.0, 5.0  # type: ignore[attr-defined]
+    helpers.inner = other_helpers  # type: ignore[attr-defined]
     values = {name: globals()[name] for name in _NAMES}
     attributes = {cls: dict(vars(cls)) for cls in _CLASSES}
     code, defaults, keyword_defaults = helper.__code__, helper.__defaults__, helper.__kwdefaults__
@@ -194,6 +221,7 @@ def _as_before() -> Iterator[None]:
             if vars(cls)[name] is not value:
                 setattr(cls, name, value)
     globals().update(values)
+    globals().pop("later", None)
     assign_scale(1.0)
     helper.__code__, helper.__defaults__, helper.__kwdefaults__ = code, defaults, keyword_defaults
 
@@ -217,7 +245,13 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
         _set_global("FACTOR", -0.0),
     ),
     "deleted global": (lambda: _Function(_forgives), lambda: globals().__delitem__("FACTOR")),
-    "enumerated global": (lambda: _Function(lambda x: x * KIND.value), lambda: _assign("KIND", type(KIND)(2))),
+    "global that is defined later": (lambda: _Function(_shifts), _set_global("later", 3.0)),
+    "global of a decorated function": (lambda: _Function(lambda x: _decorated(x) * 2), _set_global("FACTOR", 3.0)),
+    "property of an enumerated global's class": (
+        lambda: _Function(lambda x: x * KIND.doubled),
+        _set(Kind, "doubled", property(lambda self: 7.0)),
+    ),
+    "enumerated global": (lambda: _Function(lambda x: x * KIND.value), _set_global("KIND", Kind.B)),
     "redefined function": (lambda: _Function(lambda x: helper(x) * 2), _set_global("helper", _other_helper)),
     "global that is an installed function": (
         lambda: _Function(lambda x: activate(x) * 2),
@@ -234,6 +268,10 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     ),
     "attribute of an object's class": (lambda: _Function(lambda x: x * settings.shift), _set(Settings, "shift", 3.0)),
     "attribute of a module": (lambda: _Function(lambda x: x * helpers.factor), _set(helpers, "factor", 3.0)),
+    "attribute of a module in a module": (
+        lambda: _Function(lambda x: x * helpers.inner.factor),
+        _set(other_helpers, "factor", 3.0),
+    ),
     "another module": (lambda: _Function(lambda x: x * helpers.factor), _set_global("helpers", other_helpers)),
     "attribute of a global class": (lambda: _Function(lambda x: x * Settings.shift), _set(Settings, "shift", 3.0)),
     "method of a class that forward instantiates": (
@@ -412,6 +450,79 @@ def test_what_forward_counts_it_counts_once_a_call(make: Callable[[], nn.Module]
 
     assert results("cpu") == results(DEVICE)
     assert "forward assigns constants to globals or to attributes of classes" in djinn.stats()["fallbacks"]
+
+
+def _begins_to_count(x: torch.Tensor) -> torch.Tensor:
+    global num_calls
+    try:
+        num_calls += 1
+    except NameError:
+        num_calls = 1
+    return x * num_calls
+
+
+def test_a_counter_may_be_gone_when_it_is_taken_back() -> None:
+    """Deleted after the module was described; what is taken back then is gone again."""
+    globals()["num_calls"] = 0
+    remote, x = _Function(_begins_to_count).to(DEVICE), torch.ones(2, 4, device=DEVICE)
+    with torch.no_grad():
+        assert remote(x).tolist() == [[1.0] * 4] * 2
+        del globals()["num_calls"]
+        assert remote(x[:1]).tolist() == [[1.0] * 4]
+        assert remote(x[:1]).tolist() == [[2.0] * 4]
+
+
+class _OnceMeta(type):
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if getattr(cls, name):
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+
+class _Once(metaclass=_OnceMeta):
+    is_ready = False
+
+
+def _readies(x: torch.Tensor) -> torch.Tensor:
+    if not _Once.is_ready:
+        _Once.is_ready = True
+    return x * FACTOR
+
+
+def test_what_is_taken_back_goes_past_a_metaclass() -> None:
+    """One that lets nobody assign twice, for instance."""
+    remote, x = _Function(_readies).to(DEVICE), torch.ones(4, device=DEVICE)
+    with torch.no_grad():
+        for _ in range(3):
+            assert remote(x).tolist() == [2.0] * 4
+    assert _Once.is_ready
+    assert djinn.last_call().cache_hit
+    type.__setattr__(_Once, "is_ready", False)
+
+
+def _remembering(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    known: dict[torch.Size, torch.Tensor] = {}
+
+    def remembered(x: torch.Tensor) -> torch.Tensor:
+        if x.shape not in known:
+            known[x.shape] = function(x)
+        return known[x.shape]
+
+    return remembered
+
+
+tabulate = _remembering(lambda x: torch.arange(4.0, device=x.device) * x.shape[0] * FACTOR)
+
+
+def test_what_a_global_function_closes_over_is_its_own_state() -> None:
+    """A table that is made once for each shape costs no plan."""
+    remote, x = _Function(lambda x: x * tabulate(x)).to(DEVICE), torch.ones(3, 4)
+    with torch.no_grad():
+        for num_rows in (1, 2, 3, 1, 2, 3):
+            expected = x[:num_rows] * torch.arange(4.0) * num_rows * 2.0
+            assert torch.equal(remote(x[:num_rows].to(DEVICE)).cpu(), expected)
+            assert djinn.last_call().planned
+    assert djinn.last_call().cache_hit
 
 
 def _warns_once(x: torch.Tensor) -> torch.Tensor:
