@@ -118,8 +118,9 @@ class _Walk:
 
     def describe_mentions(self) -> Hashable:
         """Describe what the code that was met mentions."""
-        values = self._mentions.values()
+        # Watched first: what another thread assigns in between is described as it is then, and found changed at the next call.
         self._mentions.watch(self.snapshot.names)
+        values = self._mentions.values()
         return tuple([self.describe(value) if is_constant(value) else WeakIdentity(value) for value in values])
 
     def _describe_parts(self, value: Any) -> Hashable:

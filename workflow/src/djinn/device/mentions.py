@@ -114,18 +114,15 @@ class Mentions:
 
     def values(self) -> list[Any]:
         """Return what decides what the code does: what the names stand for, and the code and defaults of functions."""
-        while self._functions or self._found:
-            if self._functions:
-                self._follow(self._functions.pop())
-            else:
-                self._look_up_attribute(*self._found.pop())
+        self._find()
         found = [names_of(owner).get(name, MISSING) for owner, name in self._watched()]
         for function in self._followed:
             found += [function.__code__, function.__defaults__, function.__kwdefaults__]
         return found
 
     def watch(self, names: Names) -> None:
-        """Add what `values` found to names that are watched; raises UnplannableError if there are too many."""
+        """Add what is mentioned to names that are watched; raises UnplannableError if there are too many."""
+        self._find()
         watched = self._watched()
         if len(watched) > _MAX_NAMES:
             raise UnplannableError(f"the module's code mentions more than {_MAX_NAMES} names")
@@ -139,6 +136,13 @@ class Mentions:
             for name in ("__defaults__", "__kwdefaults__"):
                 if getattr(function, name) is not None:  # where there were none, nobody has left an argument out
                     names.add_attribute(function, name)
+
+    def _find(self) -> None:
+        while self._functions or self._found:
+            if self._functions:
+                self._follow(self._functions.pop())
+            else:
+                self._look_up_attribute(*self._found.pop())
 
     def _watched(self) -> list[tuple[Owner, str]]:
         return [
