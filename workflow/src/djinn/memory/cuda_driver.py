@@ -12,6 +12,7 @@ from djinn.errors import DjinnError
 
 # Of cuda.h.
 _INVALID_CONTEXT = 201
+_CAPTURE_MODE_THREAD_LOCAL = 1
 
 
 @cache
@@ -51,6 +52,11 @@ def write(device: torch.device, address: int, content: bytes) -> None:
         torch.cuda.set_device(device)
         code = _copy_to_device()(address, content, len(content), None)
     _check("cuMemcpyHtoDAsync", code)
+
+
+def begin_capture(stream: torch.cuda.Stream) -> None:
+    """Begin to record what this thread queues on a stream; raises as `call` does."""
+    call("cuStreamBeginCapture_v2", ctypes.c_void_p(stream.cuda_stream), _CAPTURE_MODE_THREAD_LOCAL)
 
 
 @cache

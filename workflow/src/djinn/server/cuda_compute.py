@@ -7,7 +7,6 @@ of their own, because nothing else may be queued on a stream that is being captu
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -104,17 +103,9 @@ class CudaCompute(Compute):
 
     def _capture(self, graphs: Graphs, key: Key, inputs: Inputs) -> Graph | None:
         graph = graphs.capture(key, inputs, self._stream, self._pool)
-        if graph is None:
-            self._end_capture()
-        else:
+        if graph is not None:
             self._num_captures += 1
         return graph
-
-    def _end_capture(self) -> None:
-        """Do what torch leaves undone after a capture that failed: it would neither begin another nor draw a random number."""
-        with suppress(RuntimeError):  # the pool is open only if the driver ended the capture
-            torch._C._cuda_endAllocateToPool(self.device.index, self._pool)
-        self.default_generator().graphsafe_set_state(self.new_generator())
 
     def _replay_calls(self, binding: Binding, inputs: Inputs) -> Results:
         binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)

@@ -13,12 +13,13 @@ import gc
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from operator import is_
 from typing import Any
 
 import torch
 
+from djinn.memory import cuda_driver
 from djinn.server.binding import Binding
 from djinn.server.results import Results
 from djinn.server.slots import Inputs
@@ -207,6 +208,7 @@ def _refusal(binding: Binding) -> str | None:
 
 
 def _record(graph: Any, binding: Binding, pool: Any) -> None:
+    scratch = torch.zeros(1, device=torch.cuda.current_device())
     with _no_collection():
         # Other threads go on copying and allocating meanwhile, on streams of their own.
         graph.capture_begin(pool=pool, capture_error_mode="thread_local")
@@ -214,9 +216,22 @@ def _record(graph: Any, binding: Binding, pool: Any) -> None:
             binding.renew_outputs()
             binding.run()
         except BaseException:
-            with suppress(RuntimeError):  # if the error ended the capture already
-                graph.capture_end()
+            _abandon(graph, scratch)
             raise
+        graph.capture_end()
+
+
+def _abandon(graph: Any, scratch: torch.Tensor) -> None:
+    """End a capture that failed.
+
+    Torch leaves one that the driver has ended half open: its allocators, of host memory too, go on recording to the pool, and no
+    random number can be drawn. So another one, of next to nothing, is begun in its place, which torch can end whole.
+    """
+    try:
+        graph.capture_end()
+    except RuntimeError:
+        cuda_driver.begin_capture(torch.cuda.current_stream())
+        scratch.zero_()
         graph.capture_end()
 
 
