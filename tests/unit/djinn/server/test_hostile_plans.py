@@ -127,6 +127,66 @@ def test_arguments_that_were_not_planned_for_are_refused(
     _assert_others_notice_nothing()
 
 
+_TWO = torch.tensor([1.0, 2.0]).numpy().tobytes()
+_WRITING = {
+    "values": [_X, _X, _Y],
+    "nodes": [
+        *_node("aten.add_.Tensor", ValueRef(0), ValueRef(0)),
+        *_node("aten.relu.default", ValueRef(1), outputs=(2,)),
+    ],
+    "outputs": [2],
+}
+
+
+def test_sound_elements_are_taken_with_a_call(liar: Client) -> None:
+    """Or the refusals below would prove nothing."""
+    reply, _ = liar.request(_plan())
+    for _ in range(2):
+        request = m.ExecutePlan(plan_id=reply.plan_id, input_ids=[], base_id=8, passed=[(0, _TWO)], wants_result=True)
+        _, payload = liar.request(request)
+        assert torch.frombuffer(bytearray(payload), dtype=torch.float32).tolist() == [2, 4]
+        liar.request(m.Ping(busy_us=0, frees=[8]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "passed"),
+    [
+        ({}, [(0, b"")]),
+        ({}, [(0, _TWO[:-1])]),
+        ({}, [(0, _TWO + _TWO)]),
+        ({}, [(1, _TWO)]),
+        ({}, [(-1, _TWO)]),
+        ({}, [(1 << 40, _TWO)]),
+        ({}, [(0, _TWO), (1, _TWO)]),
+        ({}, []),
+        ({"outputs": [0]}, [(0, _TWO)]),
+        (_WRITING, [(0, _TWO)]),
+        ({"values": [((2,), (2,), _FLOAT, 0, 0), _Y], "storage_bytes": [12, 8]}, [(0, _TWO)]),
+    ],
+    ids=[
+        "none",
+        "too short",
+        "too long",
+        "no argument",
+        "negative",
+        "far",
+        "too many",
+        "too few",
+        "returned",
+        "written",
+        "strided",
+    ],
+)
+def test_elements_that_were_not_planned_for_are_refused(
+    liar: Client, changes: dict[str, Any], passed: list[tuple[int, bytes]]
+) -> None:
+    """They are written to a place that belongs to the plan, of exactly their size, which nobody sees after the call."""
+    reply, _ = liar.request(_plan(**changes))
+    with pytest.raises(djinn.PlanError):
+        liar.request(m.ExecutePlan(plan_id=reply.plan_id, input_ids=[], base_id=8, passed=passed))
+    _assert_others_notice_nothing()
+
+
 def test_tensors_and_plans_of_others_cannot_be_named(liar: Client) -> None:
     """Identifiers mean something to the client that made them alone."""
     mine = torch.ones(4, device=DEVICE) + 1

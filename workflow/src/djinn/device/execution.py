@@ -28,7 +28,7 @@ class Execution:
         tensors: on what.
     """
 
-    __slots__ = ("_base_id", "_connection", "_made", "_prefetched", "plan", "tensors")
+    __slots__ = ("_base_id", "_connection", "_made", "_named", "_prefetched", "plan", "tensors")
 
     def __init__(self, plan: ClientPlan, tensors: Sequence[RemoteTensor]) -> None:
         """Send the request; raises as `Client.send` does."""
@@ -39,12 +39,14 @@ class Execution:
         if plan.has_effects:
             client.note_write()
         self._prefetched = None if plan.prefetcher is None else plan.prefetcher.ask(client)
-        self._made = creations(client, tensors)
+        self._named, passed = _divide(plan, tensors)
+        self._made = creations(client, self._named)
         self._connection = client.send(
             m.ExecutePlan(
                 plan_id=plan.plan_id,
-                input_ids=[tensor.handle.tensor_id for tensor in tensors],
+                input_ids=[tensor.handle.tensor_id for tensor in self._named],
                 base_id=self._base_id,
+                passed=passed,
                 creations=self._made,
                 session_id=runtime.current_session(),
                 wants_result=self._prefetched is not None,
@@ -94,7 +96,7 @@ class Execution:
             prefetcher.make_host(prefetched)
         reply, payload = client.receive(self._connection, plan.expected_us)
         if self._made:
-            note_created(self.tensors)
+            note_created(self._named)
         if prefetcher is not None:
             outputs[0].handle.prefetcher = prefetcher
             if prefetched is not None:
@@ -125,6 +127,34 @@ class Execution:
             client.release(self._connection)
         for position in range(len(self.plan.output_metas)):
             client.free_later(self._base_id + position)
+
+
+def _divide(
+    plan: ClientPlan, tensors: Sequence[RemoteTensor]
+) -> tuple[Sequence[RemoteTensor], list[tuple[int, bytes]]]:
+    """Return the arguments that the server has or gets, and the elements of those that it need not have, by number.
+
+    Most small inputs, a token say, are used once: making and freeing them would take the server as long as many a plan. One
+    that is used again is made then.
+    """
+    named: list[RemoteTensor] = []
+    passed: list[tuple[int, bytes]] = []
+    for number, tensor in enumerate(tensors):
+        pending = tensor.handle.pending
+        content = None
+        if pending is not None and number not in plan.kept and _may_be_passed(tensor, plan, tensors):
+            content = pending.pass_once()
+        if content is None:
+            named.append(tensor)
+        else:
+            passed.append((number, content))
+    return named, passed
+
+
+def _may_be_passed(tensor: RemoteTensor, plan: ClientPlan, tensors: Sequence[RemoteTensor]) -> bool:
+    """Tell whether a tensor is of the plan's server, and no other argument has the same elements, which the call may write to."""
+    handle = tensor.handle
+    return handle.client is plan.client and sum(other.handle is handle for other in tensors) == 1
 
 
 def _note_versions(written: list[RemoteTensor]) -> None:

@@ -19,11 +19,20 @@ class Pending:
         session_id: the session in whose arena it will be made, if any.
         content: its elements, dense and row-major, or None for an uninitialised one.
         is_sent: whether a request may have made it already.
+        was_passed: whether its elements were passed to a call that needed nothing else of it.
     """
 
     session_id: str | None
     content: bytes | None = None
     is_sent: bool = False
+    was_passed: bool = False
+
+    def pass_once(self) -> bytes | None:
+        """Return the elements for a call that needs nothing else of the tensor; None if that would be the second time."""
+        if self.is_sent or self.was_passed:
+            return None
+        self.was_passed = self.content is not None
+        return self.content
 
 
 _UNMADE = Pending(None)

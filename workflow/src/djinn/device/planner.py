@@ -58,6 +58,7 @@ class ClientPlan:
         prefetcher: for the plan's result, if there is one that could come along.
         returns_weights: whether what the call returns has weights, or elements of them.
         written: numbers of the weights, and of the arguments, that the call writes to.
+        kept: numbers of the arguments that the server has to keep: written ones, and those that results view.
         host_reads: host tensors on whose elements the plan relies, with what `_state` returned of each.
         is_dropped: whether the server holds it no more.
         process_id: of the process that made it; a forked one may execute it.
@@ -80,6 +81,7 @@ class ClientPlan:
     prefetcher: Prefetcher | None
     returns_weights: bool
     written: tuple[list[int], list[int]]
+    kept: frozenset[int]
     host_reads: list[tuple[torch.Tensor, Any]]
     is_dropped: bool = False
     process_id: int = field(default_factory=os.getpid)
@@ -126,6 +128,7 @@ def make_plan(
     planned_ns = perf_counter_ns()
     output_metas = [trace.values[index].meta for index in trace.outputs]
     output_storages = [trace.values[index].storage for index in trace.outputs]
+    written = _written(trace, len(simulation.weights))
     owns_output = bool(trace.outputs) and output_storages[0] >= trace.num_inputs
     return ClientPlan(
         plan_id=reply.plan_id,
@@ -144,7 +147,8 @@ def make_plan(
         has_effects=reply.has_effects,
         prefetcher=Prefetcher(output_metas[0]) if owns_output and _could_come_along(output_metas) else None,
         returns_weights=simulation.returns_weights or any(s < len(simulation.weights) for s in output_storages),
-        written=_written(trace, len(simulation.weights)),
+        written=written,
+        kept=frozenset(written[1]).union(s - len(simulation.weights) for s in output_storages if s < trace.num_inputs),
         host_reads=[(tensor, _state(tensor)) for tensor in trace.host_reads],
     )
 

@@ -270,6 +270,8 @@ def is_own_device(device: Any) -> bool:
     Raises:
         RuntimeError: it would be another one of this type.
     """
+    if device == _TORCH_DEVICE.get():
+        return True
     device = torch.device(device)
     if device.type == DEVICE_NAME and device.index not in (None, 0):
         raise RuntimeError(f"Device {device} does not exist; there is one of this type, {DEVICE}.")

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 # A request may return this many tensors; their identifiers are base_id, base_id + 1, ...
 MAX_OUTPUTS = 1 << 16
 
@@ -105,12 +105,14 @@ class MakePlan(Request):
 class ExecutePlan(Request):
     """Replays a plan on these tensors, the trace's inputs that follow its weights.
 
-    With `wants_result` the elements of the first output come back with the reply, dense and row-major.
+    `passed` has the numbers of further ones, ascending, with their dense, row-major elements: they go with the request.
+    With `wants_result` the elements of the first output come back with the reply, likewise.
     """
 
     plan_id: int
     input_ids: list[int]
     base_id: int
+    passed: list[tuple[int, bytes]] = []
     wants_result: bool = False
 
 

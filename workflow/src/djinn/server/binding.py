@@ -13,10 +13,11 @@ from collections.abc import Iterable
 import torch
 
 from djinn.core import TensorMeta
-from djinn.errors import OutOfMemoryError
+from djinn.errors import OutOfMemoryError, PlanError
 from djinn.memory.region import Region
 from djinn.planning.plan import MemoryPlan
 from djinn.server.adoption import adopted_storages
+from djinn.server.elements import check_length
 from djinn.server.node_calls import NodeCalls
 from djinn.server.overlaps import Overlaps
 from djinn.server.results import Results
@@ -101,6 +102,7 @@ class Binding:
         inputs = [value.meta for value in self._trace.values[: self._trace.num_inputs]]
         self.overlaps = Overlaps(inputs, made.written_inputs)
         self.written_inputs, self.uses_random_numbers = made.written_inputs, made.uses_random_numbers
+        self._places: dict[int, Entry] = {}
 
     def _make_outputs(self) -> None:
         for storage, slot in self.outputs.items():
@@ -112,6 +114,22 @@ class Binding:
                 )
             if storage not in self._adopted:
                 slot.renew(num_bytes, self._device)
+
+    def place(self, number: int, num_bytes: int) -> Entry:
+        """Return the binding's own tensor for the dense elements of an input, the same one at every call.
+
+        Raises:
+            PlanError: there is no such input, it would outlive the call, or its elements are not so many bytes.
+        """
+        if number not in self.inputs or number in self.written_inputs or number in self.returned_inputs:
+            raise PlanError(f"Input {number} of a plan cannot be passed with a call; make a tensor of it.")
+        meta = self._trace.values[number].meta
+        check_length(meta, num_bytes)
+        place = self._places.get(number)
+        if place is None:
+            tensor = torch.empty_strided(meta.shape, meta.strides, dtype=meta.dtype, device=self._device)
+            place = self._places[number] = Entry(tensor)
+        return place
 
     def prepare(self, weights: list[Entry], arguments: list[Entry], num_moves: int) -> None:
         """Bind this call's inputs and make sure that no earlier result is overwritten.
@@ -184,8 +202,10 @@ class Binding:
 
     @property
     def held_bytes(self) -> int:
-        """Memory that the binding keeps beside the Stack: bound tensors and the storages of its results."""
-        return len(self._tensors) * _TENSOR_BYTES + sum(slot.storage.nbytes() for slot in self.outputs.values())
+        """Memory that the binding keeps beside the Stack: bound tensors, the storages of its results, places of inputs."""
+        num_bytes = len(self._tensors) * _TENSOR_BYTES
+        num_bytes += sum(slot.storage.nbytes() for slot in self.outputs.values())
+        return num_bytes + sum(place.tensor.nbytes for place in list(self._places.values()))
 
     @property
     def output_storages(self) -> list[int | None]:

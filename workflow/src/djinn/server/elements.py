@@ -36,15 +36,15 @@ def unmarked(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.resolve_conj().resolve_neg()
 
 
-def check_content(meta: TensorMeta, content: bytes) -> None:
+def check_length(meta: TensorMeta, num_bytes: int) -> None:
     """Refuse content that is not exactly the elements of a row-major tensor.
 
     Raises:
         PlanError: it is not.
     """
-    if not meta.is_row_major or meta.extent_bytes != len(content):
+    if not meta.is_row_major or meta.extent_bytes != num_bytes:
         raise PlanError(
-            f"A tensor of shape {meta.shape} cannot be made from {len(content)} bytes; send them all, densely."
+            f"A tensor of shape {meta.shape} cannot be made from {num_bytes} bytes; send them all, densely."
         )
 
 

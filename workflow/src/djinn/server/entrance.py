@@ -10,7 +10,7 @@ from djinn.protocol import messages as m
 from djinn.scheduling.running import Running
 from djinn.server.client_state import ClientState
 from djinn.server.core import ServerCore
-from djinn.server.elements import check_content, dtype
+from djinn.server.elements import check_length, dtype
 
 
 class Entrance:
@@ -101,7 +101,7 @@ class Entrance:
             return
         meta = TensorMeta(creation.shape, creation.strides, dtype(creation.dtype_code))
         if creation.content is not None:
-            check_content(meta, creation.content)
+            check_length(meta, len(creation.content))
         session_id = self.session(creation.session_id)
         made = self._server.store.create(self._client.table, creation.tensor_id, meta, session_id)
         if creation.content is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from time import perf_counter_ns
@@ -125,6 +125,7 @@ class Executor:
         input_ids: list[int],
         base_id: int,
         *,
+        passed: Sequence[tuple[int, bytes]] = (),
         fetches_result: bool = False,
     ) -> Replayed:
         """Replay a plan; its outputs have to be registered next.
@@ -135,10 +136,11 @@ class Executor:
             stored: the plan.
             input_ids: its arguments.
             base_id: identifier that its first output will have.
+            passed: numbers of further arguments, ascending, with their elements.
             fetches_result: whether to bring the first result's elements to the host.
 
         Raises:
-            PlanError: unknown tensors, or identifiers of outputs that are in use.
+            PlanError: unknown tensors, elements that no argument can have, or identifiers of outputs that are in use.
             UnknownPlanError: it was dropped, perhaps with one of its weights.
             OutOfMemoryError: the client has no room for its outputs.
             GuardError: the plan relied on other data.
@@ -146,14 +148,19 @@ class Executor:
         """
         binding, weights = stored.binding, stored.weights
         num_weights = len(weights)
-        if num_weights + len(input_ids) != stored.plan.trace.num_inputs:
+        num_arguments = len(input_ids) + len(passed)
+        if num_weights + num_arguments != stored.plan.trace.num_inputs:
             raise PlanError(
-                f"A plan of {stored.plan.trace.num_inputs - num_weights} arguments was given {len(input_ids)}; plan the call again."
+                f"A plan of {stored.plan.trace.num_inputs - num_weights} arguments was given {num_arguments}; plan the call again."
             )
         with self._lock:
             if stored.is_dropped:
                 raise UnknownPlanError("The plan was dropped while its call waited; plan the call again.")
             arguments = table.entries(input_ids)
+            for number, content in passed:
+                if not 0 <= number <= len(arguments):
+                    raise PlanError(f"Argument {number} was passed out of order; pass them by ascending number.")
+                arguments.insert(number, self._place(binding, num_weights + number, content))
             table.check_room(base_id, binding.num_outputs)
             for number in binding.written_inputs:
                 entry = weights[number] if number < num_weights else arguments[number - num_weights]
@@ -175,6 +182,12 @@ class Executor:
                     return self._replay(binding, inputs, fetches_result=fetches_result)
             finally:
                 self._vmu.stack.pop(base)
+
+    def _place(self, binding: Binding, number: int, content: bytes) -> Entry:
+        place = binding.place(number, len(content))
+        if content:
+            self._compute.fill(place.tensor, content)
+        return place
 
     def _replay(self, binding: Binding, inputs: Inputs, *, fetches_result: bool) -> Replayed:
         started_ns = perf_counter_ns()

@@ -196,6 +196,7 @@ class Handler:
                 stored,
                 request.input_ids,
                 request.base_id,
+                passed=request.passed,
                 fetches_result=request.wants_result,
             )
             _keep_pace(done.started_ns, self._server.config.plan_pace_s)
