@@ -13,7 +13,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "workflow/src"
 LAYERS = {
     "djinn": [
         ["errors", "interrupts", "units"],
-        ["config", "core", "host_bytes"],
+        ["config", "core", "forks", "host_bytes"],
         ["tracing", "protocol"],
         ["planning", "memory", "transport"],
         ["scheduling"],

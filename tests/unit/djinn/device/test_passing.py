@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -156,6 +158,78 @@ def test_a_session_holds_nothing_of_what_is_passed() -> None:
         assert djinn.stats()["memory"]["data"]["used_bytes"] == 0
         module(values[0])
         assert djinn.stats()["memory"]["data"]["used_bytes"] > 0
+
+
+def test_a_session_that_ended_refuses_what_was_made_inside() -> None:
+    """Whether the call has a plan or not, and whatever session it is made in."""
+    module = _on_device(lambda weight, value: weight * value)
+    module(_numbers(0).to(DEVICE))
+    with djinn.session(arena_mb=1):
+        value, other = _numbers(1).to(DEVICE), _numbers(2).to(DEVICE)
+    for call in (lambda: module(value), lambda: value + 1):
+        with pytest.raises(djinn.SessionClosedError, match="not open"):
+            call()
+    with djinn.session(arena_mb=1), pytest.raises(djinn.SessionClosedError, match="not open"):
+        module(other)
+
+
+def test_elements_that_are_replaced_after_a_failed_operation_are_the_new_ones() -> None:
+    """The server made the tensor for that operation, though nothing came of it."""
+    module = _on_device(lambda weight, value: weight * value)
+    value = _numbers(0).to(DEVICE)
+    module(value)
+    with pytest.raises(RuntimeError):
+        torch.matmul(value, torch.ones(5, device=DEVICE))
+    value.copy_(torch.full((3,), 50.0))
+    assert value.tolist() == [50, 50, 50]
+    assert module(value).tolist() == [100, 100, 100]
+
+
+def test_elements_that_are_replaced_between_calls_are_the_new_ones() -> None:
+    """Before anything else is sent, after one call and after two."""
+    module = _on_device(lambda weight, value: weight * value)
+    for num_calls in range(3):
+        value = _numbers(0).to(DEVICE)
+        for _ in range(num_calls):
+            assert module(value).tolist() == [0, 2, 4]
+        value.copy_(torch.full((3,), 50.0))
+        assert module(value).tolist() == [100, 100, 100]
+        assert value.tolist() == [50, 50, 50]
+
+
+@pytest.mark.parametrize("num_calls", [0, 1, 2])
+def test_what_a_forked_process_made_of_a_tensor_is_written_to(num_calls: int) -> None:
+    """Both processes have the tensor, which one of them made on the server without the other's knowing."""
+    module = _on_device(lambda weight, value: weight * value)
+    value = _numbers(0).to(DEVICE)
+    for _ in range(num_calls):
+        module(value)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if [module(value).tolist() for _ in range(2)] == [[0, 2, 4]] * 2 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    value.copy_(torch.full((3,), 50.0))
+    assert [module(value).tolist() for _ in range(2)] == [[100, 100, 100]] * 2
+    assert value.tolist() == [50, 50, 50]
+
+
+def test_a_deep_tuple_is_taken_apart() -> None:
+    """One frame a level, as before anything was passed."""
+
+    def innermost(weight: torch.Tensor, value: Any) -> torch.Tensor:
+        while isinstance(value, tuple):
+            (value,) = value
+        return weight * value
+
+    module, nested = _on_device(innermost), _numbers(1).to(DEVICE)
+    for _ in range(400):
+        nested = (nested,)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(650)
+    try:
+        assert module(nested).tolist() == [2, 4, 6]
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_threads_that_call_one_plan_get_their_own_elements() -> None:

@@ -128,6 +128,13 @@ def test_arguments_that_were_not_planned_for_are_refused(
 
 
 _TWO = torch.tensor([1.0, 2.0]).numpy().tobytes()
+_TWO_INPUTS = {
+    "values": [_X, _Y, ((2,), (1,), _FLOAT, 0, 2)],
+    "storage_bytes": [8, 8, 8],
+    "nodes": _node("aten.add.Tensor", ValueRef(0), ValueRef(1), outputs=(2,)),
+    "outputs": [2],
+    "num_inputs": 2,
+}
 _WRITING = {
     "values": [_X, _X, _Y],
     "nodes": [
@@ -162,6 +169,12 @@ def test_sound_elements_are_taken_with_a_call(liar: Client) -> None:
         ({"outputs": [0]}, [(0, _TWO)]),
         (_WRITING, [(0, _TWO)]),
         ({"values": [((2,), (2,), _FLOAT, 0, 0), _Y], "storage_bytes": [12, 8]}, [(0, _TWO)]),
+        ({"values": [((2,), (1,), _FLOAT, 48, 0), _Y], "storage_bytes": [200, 8]}, [(0, b"A" * 200)]),
+        ({"values": [((0,), (1,), _FLOAT, 64, 0), _Y], "storage_bytes": [256, 8]}, [(0, b"A" * 256)]),
+        ({"values": [((8192,), (1,), _FLOAT, 0, 0), _Y], "storage_bytes": [32768, 8]}, [(0, b"A" * 32768)]),
+        (_TWO_INPUTS, [(1, _TWO), (0, _TWO)]),
+        (_TWO_INPUTS, [(0, _TWO), (0, _TWO)]),
+        (_TWO_INPUTS, [(1, _TWO), (1, _TWO)]),
     ],
     ids=[
         "none",
@@ -175,6 +188,12 @@ def test_sound_elements_are_taken_with_a_call(liar: Client) -> None:
         "returned",
         "written",
         "strided",
+        "with an offset",
+        "empty with an offset",
+        "large",
+        "descending",
+        "twice the first",
+        "twice the last",
     ],
 )
 def test_elements_that_were_not_planned_for_are_refused(

@@ -52,7 +52,8 @@ class Arguments:
                     is_special = value.records_gradient or value.is_watched or value.is_marked
                     key.append(_describe(value) if is_special else value.meta_number)
             elif type(value) is tuple:  # as the pairs of a KV cache are; asking what it is not would take longer
-                self._take_tuple(value)
+                key.append((tuple, len(value)))
+                self.take(value)
             elif isinstance(value, torch.Tensor):
                 self._take_host_tensor(value)
             elif isinstance(value, CONSTANTS):
@@ -62,13 +63,10 @@ class Arguments:
                 is_exact = value and type(value) is not complex
                 key.append((type(value), value) if is_exact else (type(value), repr(value)))
             elif isinstance(value, tuple):
-                self._take_tuple(value)
+                key.append((type(value), len(value)))
+                self.take(value)
             else:
                 self._take_container(value)
-
-    def _take_tuple(self, value: tuple[Any, ...]) -> None:
-        self.key.append((type(value), len(value)))
-        self.take(value)
 
     def _take_host_tensor(self, value: torch.Tensor) -> None:
         known = self._numbers.setdefault(id(value), len(self.tensors))

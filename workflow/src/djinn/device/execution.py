@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from operator import is_
 from typing import Any
@@ -137,24 +138,30 @@ def _divide(
     Most small inputs, a token say, are used once: making and freeing them would take the server as long as many a plan. One
     that is used again is made then.
     """
-    named: list[RemoteTensor] = []
+    pending = [n for n, tensor in enumerate(tensors) if tensor.handle.pending is not None and n not in plan.kept]
+    if not pending:
+        return tensors, []
+    session_id = runtime.current_session()
+    num_uses = Counter(
+        id(tensor.handle) for tensor in tensors
+    )  # with another of the same elements, which the call may write
     passed: list[tuple[int, bytes]] = []
-    for number, tensor in enumerate(tensors):
-        pending = tensor.handle.pending
-        content = None
-        if pending is not None and number not in plan.kept and _may_be_passed(tensor, plan, tensors):
-            content = pending.pass_once()
-        if content is None:
-            named.append(tensor)
-        else:
-            passed.append((number, content))
-    return named, passed
+    for number in pending:
+        handle = tensors[number].handle
+        if handle.client is plan.client and num_uses[id(handle)] == 1:
+            content = _passed_content(handle, session_id)
+            if content is not None:
+                passed.append((number, content))
+    numbers = {number for number, _ in passed}
+    return [tensor for number, tensor in enumerate(tensors) if number not in numbers], passed
 
 
-def _may_be_passed(tensor: RemoteTensor, plan: ClientPlan, tensors: Sequence[RemoteTensor]) -> bool:
-    """Tell whether a tensor is of the plan's server, and no other argument has the same elements, which the call may write to."""
-    handle = tensor.handle
-    return handle.client is plan.client and sum(other.handle is handle for other in tensors) == 1
+def _passed_content(handle: Handle, session_id: str | None) -> bytes | None:
+    """Return the elements that can be passed of a tensor; None once it was, or if its session is another, which may be closed."""
+    pending = handle.pending  # another thread may have made it meanwhile
+    if pending is None or pending.session_id not in (None, session_id):
+        return None
+    return pending.pass_once()
 
 
 def _note_versions(written: list[RemoteTensor]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from djinn.client.client import Client
 from djinn.device.mutations import is_simulating
 from djinn.device.prefetch import Prefetched, Prefetcher
+from djinn.forks import Forks
 
 
 @dataclass(slots=True)
@@ -20,16 +21,23 @@ class Pending:
         content: its elements, dense and row-major, or None for an uninitialised one.
         is_sent: whether a request may have made it already.
         was_passed: whether its elements were passed to a call that needed nothing else of it.
+        num_forks: how often this process had forked.
     """
 
     session_id: str | None
     content: bytes | None = None
     is_sent: bool = False
     was_passed: bool = False
+    num_forks: int = field(default_factory=lambda: Forks.count)
+
+    @property
+    def is_here_alone(self) -> bool:
+        """Whether nobody else can have made the tensor, who may have written to it, too."""
+        return not self.is_sent and self.num_forks == Forks.count
 
     def pass_once(self) -> bytes | None:
         """Return the elements for a call that needs nothing else of the tensor; None if that would be the second time."""
-        if self.is_sent or self.was_passed:
+        if self.was_passed or not self.is_here_alone:
             return None
         self.was_passed = self.content is not None
         return self.content

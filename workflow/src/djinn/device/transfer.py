@@ -18,9 +18,6 @@ from djinn.host_bytes import readable_bytes, writable_bytes
 from djinn.protocol import messages as m
 from djinn.tracing import UnplannableError
 
-# Up to this size a tensor's elements travel with the first request that uses it, which saves a round trip.
-MAX_INLINE_BYTES = 16_384
-
 _thread = threading.local()
 
 
@@ -90,7 +87,7 @@ def upload(source: torch.Tensor) -> RemoteTensor:
     source = _dense(source)
     meta = TensorMeta(tuple(source.shape), tuple(source.stride()), source.dtype)
     client = runtime.current_client()
-    if source.nbytes <= MAX_INLINE_BYTES:
+    if source.nbytes <= m.MAX_INLINE_BYTES:
         return RemoteTensor(meta, Handle(client, client.new_ids(), Pending(None, content_of(source))))
     handle = Handle(client, client.new_ids())
     _send(source, handle, None, is_weight=False)
@@ -99,8 +96,10 @@ def upload(source: torch.Tensor) -> RemoteTensor:
 
 def can_become(destination: RemoteTensor, source: torch.Tensor) -> bool:
     """Tell whether an unmade destination can be made from the source's bytes alone."""
+    pending = destination.handle.pending
     return (
-        destination.handle.pending is not None
+        pending is not None
+        and pending.is_here_alone
         and destination.dtype == source.dtype
         and destination.shape == source.shape
         and destination.is_contiguous()
@@ -113,7 +112,7 @@ def become(destination: RemoteTensor, source: torch.Tensor) -> None:
     pending = destination.handle.pending
     assert pending is not None, "the destination exists on the server already"
     is_weight = getattr(_thread, "placing_weights", False)
-    if source.nbytes <= MAX_INLINE_BYTES and not is_weight:
+    if source.nbytes <= m.MAX_INLINE_BYTES and not is_weight:
         pending.content = content_of(source)
         return
     _send(_dense(source), destination.handle, pending.session_id, is_weight=is_weight)

@@ -13,6 +13,8 @@ import msgspec
 PROTOCOL_VERSION = 5
 # A request may return this many tensors; their identifiers are base_id, base_id + 1, ...
 MAX_OUTPUTS = 1 << 16
+# Up to this size a tensor's elements travel with the first request that uses it, which saves a round trip.
+MAX_INLINE_BYTES = 16_384
 
 
 class Creation(msgspec.Struct, array_like=True, frozen=True):

@@ -16,6 +16,7 @@ from djinn.core import TensorMeta
 from djinn.errors import OutOfMemoryError, PlanError
 from djinn.memory.region import Region
 from djinn.planning.plan import MemoryPlan
+from djinn.protocol.messages import MAX_INLINE_BYTES
 from djinn.server.adoption import adopted_storages
 from djinn.server.elements import check_length
 from djinn.server.node_calls import NodeCalls
@@ -119,8 +120,12 @@ class Binding:
         """Return the binding's own tensor for the dense elements of an input, the same one at every call.
 
         Raises:
-            PlanError: there is no such input, it would outlive the call, or its elements are not so many bytes.
+            PlanError: there is no such input, it would outlive the call, its elements are not so many bytes, or too many.
         """
+        if num_bytes > MAX_INLINE_BYTES:
+            raise PlanError(
+                f"{num_bytes} bytes were passed with a call, {MAX_INLINE_BYTES} may be; make a tensor of them."
+            )
         if number not in self.inputs or number in self.written_inputs or number in self.returned_inputs:
             raise PlanError(f"Input {number} of a plan cannot be passed with a call; make a tensor of it.")
         meta = self._trace.values[number].meta
@@ -128,6 +133,7 @@ class Binding:
         place = self._places.get(number)
         if place is None:
             tensor = torch.empty_strided(meta.shape, meta.strides, dtype=meta.dtype, device=self._device)
+            assert tensor.nbytes == num_bytes, f"a place of {tensor.nbytes} bytes was made for {num_bytes}"
             place = self._places[number] = Entry(tensor)
         return place
 

@@ -37,12 +37,12 @@ def unmarked(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def check_length(meta: TensorMeta, num_bytes: int) -> None:
-    """Refuse content that is not exactly the elements of a row-major tensor.
+    """Refuse content that is not exactly the elements of a row-major tensor at the start of its storage.
 
     Raises:
         PlanError: it is not.
     """
-    if not meta.is_row_major or meta.extent_bytes != num_bytes:
+    if meta.storage_offset or not meta.is_row_major or meta.extent_bytes != num_bytes:
         raise PlanError(
             f"A tensor of shape {meta.shape} cannot be made from {num_bytes} bytes; send them all, densely."
         )

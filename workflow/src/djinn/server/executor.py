@@ -148,19 +148,10 @@ class Executor:
         """
         binding, weights = stored.binding, stored.weights
         num_weights = len(weights)
-        num_arguments = len(input_ids) + len(passed)
-        if num_weights + num_arguments != stored.plan.trace.num_inputs:
-            raise PlanError(
-                f"A plan of {stored.plan.trace.num_inputs - num_weights} arguments was given {num_arguments}; plan the call again."
-            )
         with self._lock:
             if stored.is_dropped:
                 raise UnknownPlanError("The plan was dropped while its call waited; plan the call again.")
-            arguments = table.entries(input_ids)
-            for number, content in passed:
-                if not 0 <= number <= len(arguments):
-                    raise PlanError(f"Argument {number} was passed out of order; pass them by ascending number.")
-                arguments.insert(number, self._place(binding, num_weights + number, content))
+            arguments = self._arguments(stored, table.entries(input_ids), passed)
             table.check_room(base_id, binding.num_outputs)
             for number in binding.written_inputs:
                 entry = weights[number] if number < num_weights else arguments[number - num_weights]
@@ -183,11 +174,22 @@ class Executor:
             finally:
                 self._vmu.stack.pop(base)
 
-    def _place(self, binding: Binding, number: int, content: bytes) -> Entry:
-        place = binding.place(number, len(content))
-        if content:
-            self._compute.fill(place.tensor, content)
-        return place
+    def _arguments(self, stored: StoredPlan, named: list[Entry], passed: Sequence[tuple[int, bytes]]) -> list[Entry]:
+        """Return a call's arguments, those that were passed in places of the plan's."""
+        num_weights = len(stored.weights)
+        num_needed, num_given = stored.plan.trace.num_inputs - num_weights, len(named) + len(passed)
+        if num_given != num_needed:
+            raise PlanError(f"A plan of {num_needed} arguments was given {num_given}; plan the call again.")
+        last = -1
+        for number, content in passed:
+            if not last < number <= len(named):
+                raise PlanError(f"Argument {number} was passed out of order; pass them by ascending number.")
+            last = number
+            place = stored.binding.place(num_weights + number, len(content))
+            if content:
+                self._compute.fill(place.tensor, content)
+            named.insert(number, place)
+        return named
 
     def _replay(self, binding: Binding, inputs: Inputs, *, fetches_result: bool) -> Replayed:
         started_ns = perf_counter_ns()

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections import deque
 from dataclasses import dataclass
 
+from djinn.forks import Forks
 from djinn.transport.shared_memory import SharedMemory
 from djinn.units import PAGE_BYTES, align_up
-
-
-class _Forks:
-    """How often this process has forked."""
-
-    count = 0
-
-    @classmethod
-    def note(cls) -> None:
-        """Count one that is about to happen."""
-        cls.count += 1
-
-
-os.register_at_fork(before=_Forks.note)
 
 
 @dataclass(slots=True)
@@ -55,7 +41,7 @@ class ReplyBuffers:
         """Return a place for `num_bytes`; None if all memory is taken, by places of other sizes perhaps."""
         while self._returned:
             size, offset, num_forks = self._returned.popleft()
-            if num_forks == _Forks.count:
+            if num_forks == Forks.count:
                 self._offsets_by_size[size].append(offset)
         size = align_up(num_bytes, PAGE_BYTES)
         offsets = self._offsets_by_size.setdefault(size, [])
@@ -66,6 +52,6 @@ class ReplyBuffers:
             self._first_unused += size
         offset = offsets.pop()
         view = self._view[offset : offset + num_bytes]
-        returned, place = self._returned, (size, offset, _Forks.count)
+        returned, place = self._returned, (size, offset, Forks.count)
         self._watchers[offset] = weakref.ref(view, lambda _: returned.append(place))
         return ReplyBuffer(offset, view)
