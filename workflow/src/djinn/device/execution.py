@@ -142,9 +142,8 @@ def _divide(
     if not pending:
         return tensors, []
     session_id = runtime.current_session()
-    num_uses = Counter(
-        id(tensor.handle) for tensor in tensors
-    )  # with another of the same elements, which the call may write
+    # Two with one handle have the same elements, and the call may write to the other.
+    num_uses = Counter(id(tensor.handle) for tensor in tensors)
     passed: list[tuple[int, bytes]] = []
     for number in pending:
         handle = tensors[number].handle
