@@ -456,3 +456,50 @@ def test_a_result_written_by_a_later_plan_is_read_anew() -> None:
             result = remote(x.to(DEVICE))
             bump(result)
             assert torch.equal(result.cpu(), native(x) + 1)
+
+
+class _Shifted(nn.Linear):
+    """Does something around its forward."""
+
+    def __call__(self, value: torch.Tensor) -> Any:
+        """Add one."""
+        return super().__call__(value) + 1
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: inner, nn.Sequential], ids=["itself", "inside another"])
+def test_what_a_class_does_in_its_own_call_is_done_once(wrap: Any) -> None:
+    """Around the plan where it is the module that is called, as part of the plan where a module calls it."""
+    native, remote = _pair(wrap(_Shifted(3, 3)))
+    hits = djinn.plan_cache.hits
+    for _ in range(3):
+        x = torch.randn(2, 3)
+        with torch.no_grad():
+            assert torch.equal(remote(x.to(DEVICE)).cpu(), native(x))
+    assert djinn.plan_cache.hits == hits + 2
+
+
+class _Counting(nn.Linear):
+    """Counts what it was trained with."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 3)
+        self.num_seen = 0
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Count in training."""
+        if self.training:
+            self.num_seen += 1
+        return super().forward(value)
+
+
+def test_changes_in_training_are_no_reason_to_plan_nothing_in_evaluation() -> None:
+    """However many there were, and they are all made."""
+    module = _Counting().to(DEVICE).train()
+    x = torch.randn(2, 3).to(DEVICE)
+    with torch.no_grad():
+        for _ in range(8):
+            module(x)
+    assert module.num_seen == 8
+    module.eval()
+    assert [_calls(module, x)[1] for _ in range(2)] == [False, True]
+    assert module.num_seen == 8

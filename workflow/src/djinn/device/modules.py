@@ -101,7 +101,8 @@ class PlannedCall:
         self._number = next(_call_numbers)
         self._descriptions = Descriptions()
         self._early_calls = EarlyCalls()
-        self._num_side_effects = 0
+        # By whether the module was in training: counting there says nothing of evaluation.
+        self._num_side_effects: Counter[bool] = Counter()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Execute the call's plan, making it first if need be, or run the call operation by operation.
@@ -133,7 +134,7 @@ class PlannedCall:
             except UnplannableError as error:
                 reason = str(error)
                 if isinstance(error, SideEffectError):
-                    self._num_side_effects += 1
+                    self._num_side_effects[_is_training(module)] += 1
         fallbacks[reason] += 1
         return module._call_impl(*args, **kwargs)
 
@@ -146,8 +147,8 @@ class PlannedCall:
         """Tell whether it is the calls of this module that are taken over."""
         return self._module() is module
 
-    def _refusal(self) -> str | None:
-        if self._num_side_effects > _MAX_SIDE_EFFECTS:
+    def _refusal(self, module: torch.nn.Module) -> str | None:
+        if self._num_side_effects[_is_training(module)] > _MAX_SIDE_EFFECTS:
             return "forward keeps changing what the module keeps"
         if torch.is_grad_enabled():
             return "autograd is recording; call under torch.no_grad() for a plan"
@@ -164,7 +165,7 @@ class PlannedCall:
     def _look_up(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
         """Look for a call's plan; raises UnplannableError for a call that can have none."""
         start_ns = perf_counter_ns()
-        reason = self._refusal()
+        reason = self._refusal(module)
         if reason is not None:
             raise UnplannableError(reason)
         description = self._descriptions.current(module)
@@ -241,8 +242,12 @@ class PlannedCall:
                 _refuse(call.key, str(error))
                 raise
             plan_cache.put(call.key, plan, plan.held_bytes)
-            self._num_side_effects = 0
+            self._num_side_effects[_is_training(module)] = 0
             return plan
+
+
+def _is_training(module: torch.nn.Module) -> bool:
+    return vars(module).get("training") is True
 
 
 def _settings() -> tuple[Any, ...]:

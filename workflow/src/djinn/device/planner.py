@@ -248,8 +248,9 @@ class _Simulation:
         args, kwargs = self._call
         values, containers = copy_containers(self._arguments, [*args, *kwargs.values()], lambda _: next(remaining))
         describer = Describer(phantoms, self.weights, containers, self._snapshot)
-        with simulating():
-            result = self._module(*values[: len(args)], **dict(zip(kwargs, values[len(args) :], strict=True)))
+        named = dict(zip(kwargs, values[len(args) :], strict=True))
+        with simulating():  # what a class does in a `__call__` of its own goes on around the plan
+            result = self._module._call_impl(*values[: len(args)], **named)
         self.recipe = describer.describe(result)
         self.effects = describer.effects()
         self.returns_weights = describer.returns_weights
