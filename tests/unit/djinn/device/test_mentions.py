@@ -198,6 +198,13 @@ def _made_scale() -> tuple[Callable[[], float], Callable[[float], None]]:
 
 
 scale, assign_scale = _made_scale()
+
+
+def _times_inner_factor(x: torch.Tensor) -> torch.Tensor:
+    result: torch.Tensor = x * helpers.inner.factor
+    return result
+
+
 settings = Settings()
 doubling = Doubling()
 _CLASSES = (_Function, Kind, Settings, Padding, Scaled, Inheriting, Adding, Doubling)
@@ -209,7 +216,7 @@ def _as_before() -> Iterator[None]:
     """Put back what a test changes of what forwards mention."""
     djinn.plan_cache.clear()
     helpers.factor, other_helpers.factor = 2.0, 5.0  # type: ignore[attr-defined]
-    helpers.inner = other_helpers  # type: ignore[attr-defined]
+    helpers.inner, other_helpers.shift = other_helpers, 1.0  # type: ignore[attr-defined]
     values = {name: globals()[name] for name in _NAMES}
     attributes = {cls: dict(vars(cls)) for cls in _CLASSES}
     code, defaults, keyword_defaults = helper.__code__, helper.__defaults__, helper.__kwdefaults__
@@ -270,6 +277,10 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     "attribute of a module": (lambda: _Function(lambda x: x * helpers.factor), _set(helpers, "factor", 3.0)),
     "attribute of a module in a module": (
         lambda: _Function(lambda x: x * helpers.inner.factor),
+        _set(other_helpers, "factor", 3.0),
+    ),
+    "attribute of a module that was met for another": (
+        lambda: _Function(lambda x: _times_inner_factor(x) + helpers.inner.shift),
         _set(other_helpers, "factor", 3.0),
     ),
     "another module": (lambda: _Function(lambda x: x * helpers.factor), _set_global("helpers", other_helpers)),

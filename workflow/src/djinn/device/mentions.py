@@ -176,15 +176,17 @@ class Mentions:
         for name in (*names.globals, *names.written_globals):
             if name in namespace or name not in _BUILTINS:
                 self._look_up(namespace, name, is_attribute=False)
-                self._look_into_module(namespace.get(name), names.attributes)
+                self._look_into_module(namespace.get(name), names.attributes, set())
 
-    def _look_into_module(self, module: Any, names: Iterable[str]) -> None:
-        if type(module) is not types.ModuleType or _is_installed(module):
+    def _look_into_module(self, module: Any, names: Iterable[str], seen: set[int]) -> None:
+        """Look these names up in a module, and in the modules that they stand for, but for those that were seen."""
+        if type(module) is not types.ModuleType or id(module) in seen or _is_installed(module):
             return
+        seen.add(id(module))
         for name in names:
-            if name in module.__dict__ and (id(module.__dict__), name) not in self._places:
+            if name in module.__dict__:
                 self._look_up(module.__dict__, name, is_attribute=True)
-                self._look_into_module(module.__dict__[name], names)
+                self._look_into_module(module.__dict__[name], names, seen)
 
     def _look_up_attribute(self, cls: type, name: str) -> None:
         """Look a name up in each class that defines it, and note that it is absent from those that may hide them."""
