@@ -54,6 +54,7 @@ CORPUS: list[tuple[m.Request, bytes]] = [
         b"",
     ),
     (m.ExecutePlan(plan_id=1, input_ids=[131072], base_id=262144, wants_result=True, session_id="s"), b""),
+    (m.ExecutePlan(plan_id=1, input_ids=[131072], base_id=262144, is_provisional=True), b""),
     (
         m.Download(
             tensor_id=327680,

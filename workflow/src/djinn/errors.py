@@ -11,6 +11,7 @@ DjinnError
 ├── UnknownPlanError (PlanError)           a plan that the server no longer holds
 ├── GuardError (PlanError)                 a plan that relied on data which are different now
 ├── SharedInputsError (PlanError)          a plan whose inputs share elements that it writes to
+├── WithdrawnError (PlanError)             a plan's call that its client did not confirm
 └── ConnectionFailedError                  no server, or a connection that ended
     ├── ServerDiedError                    the server process ended in mid-conversation
     └── ProtocolError                      bytes that are not this protocol
@@ -61,6 +62,10 @@ class GuardError(PlanError):
 
 class SharedInputsError(PlanError):
     """A plan's call whose inputs share elements that it writes to; the client runs it operation by operation."""
+
+
+class WithdrawnError(PlanError):
+    """A plan's call that was sent before it was certain, and not confirmed in time; the client sends it again if it meant it."""
 
 
 class ConnectionFailedError(DjinnError):

@@ -1,7 +1,8 @@
-"""Calls that are sent before it is known whether they may be: in vain or not, nothing shows but the time that they take."""
+"""Calls that are sent before it is known whether they may be: withdrawn, late or confirmed, nothing shows but the time they take."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,6 @@ from torch import nn
 
 import djinn
 from djinn.client import runtime as client_runtime
-from djinn.device import early_calls, planner
 from djinn.device.early_calls import EarlyCalls
 from djinn.device.execution import Execution
 from djinn.protocol import messages as m
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("runtime", "sent")
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[Execution]:
-    """The early calls of a test, as they are sent; however long this machine takes for them."""
+    """The early calls of a test, as they are sent."""
     noted: list[Execution] = []
     send = EarlyCalls.send
 
@@ -32,7 +32,6 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Execution]:
         return execution
 
     monkeypatch.setattr(EarlyCalls, "send", note)
-    monkeypatch.setattr(early_calls, "MAX_EARLY_US", float("inf"))
     return noted
 
 
@@ -85,22 +84,146 @@ def test_a_call_like_the_last_one_is_sent_before_its_module_is_looked_at(
     descriptions = module._compiled_call_impl._descriptions  # type: ignore[union-attr]
     current = descriptions.current
     monkeypatch.setattr(descriptions, "current", lambda m: (number_when_looked_at.append(len(sent)), current(m))[1])
-    assert module(torch.full((4,), 5.0).to(DEVICE)).tolist() == [30.0] * 4
-    assert len(sent) == 0  # what the server does not hold yet is sent with the first call that uses it
-    value = torch.full((4,), 5.0, device=DEVICE) + 1
-    assert module(value).tolist() == [36.0] * 4
+    assert module(torch.full((4,), 5.0, device=DEVICE) + 1).tolist() == [36.0] * 4
     assert number_when_looked_at[-1] == len(sent) == 1
+    # What the server does not hold yet goes along.
+    assert module(torch.full((4,), 5.0).to(DEVICE)).tolist() == [30.0] * 4
+    assert len(sent) == 2
 
 
-def test_a_call_with_a_large_result_is_not_sent_early(sent: list[Execution], monkeypatch: pytest.MonkeyPatch) -> None:
-    """In vain it would lie beside the next call's result, which may not fit then."""
-    module, value = _Scaled().to(DEVICE), torch.ones(4, device=DEVICE)
-    monkeypatch.setattr(planner, "_MAX_EARLY_BYTES", 15)
-    _warm(module, value)
-    assert len(sent) == 0
-    monkeypatch.setattr(planner, "_MAX_EARLY_BYTES", 16)
-    _warm(module, value)
+class _Cached(nn.Module):
+    """Adds to what a cache holds, and returns all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+        self.step = 1.0
+
+    def forward(self, value: torch.Tensor, cache: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+        """Write to every tensor of the cache."""
+        for number, (keys, values) in enumerate(cache):
+            keys.add_(value * self.weight * self.step)
+            values.add_(value + number)
+        return torch.stack([tensor.clone() for pair in cache for tensor in pair])
+
+
+def _make_cache(device: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(torch.zeros(2, device=device), torch.zeros(2, device=device)) for _ in range(3)]
+
+
+def _token(number: int, device: str) -> torch.Tensor:
+    return torch.tensor([float(number), 1.0]).to(device)
+
+
+def test_a_cache_is_written_once_by_each_call(sent: list[Execution]) -> None:
+    """Whatever a caller does to the list that it passes, and to its module, between two early calls."""
+
+    def decode(module: _Cached, device: str) -> list[Any]:
+        cache, spare = _make_cache(device), _make_cache(device)
+        results = []
+        for number in range(40):
+            if number == 12:
+                cache[0], cache[2] = cache[2], cache[0]
+            if number == 16:
+                cache[1] = spare[1]
+            if number == 20:
+                module.step = 3.0
+            if number == 24:
+                cache[0][0].zero_()
+            if number == 28:
+                cache = spare
+            if number == 32:
+                cache[0] = (cache[0][1], cache[0][0])
+            results.append(module(_token(number, device), cache).tolist())
+        return [*results, [tensor.tolist() for pair in (*cache, *spare) for tensor in pair]]
+
+    remote = decode(_Cached().to(DEVICE), DEVICE)
+    assert remote == decode(_Cached(), "cpu")
+    assert len(sent) > 25
+
+
+def test_a_tensor_of_another_kind_in_a_list_is_noticed(sent: list[Execution]) -> None:
+    """The list and what it holds are the same objects as at the last call."""
+    module, native = _Cached().to(DEVICE), _Cached()
+    caches = _make_cache(DEVICE), _make_cache("cpu")
+    for _ in range(4):
+        _ = module(_token(1, DEVICE), caches[0]), native(_token(1, "cpu"), caches[1])
+    for cache in caches:
+        cache[1][0].data = torch.full((2,), 7.0, dtype=torch.float64).to(cache[1][0].device)
     assert len(sent) > 0
+    for _ in range(3):
+        result, expected = module(_token(1, DEVICE), caches[0]), native(_token(1, "cpu"), caches[1])
+        assert result.dtype == expected.dtype == torch.float64
+        assert torch.equal(result.cpu(), expected)
+
+
+def test_keyword_arguments_are_told_apart_by_their_names(sent: list[Execution]) -> None:
+    """And by nothing else than those."""
+
+    class Difference(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4))
+
+        def forward(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            return self.weight * (one - other)
+
+    module = Difference().to(DEVICE)
+    five, one = torch.full((4,), 5.0, device=DEVICE) + 0, torch.ones(4, device=DEVICE) + 0
+    for _ in range(3):
+        assert module(one=five, other=one).tolist() == [4.0] * 4
+    assert len(sent) > 0
+    assert module(other=five, one=one).tolist() == [-4.0] * 4
+    assert module(five, other=one).tolist() == [4.0] * 4
+    assert module(one=one, other=five).tolist() == [-4.0] * 4
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_call_begins_once_however_long_its_module_is_looked_at(
+    is_late: bool, sent: list[Execution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server waits a while for the confirmation, refuses the call then, and gets it again; its input is still passed."""
+    module, cache = _Cached().to(DEVICE), _make_cache(DEVICE)
+    for _ in range(3):
+        module(_token(1, DEVICE), cache)
+    descriptions = module._compiled_call_impl._descriptions  # type: ignore[union-attr]
+    current = descriptions.current
+
+    def slow(described: nn.Module) -> Any:
+        time.sleep(0.05 if is_late else 0)
+        return current(described)
+
+    monkeypatch.setattr(descriptions, "current", slow)
+    num_tensors = _num_tensors()
+    sent.clear()
+    assert module(_token(1, DEVICE), cache).tolist()[0] == [4.0, 4.0]
+    assert module(_token(1, DEVICE), cache).tolist()[0] == [5.0, 5.0]
+    assert len(sent) >= 1
+    assert _num_tensors() <= num_tensors + 1
+    if is_late:
+        assert _calls_of(module).num_in_vain >= 1
+
+
+def test_random_numbers_are_drawn_once_by_each_call(sent: list[Execution]) -> None:
+    """A call that was withdrawn took none away from those that follow."""
+    module = nn.Sequential(nn.Linear(4, 4), nn.Dropout()).to(DEVICE)
+    value = torch.ones(4, device=DEVICE) + 0
+
+    def draw() -> list[Any]:
+        torch.manual_seed(3)
+        results = []
+        for turn in range(12):
+            module.train(turn % 4 < 3)
+            results.append(module(value).tolist())
+        return results
+
+    results = draw()
+    assert len(sent) > 0
+    module._compiled_call_impl._early_calls = never = EarlyCalls()  # type: ignore[union-attr]
+    never.num_in_vain = 1_000
+    sent.clear()
+    assert draw() == results
+    assert not sent
 
 
 @pytest.mark.parametrize(
@@ -178,8 +301,8 @@ def test_the_same_tensor_twice_is_another_call() -> None:
     assert module(one, other).tolist() == [4.0] * 4
 
 
-def test_what_changes_something_is_not_sent_early(sent: list[Execution]) -> None:
-    """Plans that write, or draw random numbers: in vain they would have done so once too often."""
+def test_a_plan_that_writes_to_weights_is_looked_at_first(sent: list[Execution]) -> None:
+    """They have to be at hand, and unchanged, before it begins."""
 
     class Counting(nn.Module):
         def __init__(self) -> None:
@@ -190,11 +313,9 @@ def test_what_changes_something_is_not_sent_early(sent: list[Execution]) -> None
             self.count.add_(1)
             return value + self.count
 
-    value = torch.ones(4, device=DEVICE) + 0
-    counting, dropping = Counting().to(DEVICE), nn.Sequential(nn.Linear(4, 4), nn.Dropout()).to(DEVICE)
+    value, counting = torch.ones(4, device=DEVICE) + 0, Counting().to(DEVICE)
     for number in range(1, 5):
         assert counting(value).tolist() == [1.0 + number] * 4
-        dropping(value)
     assert not sent
 
 
@@ -215,7 +336,7 @@ def test_a_module_that_keeps_changing_is_looked_at_first(sent: list[Execution]) 
 def test_what_happens_while_the_module_is_looked_at_takes_no_reply_away(
     is_interrupted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither an interrupt nor other requests of the thread."""
+    """Neither an interrupt nor other requests of the thread, for which the server stops waiting."""
     module = _Scaled().to(DEVICE)
     value = torch.ones(4, device=DEVICE) + 0
     _warm(module, value)

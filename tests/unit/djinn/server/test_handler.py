@@ -86,6 +86,42 @@ def test_a_tensor_is_sent_as_it_was_although_its_session_leaves(handlers: tuple[
     handler.settle()
 
 
+@pytest.mark.parametrize("word", [None, False, True])
+def test_a_provisional_call_begins_when_it_is_confirmed(handlers: tuple[Handler, Handler], word: bool | None) -> None:
+    """Without a word, as over TCP, or withdrawn, nothing of it is seen; it can be sent again, and others go on."""
+    handler, other = handlers
+    one = m.Creation(1, (4,), (1,), 0, None, torch.ones(4).numpy().tobytes())
+    planned, _ = other.answer(
+        m.MakePlan(
+            values=[((4,), (1,), 0, 0, 0)],
+            storage_bytes=[16],
+            nodes=[("aten.add_.Tensor", [ValueRef(0), 1.0], {}, [None], None)],
+            outputs=[],
+            num_inputs=1,
+            weight_ids=[],
+            constants=[],
+        ),
+        _NOTHING,
+    )
+    assert isinstance(planned, m.Planned), planned
+    if word is not None:
+        handler = Handler(handler._server, handler._client, lambda: word)
+    request = m.ExecutePlan(plan_id=planned.plan_id, input_ids=[1], base_id=m.MAX_OUTPUTS, creations=[one])
+    request.is_provisional = True
+    reply, _ = handler.answer(request, _NOTHING)
+    handler.settle()
+    assert isinstance(reply, m.Done) if word else (isinstance(reply, m.Failed) and reply.error == "WithdrawnError")
+    assert torch.frombuffer(bytearray(_answer(other, m.Download(tensor_id=1))), dtype=torch.float32)[0] == 1 + bool(
+        word
+    )
+    request.is_provisional, request.creations = False, []
+    assert isinstance(handler.answer(request, _NOTHING)[0], m.Done)
+    handler.settle()
+    assert torch.frombuffer(bytearray(_answer(other, m.Download(tensor_id=1))), dtype=torch.float32)[0] == 2 + bool(
+        word
+    )
+
+
 def test_only_what_a_request_made_is_taken_back(handlers: tuple[Handler, Handler]) -> None:
     """Not a tensor whose name was taken when it failed."""
     handler, other = handlers

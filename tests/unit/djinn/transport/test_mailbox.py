@@ -35,6 +35,21 @@ def test_what_is_put_is_taken(messages: list[tuple[bytes, int, int]]) -> None:
         assert not inbox.has_next()
 
 
+def test_only_the_last_message_is_confirmed_or_withdrawn() -> None:
+    """Whichever way it took, and whatever was said of the one before."""
+    outbox, inbox = _ends()
+    for turn, decide in enumerate((outbox.confirm, outbox.withdraw, outbox.withdraw, outbox.confirm, outbox.confirm)):
+        if turn % 2:
+            outbox.count()
+            inbox.count()
+        else:
+            outbox.put(b"provisional", 0, 0)
+            inbox.take()
+        assert inbox.is_confirmed() is None
+        decide()
+        assert inbox.is_confirmed() is (decide == outbox.confirm)
+
+
 def test_a_message_of_exactly_the_room_is_taken() -> None:
     """And one that is a byte longer takes another way."""
     outbox, inbox = _ends()

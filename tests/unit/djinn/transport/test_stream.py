@@ -379,3 +379,29 @@ def test_no_message_is_lost_between_processes_that_fall_asleep_at_any_time() -> 
         if not child:
             os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.skipif(not IS_SUPPORTED, reason="mailboxes are for x86")
+@pytest.mark.parametrize("body_bytes", [4, 2 * MAX_BODY_BYTES])
+def test_a_confirmation_is_waited_for(shared_pair: Pair, body_bytes: int) -> None:
+    """Whether the message came through the mailbox or the socket, for as long as was said and no longer."""
+    sender, receiver = shared_pair
+    for stream, is_creator in ((sender, True), (receiver, False)):
+        stream.open_mailboxes(is_creator=is_creator)
+    for decide, expected in ((sender.confirm, True), (sender.withdraw, False), (lambda: None, False)):
+        sending = threading.Thread(target=sender.send, args=(b"b" * body_bytes,))
+        sending.start()
+        assert receiver.receive()[0] == b"b" * body_bytes
+        sending.join()
+        timer = threading.Timer(0.05, decide)
+        timer.start()
+        assert receiver.await_confirmation(200_000) is expected
+        timer.join()
+
+
+def test_nothing_is_confirmed_without_shared_memory(pair: Pair) -> None:
+    """Nor is it waited for."""
+    pair[0].send(b"provisional")
+    pair[1].receive()
+    pair[0].confirm()
+    assert pair[1].await_confirmation(1e9) is False

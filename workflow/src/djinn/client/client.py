@@ -16,6 +16,7 @@ from djinn.errors import ConnectionFailedError, ProtocolError, ServerDiedError
 from djinn.protocol import messages as m
 from djinn.protocol.messages import MAX_OUTPUTS
 from djinn.transport.address import Address
+from djinn.transport.mailbox import IS_SUPPORTED as HAS_MAILBOXES
 from djinn.transport.reply_buffers import ReplyBuffer
 
 _MAX_FREES = 4096
@@ -29,6 +30,13 @@ class Client:
     """What all threads of this process share: one identity on the server, also with the processes that it forked.
 
     A connection belongs to its thread and to the calls that wait for its replies, and is closed when all of these are gone.
+
+    Attributes:
+        config: the settings.
+        can_confirm: whether a request may be sent provisionally.
+        is_closed: whether the client was shut down.
+        write_number: changes whenever this process may have written to a tensor; a counter's values never come back.
+        device_type: what the server computes on.
     """
 
     def __init__(self, address: str | None, config: Config) -> None:
@@ -42,6 +50,7 @@ class Client:
         self.config = config
         self._process = start_server(config) if address is None else None
         self._address = Address.parse(self._process.address if self._process is not None else address or "")
+        self.can_confirm = self._address.path is not None and HAS_MAILBOXES
         self._local = threading.local()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         # The server forgets a client with its last connection, so one outlives its thread.
@@ -51,7 +60,6 @@ class Client:
         self._own_ids = range(1 << 63)
         self._frees: deque[int] = deque()
         self.is_closed = False
-        # Changes whenever this process may have written to a tensor; a counter's values never come back.
         self.write_number = 0
         self._write_numbers = itertools.count(1)
         self._token: str | None = None

@@ -144,6 +144,14 @@ class Connection:
         self.awaits_reply = self.is_busy = True
         self._stream.send(body, payload)
 
+    def confirm(self) -> None:
+        """Let the server carry out the request that was sent provisionally."""
+        self._stream.confirm()
+
+    def withdraw(self) -> None:
+        """Let the server refuse it."""
+        self._stream.withdraw()
+
     def reply_buffer(self, num_bytes: int) -> ReplyBuffer | None:
         """Return a place where a reply's payload may come to and stay; None where there is no room, or another host."""
         return None if self._reply_buffers is None else self._reply_buffers.take(num_bytes)

@@ -1,8 +1,8 @@
-"""Short calls, which are sent before it is known that their plans hold.
+"""Calls that are sent before it is known that their plans hold, and confirmed when it is.
 
-Looking whether a module is what it was takes the client a part of the time that a small plan takes the server. So a call that
-looks like the last one of its module is sent first and the module looked at meanwhile, as a processor executes what
-follows a branch. Only plans whose execution changes nothing are sent so: in vain means that their results are freed.
+Looking whether a module and its arguments are what they were takes the client about as long as the server takes to
+prepare a call. So a call that looks like the last one of its module is sent first, and the server prepares it meanwhile: as a
+processor follows a branch, without an effect before the branch is taken.
 """
 
 from __future__ import annotations
@@ -10,64 +10,104 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from djinn.device.execution import Execution, are_same
+from djinn.device.arguments import Arguments
+from djinn.device.execution import Execution
 from djinn.device.planner import ClientPlan
 from djinn.device.tensor import RemoteTensor
 
-# What is won is what looking takes, 5 to 20 us, which does not show in longer calls; what is lost is an execution.
-MAX_EARLY_US = 1_000.0
-# The calls of a module that keeps changing are looked at first.
-_MAX_IN_VAIN = 8
+# Modules whose calls are withdrawn more often than this, at first and then in proportion, are looked at before.
+_MAX_IN_VAIN, _IN_VAIN_SHARE = 8, 1 / 16
 
 
 @dataclass(slots=True)
 class _LastCall:
-    """A call whose plan was found.
+    """A call whose plan was found; no tensor is kept for it.
 
     Attributes:
         plan: that plan.
-        meta_numbers: metadata of the arguments, which were different tensors and nothing else.
+        names: of its keyword arguments.
+        likenesses: for each argument the number of its metadata and its place among the tensors; for what is no tensor
+            its address, and None.
+        input_ids: identifiers of the tensors, those in lists and other containers included.
     """
 
     plan: ClientPlan
-    meta_numbers: tuple[int, ...]
+    names: tuple[str, ...]
+    likenesses: list[tuple[int, int | None]]
+    input_ids: list[int]
 
 
 class EarlyCalls:
     """Those of one module.
 
     Attributes:
-        num_in_vain: how many were abandoned.
+        num_in_vain: how many were withdrawn, or confirmed too late.
     """
 
-    __slots__ = ("_last", "num_in_vain")
+    __slots__ = ("_last", "_num_sent", "num_in_vain")
 
     def __init__(self) -> None:
         self._last: _LastCall | None = None
-        self.num_in_vain = 0
+        self._num_sent = self.num_in_vain = 0
 
     def send(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Execution | None:
-        """Execute the last call's plan if this call looks like it; raises as `Execution` does."""
+        """Send a call provisionally if it looks like the last one; `settle` has to follow. Raises as `Execution` does."""
         last = self._last
-        if last is None or kwargs or len(args) != len(last.meta_numbers):
+        if last is None or last.plan.is_dropped or tuple(kwargs) != last.names:
             return None
-        for value, number in zip(args, last.meta_numbers, strict=True):
-            if type(value) is not RemoteTensor or value.meta_number != number or value.handle.pending is not None:
+        values = (*args, *kwargs.values())
+        if len(values) != len(last.likenesses):
+            return None
+        input_ids = last.input_ids.copy()
+        pending: list[tuple[int, RemoteTensor]] = []
+        for value, (likeness, number) in zip(values, last.likenesses, strict=True):
+            if number is None:
+                if id(value) != likeness:
+                    return None
+                continue
+            if type(value) is not RemoteTensor or value.meta_number != likeness:
                 return None
-        if last.plan.is_dropped or last.plan.expected_us > MAX_EARLY_US:
-            return None
-        return Execution(last.plan, args)
+            handle = value.handle
+            if handle.client is not last.plan.client:
+                return None
+            input_ids[number] = handle.tensor_id
+            if handle.pending is not None:
+                pending.append((number, value))
+        self._num_sent += 1
+        return Execution(last.plan, input_ids, pending, is_provisional=True)
 
-    def expect(
-        self, plan: ClientPlan, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[RemoteTensor]
-    ) -> None:
-        """Note a call whose plan was found, with the tensors that it was passed."""
-        is_plain = not kwargs and are_same(args, tensors)
-        if plan.may_be_early and is_plain and self.num_in_vain < _MAX_IN_VAIN:
-            self._last = _LastCall(plan, tuple(tensor.meta_number for tensor in tensors))
+    def settle(self, early: Execution, plan: ClientPlan | None, tensors: list[RemoteTensor]) -> bool:
+        """Confirm a call if it is this plan's on these tensors, otherwise withdraw it, and tell which.
 
-    def give_up(self, early: Execution) -> None:
-        """Abandon a call that was not what it looked like; raises as that does."""
+        Raises:
+            ConnectionFailedError: the server is gone.
+        """
+        if early.is_of(plan, tensors):
+            early.confirm()
+            return True
+        self.note_in_vain()
+        early.withdraw()
+        return False
+
+    def note_in_vain(self) -> None:
+        """Expect no call like the last one."""
         self._last = None
         self.num_in_vain += 1
-        early.abandon()
+
+    def expect(self, plan: ClientPlan, args: tuple[Any, ...], kwargs: dict[str, Any], arguments: Arguments) -> None:
+        """Expect a call like this one, whose plan was found and which was sent."""
+        is_rewarding = self.num_in_vain < _MAX_IN_VAIN + self._num_sent * _IN_VAIN_SHARE
+        # A scalar from the host is another tensor at each call.
+        if not is_rewarding or arguments.hosts or not plan.may_be_early:
+            return
+        numbers = {id(tensor): number for number, tensor in enumerate(arguments.tensors)}
+        likenesses: list[tuple[int, int | None]] = [
+            (value.meta_number, numbers.pop(id(value), None)) if type(value) is RemoteTensor else (id(value), None)
+            for value in (*args, *kwargs.values())
+        ]
+        places = [number for _, number in likenesses if number is not None]
+        # What a container holds may have gone along with this call and be unknown to the server still.
+        is_known = all(arguments.tensors[number].handle.pending is None for number in numbers.values())
+        if is_known and places == sorted(places):
+            input_ids = [tensor.handle.tensor_id for tensor in arguments.tensors]
+            self._last = _LastCall(plan, tuple(kwargs), likenesses, input_ids)

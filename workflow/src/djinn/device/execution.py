@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from operator import is_
 from typing import Any
 
 from torch.autograd.graph import increment_version
@@ -12,52 +10,96 @@ from torch.autograd.graph import increment_version
 from djinn.client import runtime
 from djinn.device.arguments import Arguments
 from djinn.device.dispatch import note_call
-from djinn.device.handle import Handle
+from djinn.device.handle import Handle, Pending
 from djinn.device.planner import ClientPlan
 from djinn.device.recipes import Materials
 from djinn.device.tensor import RemoteTensor
-from djinn.device.transfer import creations, note_created
-from djinn.errors import ConnectionFailedError
+from djinn.device.transfer import creations, known_ids, note_created
+from djinn.errors import ConnectionFailedError, ProtocolError, WithdrawnError
 from djinn.protocol import messages as m
 
 
 class Execution:
-    """A plan that the server was told to execute; either `complete` or `abandon` has to follow.
+    """A plan that the server was told to execute; `complete` has to follow, or `withdraw` if it is provisional.
 
     Attributes:
         plan: what is executed.
-        tensors: on what.
     """
 
-    __slots__ = ("_base_id", "_connection", "_made", "_named", "_prefetched", "plan", "tensors")
+    __slots__ = ("_base_id", "_connection", "_created", "_input_ids", "_passed", "_prefetched", "plan")
 
-    def __init__(self, plan: ClientPlan, tensors: Sequence[RemoteTensor]) -> None:
-        """Send the request; raises as `Client.send` does."""
+    def __init__(
+        self,
+        plan: ClientPlan,
+        input_ids: list[int],
+        pending: Sequence[tuple[int, RemoteTensor]],
+        *,
+        is_provisional: bool = False,
+    ) -> None:
+        """Send the request; raises as `Client.send` does.
+
+        Args:
+            plan: what to execute.
+            input_ids: identifiers of all arguments.
+            pending: those arguments that the server may not know, with their numbers, ascending.
+            is_provisional: whether it begins only once it is confirmed.
+        """
         client = plan.client
         self.plan = plan
-        self.tensors = tensors
+        self._input_ids = input_ids
         self._base_id = client.new_ids()
         if plan.has_effects:
             client.note_write()
         self._prefetched = None if plan.prefetcher is None else plan.prefetcher.ask(client)
-        self._named, passed = _divide(plan, tensors)
-        self._made = creations(client, self._named)
+        self._passed = _passable(plan, input_ids, pending)
+        passed = [(number, unmade.pass_once()) for number, unmade in self._passed.items()]
+        self._created = [tensor for number, tensor in pending if number not in self._passed]
         self._connection = client.send(
             m.ExecutePlan(
                 plan_id=plan.plan_id,
-                input_ids=[tensor.handle.tensor_id for tensor in self._named],
+                input_ids=[each for number, each in enumerate(input_ids) if number not in self._passed],
                 base_id=self._base_id,
                 passed=passed,
-                creations=self._made,
+                creations=creations(client, self._created),
                 session_id=runtime.current_session(),
                 wants_result=self._prefetched is not None,
                 reply_offset=0 if self._prefetched is None else self._prefetched.offset_bytes,
+                is_provisional=is_provisional,
             )
         )
 
+    @classmethod
+    def on(cls, plan: ClientPlan, tensors: Sequence[RemoteTensor]) -> Execution:
+        """Execute a plan on tensors; raises as `creations` and `Client.send` do."""
+        input_ids = known_ids(plan.client, tensors)
+        return cls(plan, input_ids, [each for each in enumerate(tensors) if each[1].handle.pending is not None])
+
     def is_of(self, plan: ClientPlan | None, tensors: Sequence[RemoteTensor]) -> bool:
         """Tell whether it is this plan's on these tensors."""
-        return self.plan is plan and are_same(self.tensors, tensors)
+        return self.plan is plan and self._input_ids == [tensor.handle.tensor_id for tensor in tensors]
+
+    def confirm(self) -> None:
+        """Let a provisional one begin; if that comes too late, `complete` raises WithdrawnError."""
+        self._connection.confirm()
+
+    def withdraw(self) -> None:
+        """Let a provisional one never begin.
+
+        Raises:
+            ConnectionFailedError: the server is gone.
+        """
+        client = self.plan.client
+        self._connection.withdraw()
+        try:
+            client.receive(self._connection)
+        except ConnectionFailedError:
+            raise
+        except Exception:  # that it was withdrawn, or why it could not have begun
+            self._take_back()
+            return
+        finally:
+            client.release(self._connection)
+        raise ProtocolError("The server carried out a call that was withdrawn; connect to a server of this version.")
 
     def complete(
         self, weights: list[RemoteTensor], arguments: Arguments, *, hit: bool, lookup_us: float, is_cached: bool
@@ -72,13 +114,23 @@ class Execution:
             is_cached: whether plans are kept.
 
         Raises:
-            Exception: what the server reports, as the class that a local call would raise.
+            WithdrawnError: it was confirmed too late, and did not begin.
+            Exception: what else the server reports, as the class that a local call would raise.
             ConnectionFailedError: the server is gone.
         """
         try:
             return self._complete(weights, arguments, hit=hit, lookup_us=lookup_us, is_cached=is_cached)
+        except WithdrawnError:
+            self._take_back()
+            raise
         finally:
             self.plan.client.release(self._connection)
+
+    def _take_back(self) -> None:
+        """Let what was passed be passed once more, and the place for a result be used again: they were of no use."""
+        self._prefetched = None
+        for unmade in self._passed.values():
+            unmade.was_passed = False
 
     def _complete(
         self, weights: list[RemoteTensor], arguments: Arguments, *, hit: bool, lookup_us: float, is_cached: bool
@@ -91,13 +143,13 @@ class Execution:
         materials = Materials(weights, arguments.originals, outputs, arguments.containers)
         result = plan.recipe(materials)
         if plan.has_effects:
-            _note_versions([weights[n] for n in plan.written[0]] + [self.tensors[n] for n in plan.written[1]])
+            _note_versions([weights[n] for n in plan.written[0]] + [arguments.tensors[n] for n in plan.written[1]])
         prefetcher, prefetched = plan.prefetcher, self._prefetched
         if prefetcher is not None and prefetched is not None:
             prefetcher.make_host(prefetched)
         reply, payload = client.receive(self._connection, plan.expected_us)
-        if self._made:
-            note_created(self._named)
+        if self._created:
+            note_created(self._created)
         if prefetcher is not None:
             outputs[0].handle.prefetcher = prefetcher
             if prefetched is not None:
@@ -111,63 +163,27 @@ class Execution:
         note_call(*times_ns, True, hit if is_cached else None, lookup_us, simulate_us, plan_us, reply.restore_us)
         return result
 
-    def abandon(self) -> None:
-        """Take the reply, whatever it is, and free what came with it.
 
-        Raises:
-            ConnectionFailedError: the server is gone.
-        """
-        client = self.plan.client
-        try:
-            client.receive(self._connection, self.plan.expected_us)
-        except ConnectionFailedError:
-            raise
-        except Exception:  # the server's, about a call that was none
-            return
-        finally:
-            client.release(self._connection)
-        for position in range(len(self.plan.output_metas)):
-            client.free_later(self._base_id + position)
-
-
-def _divide(
-    plan: ClientPlan, tensors: Sequence[RemoteTensor]
-) -> tuple[Sequence[RemoteTensor], list[tuple[int, bytes]]]:
-    """Return the arguments that the server has or gets, and the elements of those that it need not have, by number.
+def _passable(
+    plan: ClientPlan, input_ids: list[int], pending: Sequence[tuple[int, RemoteTensor]]
+) -> dict[int, Pending]:
+    """Return those arguments, by number, of which the server needs no more than the elements.
 
     Most small inputs, a token say, are used once: making and freeing them would take the server as long as many a plan. One
     that is used again is made then.
     """
-    pending = [n for n, tensor in enumerate(tensors) if tensor.handle.pending is not None and n not in plan.kept]
-    if not pending:
-        return tensors, []
     session_id = runtime.current_session()
-    # Two with one handle have the same elements, and the call may write to the other.
-    num_uses = Counter(id(tensor.handle) for tensor in tensors)
-    passed: list[tuple[int, bytes]] = []
-    for number in pending:
-        handle = tensors[number].handle
-        if handle.client is plan.client and num_uses[id(handle)] == 1:
-            content = _passed_content(handle, session_id)
-            if content is not None:
-                passed.append((number, content))
-    numbers = {number for number, _ in passed}
-    return [tensor for number, tensor in enumerate(tensors) if number not in numbers], passed
-
-
-def _passed_content(handle: Handle, session_id: str | None) -> bytes | None:
-    """Return the elements that can be passed of a tensor; None once it was, or if its session is another, which may be closed."""
-    pending = handle.pending  # another thread may have made it meanwhile
-    if pending is None or pending.session_id not in (None, session_id):
-        return None
-    return pending.pass_once()
+    passable: dict[int, Pending] = {}
+    for number, tensor in pending:
+        unmade = tensor.handle.pending  # another thread may have made it meanwhile
+        # One of another session is not: that may be closed. Two with one handle are not: the call may write to the other.
+        if number in plan.kept or unmade is None or unmade.session_id not in (None, session_id):
+            continue
+        if unmade.can_be_passed and input_ids.count(tensor.handle.tensor_id) == 1:
+            passable[number] = unmade
+    return passable
 
 
 def _note_versions(written: list[RemoteTensor]) -> None:
     """Let autograd see that tensors were written to, as it does after an operation in place."""
     increment_version([tensor for tensor in written if not tensor.is_inference()])
-
-
-def are_same(some: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Tell whether two sequences have the same objects."""
-    return len(some) == len(others) and all(map(is_, some, others))

@@ -35,11 +35,15 @@ class Pending:
         """Whether nobody else can have made the tensor, who may have written to it, too."""
         return not self.is_sent and self.num_forks == Forks.count
 
-    def pass_once(self) -> bytes | None:
-        """Return the elements for a call that needs nothing else of the tensor; None if that would be the second time."""
-        if self.was_passed or not self.is_here_alone:
-            return None
-        self.was_passed = self.content is not None
+    @property
+    def can_be_passed(self) -> bool:
+        """Whether its elements may go to a call that needs nothing else of the tensor, which is done once."""
+        return self.content is not None and not self.was_passed and self.is_here_alone
+
+    def pass_once(self) -> bytes:
+        """Return the elements for such a call."""
+        assert self.content is not None, "a tensor without elements was passed"
+        self.was_passed = True
         return self.content
 
 

@@ -32,7 +32,14 @@ from djinn.device.side_effects import StateError
 from djinn.device.tensor import DEVICE
 from djinn.device.turns import simulation_turn
 from djinn.device.weights import unchanged_weights
-from djinn.errors import ConnectionFailedError, DjinnError, GuardError, SharedInputsError, UnknownPlanError
+from djinn.errors import (
+    ConnectionFailedError,
+    DjinnError,
+    GuardError,
+    SharedInputsError,
+    UnknownPlanError,
+    WithdrawnError,
+)
 from djinn.interrupts import is_interrupt
 from djinn.planning.cache import PlanCache
 from djinn.protocol import messages as m
@@ -125,8 +132,8 @@ class PlannedCall:
         except UnplannableError as error:
             reason = str(error)
         finally:
-            if early is not None and (call is None or not early.is_of(call.plan, call.arguments.tensors)):
-                self._early_calls.give_up(early)
+            plan, tensors = (None, []) if call is None else (call.plan, call.arguments.tensors)
+            if early is not None and not self._early_calls.settle(early, plan, tensors):
                 early = None
         if call is not None:
             try:
@@ -190,20 +197,19 @@ class PlannedCall:
             plan_cache.discard(call.key, plan)
             plan = None
         hit = plan is not None
-        if plan is not None and early is None:
-            self._early_calls.expect(plan, call.args, call.kwargs, call.arguments.tensors)
-        for _ in range(_MAX_EXECUTIONS):
+        for _ in range(_MAX_EXECUTIONS + (early is not None)):
             plan = used = plan or self._plan(module, call)
             # Held until the reply, since what it returns then holds their elements.
             weights = unchanged_weights(module, call.description) if plan.needs_weights else []
             try:
-                execution = early or Execution(plan, call.arguments.tensors)
-                early = None
+                execution, early = early or self._send(plan, call, hit=hit), None
                 return execution.complete(
                     weights, call.arguments, hit=hit, lookup_us=call.lookup_us, is_cached=plan_cache.enabled
                 )
             except SharedInputsError as error:
                 raise UnplannableError("forward writes to elements that its inputs share") from error
+            except WithdrawnError:  # as other threads, or processes, kept this one from confirming it
+                self._early_calls.note_in_vain()
             except (UnknownPlanError, GuardError) as error:
                 plan_cache.discard(call.key, plan)
                 if isinstance(error, GuardError):
@@ -219,6 +225,12 @@ class PlannedCall:
                 if not plan_cache.enabled:
                     _drop_on_server(used)
         raise UnplannableError("the call's plans were void before they were executed")
+
+    def _send(self, plan: ClientPlan, call: _Call, *, hit: bool) -> Execution:
+        execution = Execution.on(plan, call.arguments.tensors)
+        if hit:
+            self._early_calls.expect(plan, call.args, call.kwargs, call.arguments)
+        return execution
 
     def _plan(self, module: torch.nn.Module, call: _Call) -> ClientPlan:
         with simulation_turn():

@@ -28,12 +28,8 @@ from djinn.errors import ConnectionFailedError, OutOfMemoryError
 from djinn.interrupts import is_interrupt
 from djinn.protocol import messages as m
 from djinn.tracing import Input, SideEffectError, UnplannableError, simulate, written_storages
-from djinn.units import MiB
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
-
-# What a call in vain may take until the next one frees it.
-_MAX_EARLY_BYTES = 64 * MiB
 
 
 @dataclass(slots=True)
@@ -93,10 +89,8 @@ class ClientPlan:
 
     @property
     def may_be_early(self) -> bool:
-        """Whether executing it in vain would leave no trace, and take little memory meanwhile."""
-        if self.has_effects or self.returns_weights or self.host_reads:
-            return False
-        return sum(meta.extent_bytes for meta, _ in self.output_metas) <= _MAX_EARLY_BYTES
+        """Whether nothing but the module and the arguments has to be looked at before it is executed."""
+        return self.client.can_confirm and not (self.needs_weights or self.host_reads)
 
     @property
     def is_stale(self) -> bool:

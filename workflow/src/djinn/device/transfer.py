@@ -42,19 +42,12 @@ def make_uninitialised(meta: TensorMeta) -> RemoteTensor:
 def creations(client: Client, tensors: Sequence[RemoteTensor]) -> list[m.Creation]:
     """Describe those tensors that the server may not know yet; once the request is answered, `note_created` has to follow.
 
-    Until then other threads describe them too: whichever request comes first makes them.
-
-    Raises:
-        ConnectionFailedError: a tensor of another client, whose identifiers mean other tensors to this one's server.
+    Until then other threads describe them too: whichever request comes first makes them. Raises as `known_ids` does.
     """
     made: list[m.Creation] = []
+    known_ids(client, tensors)
     for tensor in tensors:
         handle = tensor.handle
-        if handle.client is not client:
-            raise ConnectionFailedError(
-                f"A tensor of shape {tuple(tensor.shape)} is from before djinn.shutdown(), when its elements were lost; "
-                "make it again."
-            )
         pending = handle.pending
         if pending is not None:
             pending.is_sent = True
@@ -62,6 +55,24 @@ def creations(client: Client, tensors: Sequence[RemoteTensor]) -> list[m.Creatio
             code = DTYPE_CODES[tensor.dtype]
             made.append(m.Creation(handle.tensor_id, shape, strides, code, pending.session_id, pending.content))
     return made
+
+
+def known_ids(client: Client, tensors: Sequence[RemoteTensor]) -> list[int]:
+    """Return the identifiers of tensors.
+
+    Raises:
+        ConnectionFailedError: a tensor of another client, whose identifiers mean other tensors to this one's server.
+    """
+    input_ids: list[int] = []
+    for tensor in tensors:
+        handle = tensor.handle
+        if handle.client is not client:
+            raise ConnectionFailedError(
+                f"A tensor of shape {tuple(tensor.shape)} is from before djinn.shutdown(), when its elements were lost; "
+                "make it again."
+            )
+        input_ids.append(handle.tensor_id)
+    return input_ids
 
 
 def note_created(tensors: Sequence[RemoteTensor]) -> None:

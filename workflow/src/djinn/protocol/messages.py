@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 # A request may return this many tensors; their identifiers are base_id, base_id + 1, ...
 MAX_OUTPUTS = 1 << 16
 # Up to this size a tensor's elements travel with the first request that uses it, which saves a round trip.
@@ -108,7 +108,8 @@ class ExecutePlan(Request):
     """Replays a plan on these tensors, the trace's inputs that follow its weights.
 
     `passed` has the numbers of further ones, ascending, with their dense, row-major elements: they go with the request.
-    With `wants_result` the elements of the first output come back with the reply, likewise.
+    With `wants_result` the elements of the first output come back with the reply, likewise. One that `is_provisional` is
+    prepared, but begins only once the client confirms it through the mailbox; elsewhere it is refused.
     """
 
     plan_id: int
@@ -116,6 +117,7 @@ class ExecutePlan(Request):
     base_id: int
     passed: list[tuple[int, bytes]] = []
     wants_result: bool = False
+    is_provisional: bool = False
 
 
 class DropPlans(Request):

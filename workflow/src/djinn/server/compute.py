@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -42,9 +43,13 @@ class Compute:
         # Three torch calls would do the same for ten times the price of a small tensor's whole creation.
         ctypes.memmove(tensor.data_ptr(), content, len(content))
 
-    def replay(self, binding: Binding, inputs: Inputs) -> Results:
-        """Run a plan on its inputs and return its results, which later replays leave alone."""
+    def replay(self, binding: Binding, inputs: Inputs, await_confirmation: Callable[[], None]) -> Results:
+        """Run a plan on its inputs and return its results, which later replays leave alone.
+
+        Nothing that could be seen happens before `await_confirmation` returns; raises as that does.
+        """
         binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)
+        await_confirmation()
         binding.run()
         return binding.take_results()
 

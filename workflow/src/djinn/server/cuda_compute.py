@@ -7,6 +7,7 @@ of their own, because nothing else may be queued on a stream that is being captu
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -48,8 +49,8 @@ class CudaCompute(Compute):
         """Queue a copy; the driver takes the bytes before it returns."""
         cuda_driver.write(self.device, tensor.data_ptr(), content)
 
-    def replay(self, binding: Binding, inputs: Inputs) -> Results:
-        """Replay a graph of the plan, capture one, or run the plan call by call."""
+    def replay(self, binding: Binding, inputs: Inputs, await_confirmation: Callable[[], None]) -> Results:
+        """Replay a graph of the plan, capture one, or run the plan call by call; otherwise as on the host."""
         graphs = binding.replayer
         if graphs is None:
             graphs = binding.replayer = Graphs(binding)
@@ -61,7 +62,8 @@ class CudaCompute(Compute):
                 graph = self._capture(graphs, key, inputs)
             if graph is not None:
                 self._num_graph_replays += 1
-                return graph.replay(inputs)
+                return graph.replay(inputs, await_confirmation)
+        await_confirmation()
         self._plain_replays[graphs.refusal or "first call with these addresses"] += 1
         return self._replay_calls(binding, inputs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from time import perf_counter_ns
@@ -18,6 +18,7 @@ from djinn.protocol.messages import MAX_OUTPUTS
 from djinn.protocol.operands import OwnDevice, TensorRef
 from djinn.server.binding import Binding
 from djinn.server.compute import Compute
+from djinn.server.confirmation import go_on
 from djinn.server.elements import unmarked
 from djinn.server.operators import Operator, resolve
 from djinn.server.plan_store import StoredPlan
@@ -127,6 +128,7 @@ class Executor:
         *,
         passed: Sequence[tuple[int, bytes]] = (),
         fetches_result: bool = False,
+        await_confirmation: Callable[[], None] = go_on,
     ) -> Replayed:
         """Replay a plan; its outputs have to be registered next.
 
@@ -138,6 +140,7 @@ class Executor:
             base_id: identifier that its first output will have.
             passed: numbers of further arguments, ascending, with their elements.
             fetches_result: whether to bring the first result's elements to the host.
+            await_confirmation: called before anything happens that could be seen; what it raises ends the execution.
 
         Raises:
             PlanError: unknown tensors, elements that no argument can have, or identifiers of outputs that are in use.
@@ -165,12 +168,12 @@ class Executor:
             try:
                 default_dtype = stored.plan.trace.default_dtype
                 if default_dtype is torch.float32 and not binding.uses_random_numbers:
-                    return self._replay(binding, inputs, fetches_result=fetches_result)
+                    return self._replay(binding, inputs, await_confirmation, fetches_result=fetches_result)
                 with (
                     self.computing(default_dtype),
                     self._random_state(generator) if binding.uses_random_numbers else _NOTHING,
                 ):
-                    return self._replay(binding, inputs, fetches_result=fetches_result)
+                    return self._replay(binding, inputs, await_confirmation, fetches_result=fetches_result)
             finally:
                 self._vmu.stack.pop(base)
 
@@ -191,9 +194,11 @@ class Executor:
             named.insert(number, place)
         return named
 
-    def _replay(self, binding: Binding, inputs: Inputs, *, fetches_result: bool) -> Replayed:
+    def _replay(
+        self, binding: Binding, inputs: Inputs, await_confirmation: Callable[[], None], *, fetches_result: bool
+    ) -> Replayed:
         started_ns = perf_counter_ns()
-        results = self._compute.replay(binding, inputs)
+        results = self._compute.replay(binding, inputs, await_confirmation)
         if fetches_result and results.content is None and results.tensors:
             results.fetch(self._compute.begin_fetch(results.tensors[0]))
         self._compute.wait()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import is_
 from typing import Any
@@ -51,10 +51,11 @@ class Graph:
             if storage is not None and storage not in self._contents:
                 self._contents[storage] = _bytes_of(output.untyped_storage(), output.device)
 
-    def replay(self, inputs: Inputs) -> Results:
-        """Queue a replay and return copies of what it returns, since the next replay overwrites it."""
+    def replay(self, inputs: Inputs, await_confirmation: Callable[[], None]) -> Results:
+        """Queue a replay and return copies of what it returns, since the next replay overwrites it; raises as it is refused."""
         if self._buffers:  # in one kernel, where their dtypes are the same
             torch._foreach_copy_(self._buffers, [inputs.tensor(number) for number in self._copied])
+        await_confirmation()
         self._graph.replay()
         copies = {storage: content.clone().untyped_storage() for storage, content in self._contents.items()}
         return Results(

@@ -20,6 +20,7 @@ from djinn.protocol import messages as m
 from djinn.protocol.operands import tensor_ids
 from djinn.scheduling.running import Running
 from djinn.server.client_state import ClientState
+from djinn.server.confirmation import confirmed_by, go_on
 from djinn.server.core import ServerCore
 from djinn.server.elements import default_dtype, dense_strides, dtype, from_bytes
 from djinn.server.entrance import Entrance
@@ -42,9 +43,13 @@ Answer = tuple[m.Reply, memoryview | bytes]
 class Handler:
     """Answers the requests of one client's connection."""
 
-    def __init__(self, server: ServerCore, client: ClientState) -> None:
+    def __init__(
+        self, server: ServerCore, client: ClientState, is_confirmed: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Answer a client of the server's, whose word on a provisional call `is_confirmed` waits for."""
         self._server = server
         self._client = client
+        self._await_confirmation = confirmed_by(is_confirmed)
         self._entrance = Entrance(server, client)
         self._unsettled: Callable[[], None] | None = None
         # Kept until the answer was sent, whose payload is its memory.
@@ -198,6 +203,7 @@ class Handler:
                 request.base_id,
                 passed=request.passed,
                 fetches_result=request.wants_result,
+                await_confirmation=self._await_confirmation if request.is_provisional else go_on,
             )
             _keep_pace(done.started_ns, self._server.config.plan_pace_s)
         except BaseException:

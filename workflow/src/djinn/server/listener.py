@@ -8,12 +8,14 @@ import resource
 import socket
 import struct
 import threading
+from functools import partial
 
 import torch
 
 from djinn.errors import ConfigurationError, ConnectionFailedError, ProtocolError
 from djinn.protocol import messages as m
 from djinn.protocol.codec import decode_request, encode
+from djinn.server.confirmation import MAX_UNCONFIRMED_US
 from djinn.server.core import ServerCore
 from djinn.server.greeting import greet, welcome
 from djinn.server.handler import Handler
@@ -124,7 +126,8 @@ class Listener:
             stream.note_greeting()
             if is_local:
                 stream.open_mailboxes(is_creator=True)
-            self._answer_requests(stream, Handler(self._core, client))
+            is_confirmed = partial(stream.await_confirmation, MAX_UNCONFIRMED_US)
+            self._answer_requests(stream, Handler(self._core, client, is_confirmed))
         finally:
             self._core.detach(client)
 

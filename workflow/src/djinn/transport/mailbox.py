@@ -27,8 +27,9 @@ MAILBOX_BYTES = 16_384
 IS_SUPPORTED = platform.machine() in ("x86_64", "AMD64")
 
 # Each end writes to a cache line of its own: the sender what is here and how many messages it sent, whatever their way,
-# the receiver how many it took and whether it is awake. A forked process that takes over finds all of it here.
-_NUMBER, _SENT, _TAKEN, _AWAKE = 0, 4, 8, 9
+# and which of them it confirmed or withdrew last, the receiver how many it took and whether it is awake. A forked process
+# that takes over finds all of it here.
+_NUMBER, _SENT, _CONFIRMED, _WITHDRAWN, _TAKEN, _AWAKE = 0, 4, 5, 6, 8, 9
 _LENGTHS = struct.Struct("QQQ")
 _LENGTHS_AT, _BODY_AT = 8, 128
 MAX_BODY_BYTES = MAILBOX_BYTES - _BODY_AT
@@ -67,6 +68,14 @@ class Outbox(_Mailbox):
     def count(self) -> None:
         """Note a message that takes another way."""
         self._words[_SENT] = _after(self._words[_SENT])
+
+    def confirm(self) -> None:
+        """Let the receiver carry out the last message, which was sent provisionally."""
+        self._words[_CONFIRMED] = self._words[_SENT]
+
+    def withdraw(self) -> None:
+        """Let the receiver drop it."""
+        self._words[_WITHDRAWN] = self._words[_SENT]
 
     def put(self, body: bytes, payload_bytes: int, payload_offset: int) -> bool | None:
         """Leave the next message here for a receiver that is awake.
@@ -114,6 +123,14 @@ class Inbox(_Mailbox):
         """Tell whether the next message is here."""
         words = self._words
         return words[_NUMBER] == words[_TAKEN] + 1
+
+    def is_confirmed(self) -> bool | None:
+        """Tell whether the sender has confirmed the last message or withdrawn it; None if neither yet."""
+        words = self._words
+        taken = words[_TAKEN]
+        if words[_CONFIRMED] == taken:
+            return True
+        return False if words[_WITHDRAWN] == taken else None
 
     def count(self) -> None:
         """Note a message that was taken from elsewhere."""

@@ -156,6 +156,30 @@ class FramedStream:
             if inbox is not None:
                 inbox.wake()
 
+    def confirm(self) -> None:
+        """Let the peer, which shares memory with this end, carry out the last message, which was sent provisionally."""
+        outbox = self._outbox
+        if outbox is not None:  # another thread has not closed this end
+            outbox.confirm()
+
+    def withdraw(self) -> None:
+        """Let the peer drop it."""
+        outbox = self._outbox
+        if outbox is not None:
+            outbox.withdraw()
+
+    def await_confirmation(self, timeout_us: float) -> bool:
+        """Poll until the peer confirms or withdraws the last message, at most for the timeout, and tell whether it confirmed it."""
+        inbox = self._inbox
+        if inbox is None:
+            return False
+        deadline_ns = perf_counter_ns() + int(timeout_us * 1000)
+        while (is_confirmed := inbox.is_confirmed()) is None:
+            if perf_counter_ns() > deadline_ns:
+                return False
+            os.sched_yield()
+        return is_confirmed
+
     def send_file(self, file: io.FileIO) -> None:
         """Pass an open file to the peer of a Unix socket.
 
