@@ -96,6 +96,24 @@ def test_inputs_that_stay_are_read_where_they_are() -> None:
     assert not after["fallbacks"]
 
 
+def test_what_travels_with_a_call_and_what_lies_there_take_turns() -> None:
+    """A graph reads the former where the plan keeps it, and the latter is copied there."""
+    native = Attention(torch.float32).eval().requires_grad_(False)
+    remote = copy.deepcopy(native).to(DEVICE)
+    native.cuda()
+    positions, results = torch.arange(1), []
+    with torch.no_grad():
+        staying = torch.empty(2, 1, 1, 256, device=DEVICE)
+        remote_positions = positions.to(DEVICE).clone()
+        for number in range(16):
+            hidden = torch.randn(1, 1, 256)
+            lying = staying[number % 2].copy_(hidden)
+            given = lying if number in (6, 7, 10, 13) else hidden.to(DEVICE)
+            results.append((remote(given, remote_positions), native(hidden.cuda(), positions.cuda())))
+        assert [_bits(result) for result, _ in results] == [_bits(expected) for _, expected in results]
+    assert djinn.stats()["device"]["graph_replays"] >= 12
+
+
 def test_what_travels_with_a_call_arrives_whole() -> None:
     """Small tensors of every dtype and size, the empty one too, used by threads that have not seen the device before."""
     sent = [torch.randn(size).to(dtype) for size in (0, 1, 3, 4_000) for dtype in (torch.float32, torch.bfloat16)]

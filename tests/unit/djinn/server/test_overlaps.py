@@ -15,16 +15,21 @@ from djinn.errors import SharedInputsError
 from djinn.server.overlaps import Overlaps
 
 _MEMORY = torch.zeros(40)
+_BLOCKS = SimpleNamespace(text=None), SimpleNamespace(text="a weight's")
 _RANGES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10), st.booleans()), max_size=8)
 
 
+def _entry(start: int, length: int, block: Any = None) -> Any:
+    return SimpleNamespace(tensor=_MEMORY[start : start + length], block=block)
+
+
 def _entries(ranges: list[tuple[int, int, bool]]) -> list[Any]:
-    return [SimpleNamespace(tensor=_MEMORY[start : start + length]) for start, length, _ in ranges]
+    return [_entry(start, length) for start, length, _ in ranges]
 
 
 def _is_refused(overlaps: Overlaps, weights: list[Any], arguments: list[Any], num_moves: int) -> bool:
     try:
-        overlaps.check(weights, arguments, num_moves)
+        overlaps.check(weights, arguments, overlaps.others(arguments, num_moves), num_moves)
     except SharedInputsError:
         return True
     return False
@@ -50,7 +55,9 @@ def test_exactly_those_calls_are_refused(weights: Any, arguments: Any) -> None:
 
 
 @given(
-    weights=_RANGES, arguments=_RANGES, moves=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 30)), max_size=12)
+    weights=_RANGES,
+    arguments=_RANGES,
+    moves=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 30), st.sampled_from([None, *_BLOCKS])), max_size=12),
 )
 def test_arguments_that_move_between_calls_are_compared_anew(weights: Any, arguments: Any, moves: Any) -> None:
     """One after the other, whether they are written to or not, and after calls that were refused."""
@@ -58,9 +65,22 @@ def test_arguments_that_move_between_calls_are_compared_anew(weights: Any, argum
     overlaps = Overlaps(
         metas, {number for number, (_, _, is_written) in enumerate([*weights, *arguments]) if is_written}
     )
-    for number, start in [(0, 0), *moves]:
+    entries = [_entry(start, length, _BLOCKS[0]) for start, length, _ in arguments]
+    for number, start, block in [(0, 0, None), *moves]:
         if number < len(arguments):
             _, length, is_written = arguments[number]
             arguments[number] = start, length, is_written
-        is_refused = _is_refused(overlaps, _entries(weights), _entries(arguments), 1)
+            entries[number] = _entry(start, length, block)
+        is_refused = _is_refused(overlaps, _entries(weights), entries, 1)
         assert is_refused == _share_what_is_written([*weights, *arguments])
+
+
+def test_what_stays_is_not_looked_at_again() -> None:
+    """But what torch's allocator may give to others is, and a weight, which may have to be copied, and all after a move."""
+    entries = [_entry(0, 4, _BLOCKS[0]), _entry(8, 4), _entry(16, 4, _BLOCKS[1])]
+    overlaps = Overlaps([TensorMeta.of(entry.tensor) for entry in entries], {0})
+    assert overlaps.others(entries, 1) == [0, 1, 2]
+    overlaps.check([], entries, [0, 1, 2], 1)
+    assert overlaps.others(entries, 1) == [1, 2]
+    assert overlaps.others([_entry(0, 4, _BLOCKS[0]), *entries[1:]], 1) == [0, 1, 2]
+    assert overlaps.others(entries, 2) == [0, 1, 2]

@@ -137,6 +137,11 @@ class Binding:
             place = self._places[number] = Entry(tensor)
         return place
 
+    def own_tensor(self, number: int, source: torch.Tensor) -> torch.Tensor:
+        """Return a tensor with the elements of an input that nobody else writes to: its place, if `source` lies there, or a copy."""
+        place = self._places.get(number)
+        return source.clone() if place is None or place.tensor is not source else source
+
     def prepare(self, weights: list[Entry], arguments: list[Entry], num_moves: int) -> None:
         """Bind this call's inputs and make sure that no earlier result is overwritten.
 

@@ -156,12 +156,12 @@ class Executor:
                 raise UnknownPlanError("The plan was dropped while its call waited; plan the call again.")
             arguments = self._arguments(stored, table.entries(input_ids), passed)
             table.check_room(base_id, binding.num_outputs)
-            for number in binding.written_inputs:
-                entry = weights[number] if number < num_weights else arguments[number - num_weights]
-                if entry.block is not None and entry.block.text is not None:
-                    self._store.make_writable(table, entry)
             if binding.written_inputs:
-                binding.overlaps.check(weights, arguments, self._store.num_moves)
+                others = binding.overlaps.others(arguments, self._store.num_moves)
+                written = [arguments[place] for place in others if num_weights + place in binding.written_inputs]
+                for entry in stored.written_weights + written:
+                    self._store.make_writable(table, entry)
+                binding.overlaps.check(weights, arguments, others, self._store.num_moves)
             base = self._vmu.stack.push(stored.plan.placement.peak_bytes)
             assert base == 0, f"the Stack begins at {base}, but plans are bound to its start"
             inputs = Inputs(weights, arguments, self._store.num_moves)

@@ -24,29 +24,46 @@ class Overlaps:
         self._written_weights = _Table([])
         self._written_arguments = _Table([])
         self._num_moves = -1
-        # Of the last call's arguments; a KV cache stays where it is.
+        # Of the last call's arguments: where they began, and those of them that do not move before `num_moves` changes.
         self._starts: list[int] = []
+        self._known: list[Entry | None] = []
 
-    def check(self, weights: list[Entry], arguments: list[Entry], num_moves: int) -> None:
+    def others(self, arguments: list[Entry], num_moves: int) -> list[int]:
+        """Return the places of those arguments that are perhaps not the last call's, or weights, which may be shared.
+
+        A decode step passes dozens of caches, the same ones at every token.
+        """
+        if num_moves != self._num_moves or len(arguments) != len(self._known):
+            return list(range(len(arguments)))
+        pairs = zip(arguments, self._known, strict=True)
+        return [place for place, (entry, known) in enumerate(pairs) if entry is not known]
+
+    def check(self, weights: list[Entry], arguments: list[Entry], others: list[int], num_moves: int) -> None:
         """Refuse a call in which a written input shares elements with another one; plans that write to none may be skipped.
 
         Args:
             weights: the leading inputs, the same at every call.
-            arguments: the others.
+            arguments: the further ones.
+            others: what `others` returned of them; some may have moved since.
             num_moves: how often any tensor got other memory; weights are looked at again only after that.
 
         Raises:
             SharedInputsError: there are such inputs.
         """
-        starts = [entry.tensor.data_ptr() for entry in arguments]
-        if num_moves == self._num_moves and len(starts) == len(self._starts):
-            numbered = enumerate(zip(starts, self._starts, strict=True), start=len(weights))
-            changed = [number for number, (start, last) in numbered if start != last]
-            if self._written.isdisjoint(changed):
-                self._check_read(changed, starts, len(weights))
-                self._starts = starts
+        first = len(weights)
+        if num_moves == self._num_moves and len(arguments) == len(self._known):
+            starts = {place: arguments[place].tensor.data_ptr() for place in others}
+            moved = [place for place, start in starts.items() if start != self._starts[place]]
+            if self._written.isdisjoint(first + place for place in moved):
+                self._check_read({first + place: starts[place] for place in moved})
+                for place in others:
+                    self._starts[place], self._known[place] = starts[place], _lasting(arguments[place])
                 return
-        self._starts = []
+        self._check_all(weights, [entry.tensor.data_ptr() for entry in arguments], num_moves)
+        self._known = [_lasting(entry) for entry in arguments]
+
+    def _check_all(self, weights: list[Entry], starts: list[int], num_moves: int) -> None:
+        self._starts, self._known = [], []
         if num_moves != self._num_moves:
             ranges = self._ranges([entry.tensor.data_ptr() for entry in weights], 0)
             self._refuse(ranges)
@@ -61,10 +78,9 @@ class Overlaps:
         self._written_arguments = _Table([each for each in ranges if each[2] in self._written])
         self._starts = starts
 
-    def _check_read(self, changed: list[int], starts: list[int], first: int) -> None:
+    def _check_read(self, starts: dict[int, int]) -> None:
         """Check those arguments alone that lie elsewhere than at the last call and are read only: a token, say."""
-        for number in changed:
-            start = starts[number - first]
+        for number, start in starts.items():
             end = start + self._num_bytes[number]
             if start == end:
                 continue
@@ -96,6 +112,11 @@ class _Table:
         """Tell whether any of them has something of this one."""
         num_before = bisect_left(self._ranges, (end,))
         return num_before > 0 and self._reach[num_before - 1] > start
+
+
+def _lasting(entry: Entry) -> Entry | None:
+    """Return an entry that may be remembered: what torch's allocator owns would be held, and weights may have to be copied."""
+    return entry if entry.block is not None and entry.block.text is None else None
 
 
 def _shared(inputs: str) -> SharedInputsError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from djinn.errors import UnknownPlanError
 from djinn.planning.plan import MemoryPlan
@@ -19,6 +19,7 @@ class StoredPlan:
 
     Attributes:
         session_ids: the sessions in whose arenas weights lie.
+        written_weights: those that the plan writes to.
         is_dropped: whether it is not kept any more, so that its weights may go before it runs.
         use_number: larger than those of plans that were used earlier.
     """
@@ -30,6 +31,11 @@ class StoredPlan:
     session_ids: list[str]
     is_dropped: bool = False
     use_number: int = -1
+    written_weights: list[Entry] = field(init=False)
+
+    def __post_init__(self) -> None:
+        written = self.binding.written_inputs
+        self.written_weights = [weight for number, weight in enumerate(self.weights) if number in written]
 
 
 # What a client keeps itself is far below; one that never drops plans loses those that it used least recently.

@@ -115,7 +115,13 @@ class TensorTable:
 
     def sessions_of(self, tensor_ids: Iterable[int]) -> list[str]:
         """Return the sessions in whose arenas these tensors lie; raises as `entry` does."""
-        found = {entry.block.session_id for entry in self.entries(tensor_ids) if entry.block is not None}
+        find = self._entries.get
+        found: set[str | None] = {None}
+        for tensor_id in tensor_ids:
+            block = (find(tensor_id) or self.entry(tensor_id)).block
+            if block is not None:
+                found.add(block.session_id)
+        found.remove(None)
         return [session_id for session_id in found if session_id is not None]
 
     def sharing(self, block: Block) -> list[Entry]:
