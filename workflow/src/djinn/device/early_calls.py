@@ -26,8 +26,8 @@ class _LastCall:
     Attributes:
         plan: that plan.
         names: of its keyword arguments.
-        likenesses: for each argument the number of its metadata and its place among the tensors; for what is no tensor
-            its address, and None.
+        likenesses: for each tensor that was an argument itself the number of its metadata and its place among all tensors;
+            for any other argument its address, and None.
         input_ids: identifiers of the tensors, those in lists and other containers included.
     """
 
@@ -60,8 +60,8 @@ class EarlyCalls:
             return None
         input_ids = last.input_ids.copy()
         pending: list[tuple[int, RemoteTensor]] = []
-        for value, (likeness, number) in zip(values, last.likenesses, strict=True):
-            if number is None:
+        for value, (likeness, place) in zip(values, last.likenesses, strict=True):
+            if place is None:
                 if id(value) != likeness:
                     return None
                 continue
@@ -70,9 +70,9 @@ class EarlyCalls:
             handle = value.handle
             if handle.client is not last.plan.client:
                 return None
-            input_ids[number] = handle.tensor_id
+            input_ids[place] = handle.tensor_id
             if handle.pending is not None:
-                pending.append((number, value))
+                pending.append((place, value))
         self._num_sent += 1
         return Execution(last.plan, input_ids, pending, is_provisional=True)
 
@@ -100,14 +100,15 @@ class EarlyCalls:
         # A scalar from the host is another tensor at each call.
         if not is_rewarding or arguments.hosts or not plan.may_be_early:
             return
-        numbers = {id(tensor): number for number, tensor in enumerate(arguments.tensors)}
-        likenesses: list[tuple[int, int | None]] = [
-            (value.meta_number, numbers.pop(id(value), None)) if type(value) is RemoteTensor else (id(value), None)
-            for value in (*args, *kwargs.values())
-        ]
-        places = [number for _, number in likenesses if number is not None]
+        tensors = arguments.tensors
+        inner = {id(tensor): place for place, tensor in enumerate(tensors)}
+        likenesses: list[tuple[int, int | None]] = []
+        for value in (*args, *kwargs.values()):
+            place = inner.pop(id(value), None)
+            likenesses.append((id(value), None) if place is None else (tensors[place].meta_number, place))
+        places = [place for _, place in likenesses if place is not None]
         # What a container holds may have gone along with this call and be unknown to the server still.
-        is_known = all(arguments.tensors[number].handle.pending is None for number in numbers.values())
+        is_known = all(tensors[place].handle.pending is None for place in inner.values())
         if is_known and places == sorted(places):
-            input_ids = [tensor.handle.tensor_id for tensor in arguments.tensors]
+            input_ids = [tensor.handle.tensor_id for tensor in tensors]
             self._last = _LastCall(plan, tuple(kwargs), likenesses, input_ids)

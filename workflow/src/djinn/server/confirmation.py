@@ -15,11 +15,7 @@ def go_on() -> None:
 
 
 def confirmed_by(is_confirmed: Callable[[], bool]) -> Callable[[], None]:
-    """Return what awaits a word, which `is_confirmed` does not do for long.
-
-    Raises (what is returned):
-        WithdrawnError: there is none, or the call was withdrawn.
-    """
+    """Return what awaits a word, which `is_confirmed` does not do for long, and raises WithdrawnError without one."""
 
     def await_confirmation() -> None:
         if not is_confirmed():
