@@ -388,14 +388,19 @@ def test_a_confirmation_is_waited_for(shared_pair: Pair, body_bytes: int) -> Non
     sender, receiver = shared_pair
     for stream, is_creator in ((sender, True), (receiver, False)):
         stream.open_mailboxes(is_creator=is_creator)
-    for decide, expected in ((sender.confirm, True), (sender.withdraw, False), (lambda: None, False)):
+    patience_us = 60e6
+    for decide, timeout_us, expected in (
+        (sender.confirm, patience_us, True),
+        (sender.withdraw, patience_us, False),
+        (lambda: None, 1e4, False),
+    ):
         sending = threading.Thread(target=sender.send, args=(b"b" * body_bytes,))
         sending.start()
         assert receiver.receive()[0] == b"b" * body_bytes
         sending.join()
         timer = threading.Timer(0.05, decide)
         timer.start()
-        assert receiver.await_confirmation(200_000) is expected
+        assert receiver.await_confirmation(timeout_us) is expected
         timer.join()
 
 
