@@ -178,6 +178,35 @@ def test_keyword_arguments_are_told_apart_by_their_names(sent: list[Execution]) 
     assert module(one=one, other=five).tolist() == [-4.0] * 4
 
 
+class _Listed(nn.Module):
+    """Adds what it is passed, in a list and otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+
+    def forward(self, listed: list[torch.Tensor], *others: torch.Tensor) -> torch.Tensor:
+        """Weigh each by its place."""
+        return self.weight * sum(place * value for place, value in enumerate((*listed, *others), start=1))
+
+
+def test_a_small_input_in_a_list_is_known_before_it_is_named() -> None:
+    """The server had no more than its elements from the call before."""
+    module, listed = _Listed().to(DEVICE), [_token(0, DEVICE)]
+    for number in range(6):
+        listed[0] = _token(number, DEVICE)
+        for _ in range(3):
+            assert module(listed).tolist() == [float(number), 1.0]
+
+
+def test_small_inputs_go_along_in_the_order_of_their_places() -> None:
+    """The last argument comes first: it is in the list, too."""
+    module, listed = _Listed().to(DEVICE), [_token(0, DEVICE)]
+    for number in range(6):
+        listed[0], other = _token(number, DEVICE), _token(10 * number, DEVICE)
+        assert module(listed, other, listed[0]).tolist() == [24.0 * number, 6.0]
+
+
 @pytest.mark.parametrize("is_late", [False, True])
 def test_a_call_begins_once_however_long_its_module_is_looked_at(
     is_late: bool, sent: list[Execution], monkeypatch: pytest.MonkeyPatch
@@ -194,12 +223,11 @@ def test_a_call_begins_once_however_long_its_module_is_looked_at(
         return current(described)
 
     monkeypatch.setattr(descriptions, "current", slow)
-    num_tensors = _num_tensors()
     sent.clear()
-    assert module(_token(1, DEVICE), cache).tolist()[0] == [4.0, 4.0]
-    assert module(_token(1, DEVICE), cache).tolist()[0] == [5.0, 5.0]
+    tokens = [_token(1, DEVICE) for _ in range(4)]
+    assert [module(token, cache).tolist()[0] for token in tokens] == [[count, count] for count in (4.0, 5.0, 6.0, 7.0)]
     assert len(sent) >= 1
-    assert _num_tensors() <= num_tensors + 1
+    assert all(token.handle.pending is not None for token in tokens)  # type: ignore[attr-defined]
     if is_late:
         assert _calls_of(module).num_in_vain >= 1
 
