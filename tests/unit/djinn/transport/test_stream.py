@@ -404,6 +404,14 @@ def test_a_confirmation_is_waited_for(shared_pair: Pair, body_bytes: int) -> Non
         timer.join()
 
 
+def test_a_peer_that_dies_before_it_passes_its_memory_is_gone(pair: Pair) -> None:
+    """With what it was sent unread, as a server does that ends in between."""
+    pair[0].send(b"greeting")
+    pair[1].close()
+    with pytest.raises(ConnectionFailedError, match="connect again"):
+        pair[0].receive_file()
+
+
 def test_nothing_is_confirmed_without_shared_memory(pair: Pair) -> None:
     """Nor is it waited for."""
     pair[0].send(b"provisional")

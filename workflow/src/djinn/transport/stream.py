@@ -193,8 +193,15 @@ class FramedStream:
             raise _closed(error) from error
 
     def receive_file(self) -> io.FileIO | None:
-        """Take the open file that the peer passes next; None if a message comes instead, or nothing any more."""
-        first, descriptors, _, _ = socket.recv_fds(self._socket, 1, 1)
+        """Take the open file that the peer passes next; None if a message comes instead, or nothing any more.
+
+        Raises:
+            ConnectionFailedError: the peer is gone.
+        """
+        try:
+            first, descriptors, _, _ = socket.recv_fds(self._socket, 1, 1)
+        except OSError as error:
+            raise _closed(error) from error
         if descriptors:
             return io.FileIO(descriptors[0], "r+")
         self._reader.put_first(first)
