@@ -10,7 +10,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from djinn.client import runtime
 from djinn.core import TensorMeta
-from djinn.device import aliasing, composites, gradients, recurrent
+from djinn.device import aliasing, composites, gradients, moving, recurrent
 from djinn.device.compilation import keep_compilers_out
 from djinn.device.dispatch import copy_, dispatch
 from djinn.device.mutations import refuse_in_simulation
@@ -118,6 +118,7 @@ def register() -> None:
     _library.impl("_local_scalar_dense", _local_scalar_dense, "PrivateUse1")
     recurrent.register(_library)
     aliasing.register()
+    moving.install()
 
 
 def _empty(

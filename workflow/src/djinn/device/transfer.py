@@ -105,6 +105,24 @@ def upload(source: torch.Tensor) -> RemoteTensor:
     return RemoteTensor(meta, handle)
 
 
+def can_be_inlined(source: torch.Tensor) -> bool:
+    """Tell whether the bytes of a plain host tensor may wait here for the request that first uses what is made of them."""
+    return (
+        source.nbytes <= m.MAX_INLINE_BYTES
+        and source.dtype in DTYPE_CODES
+        and source.is_contiguous()
+        and not getattr(_thread, "placing_weights", False)
+    )
+
+
+def make_inlined(source: torch.Tensor) -> RemoteTensor:
+    """Return a tensor on the device, in the current session's arena if any, of a host tensor that `can_be_inlined`."""
+    meta = TensorMeta(tuple(source.shape), tuple(source.stride()), source.dtype)
+    client = runtime.current_client()
+    pending = Pending(runtime.current_session(), bytes(readable_bytes(source)))
+    return RemoteTensor(meta, Handle(client, client.new_ids(), pending))
+
+
 def can_become(destination: RemoteTensor, source: torch.Tensor) -> bool:
     """Tell whether an unmade destination can be made from the source's bytes alone."""
     pending = destination.handle.pending
