@@ -54,10 +54,13 @@ class Execution:
         self._passed = _passable(plan, input_ids, pending)
         passed = [(number, unmade.pass_once()) for number, unmade in self._passed.items()]
         self._created = [tensor for number, tensor in pending if number not in self._passed]
+        named_ids = input_ids.copy()
+        for number in reversed(self._passed):
+            del named_ids[number]
         self._connection = client.send(
             m.ExecutePlan(
                 plan_id=plan.plan_id,
-                input_ids=[each for number, each in enumerate(input_ids) if number not in self._passed],
+                input_ids=named_ids,
                 base_id=self._base_id,
                 passed=passed,
                 creations=creations(client, self._created),

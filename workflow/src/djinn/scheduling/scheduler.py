@@ -103,7 +103,7 @@ class Scheduler:
         if not session_ids:
             return running
         try:
-            for session_id in sorted(set(session_ids)):
+            for session_id in session_ids if len(session_ids) == 1 else sorted(set(session_ids)):
                 entry = self._entry(session_id)
                 self._enter(entry)
                 running.add(entry)

@@ -127,6 +127,9 @@ class Binding:
         Raises:
             PlanError: there is no such input, it would outlive the call, its elements are not so many bytes, or too many.
         """
+        place = self._places.get(number)
+        if place is not None and place.tensor.nbytes == num_bytes:
+            return place
         if num_bytes > MAX_INLINE_BYTES:
             raise PlanError(
                 f"{num_bytes} bytes were passed with a call, {MAX_INLINE_BYTES} may be; make a tensor of them."
@@ -135,11 +138,9 @@ class Binding:
             raise PlanError(f"Input {number} of a plan cannot be passed with a call; make a tensor of it.")
         meta = self._trace.values[number].meta
         check_length(meta, num_bytes)
-        place = self._places.get(number)
-        if place is None:
-            tensor = torch.empty_strided(meta.shape, meta.strides, dtype=meta.dtype, device=self._device)
-            assert tensor.nbytes == num_bytes, f"a place of {tensor.nbytes} bytes was made for {num_bytes}"
-            place = self._places[number] = Entry(tensor)
+        tensor = torch.empty_strided(meta.shape, meta.strides, dtype=meta.dtype, device=self._device)
+        assert tensor.nbytes == num_bytes, f"a place of {tensor.nbytes} bytes was made for {num_bytes}"
+        place = self._places[number] = Entry(tensor)
         return place
 
     def own_tensor(self, number: int, source: torch.Tensor) -> torch.Tensor:

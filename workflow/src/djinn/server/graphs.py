@@ -126,8 +126,7 @@ class Graphs:
         if self._addressed is None:
             self._binding.check(inputs)
             self._addressed = self._divide(inputs)
-        arguments, first = inputs.arguments, len(inputs.weights)
-        addressed = [arguments[number - first] for number in self._addressed]
+        addressed = list(map(inputs.arguments.__getitem__, self._addressed))
         # A decode step passes dozens of caches, the same ones at every token; what did not move need not be looked at.
         if self._known_key and self._known_key[0] == inputs.num_moves and all(map(is_, addressed, self._known)):
             self._binding.check(inputs, self._copied)
@@ -196,11 +195,11 @@ class Graphs:
         return len(key) > 1 + len(self._addressed)
 
     def _divide(self, inputs: Inputs) -> list[int]:
-        """Note which arguments are copied, and return the others; metadata decide, which are the same at every call."""
+        """Note which inputs are copied, and return the other arguments' places; metadata decide, the same at every call."""
         kept = self._binding.written_inputs | self._binding.returned_inputs
         arguments = [number for number in self._binding.inputs if number >= inputs.num_weights]
         self._copied = [n for n in arguments if n not in kept and _is_worth_copying(inputs.tensor(n))]
-        return [number for number in arguments if number not in self._copied]
+        return [number - inputs.num_weights for number in arguments if number not in self._copied]
 
 
 def _is_worth_copying(tensor: torch.Tensor) -> bool:

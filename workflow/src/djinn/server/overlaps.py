@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from itertools import accumulate
+from itertools import accumulate, compress
+from operator import is_not
 
 from djinn.core import TensorMeta
 from djinn.errors import SharedInputsError
@@ -35,8 +36,7 @@ class Overlaps:
         """
         if num_moves != self._num_moves or len(arguments) != len(self._known):
             return list(range(len(arguments)))
-        pairs = zip(arguments, self._known, strict=True)
-        return [place for place, (entry, known) in enumerate(pairs) if entry is not known]
+        return list(compress(range(len(arguments)), map(is_not, arguments, self._known)))
 
     def check(self, weights: list[Entry], arguments: list[Entry], others: list[int], num_moves: int) -> None:
         """Refuse a call in which a written input shares elements with another one; plans that write to none may be skipped.
@@ -52,12 +52,15 @@ class Overlaps:
         """
         first = len(weights)
         if num_moves == self._num_moves and len(arguments) == len(self._known):
-            starts = {place: arguments[place].tensor.data_ptr() for place in others}
-            moved = [place for place, start in starts.items() if start != self._starts[place]]
-            if self._written.isdisjoint(first + place for place in moved):
-                self._check_read({first + place: starts[place] for place in moved})
-                for place in others:
-                    self._starts[place], self._known[place] = starts[place], _lasting(arguments[place])
+            for place in others:
+                entry = arguments[place]
+                start = entry.tensor.data_ptr()
+                if start != self._starts[place]:
+                    if first + place in self._written:
+                        break
+                    self._check_read(first + place, start)
+                self._starts[place], self._known[place] = start, _lasting(entry)
+            else:
                 return
         self._check_all(weights, [entry.tensor.data_ptr() for entry in arguments], num_moves)
         self._known = [_lasting(entry) for entry in arguments]
@@ -78,14 +81,11 @@ class Overlaps:
         self._written_arguments = _Table([each for each in ranges if each[2] in self._written])
         self._starts = starts
 
-    def _check_read(self, starts: dict[int, int]) -> None:
-        """Check those arguments alone that lie elsewhere than at the last call and are read only: a token, say."""
-        for number, start in starts.items():
-            end = start + self._num_bytes[number]
-            if start == end:
-                continue
-            if self._written_arguments.meets(start, end) or self._written_weights.meets(start, end):
-                raise _shared(f"{number} and one that is written")
+    def _check_read(self, number: int, start: int) -> None:
+        """Check an argument alone that lies elsewhere than at the last call and is read only: a token, say."""
+        end = start + self._num_bytes[number]
+        if start < end and (self._written_arguments.meets(start, end) or self._written_weights.meets(start, end)):
+            raise _shared(f"{number} and one that is written")
 
     def _ranges(self, starts: list[int], first: int) -> list[_Range]:
         numbered = enumerate(starts, start=first)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 
@@ -52,6 +53,7 @@ class TensorTable:
     """Identifier to tensor for one client."""
 
     _entries: dict[int, Entry] = field(default_factory=dict)
+    _sessions: dict[int, str] = field(default_factory=dict)
     _closed_sessions: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -70,6 +72,8 @@ class TensorTable:
         self.check_room(tensor_id, 1)
         if block is not None:
             block.num_references += 1
+            if block.session_id is not None:
+                self._sessions[tensor_id] = block.session_id
         self._entries[tensor_id] = Entry(tensor, block)
 
     def check_room(self, base_id: int, count: int) -> None:
@@ -108,20 +112,15 @@ class TensorTable:
         """Return a tensor; raises as `entry` does."""
         return self.entry(tensor_id).tensor
 
-    def entries(self, tensor_ids: Iterable[int]) -> list[Entry]:
+    def entries(self, tensor_ids: Sequence[int]) -> list[Entry]:
         """Return the entries of several tensors; raises as `entry` does."""
-        find = self._entries.get
-        return [find(tensor_id) or self.entry(tensor_id) for tensor_id in tensor_ids]
+        # A decode step names dozens of caches: no Python is run for each of them here, nor for their sessions.
+        found = list(map(self._entries.get, tensor_ids))
+        return cast("list[Entry]", found) if all(found) else [self.entry(tensor_id) for tensor_id in tensor_ids]
 
     def sessions_of(self, tensor_ids: Iterable[int]) -> list[str]:
-        """Return the sessions in whose arenas these tensors lie; raises as `entry` does."""
-        find = self._entries.get
-        found: set[str | None] = {None}
-        for tensor_id in tensor_ids:
-            block = (find(tensor_id) or self.entry(tensor_id)).block
-            if block is not None:
-                found.add(block.session_id)
-        found.remove(None)
+        """Return the sessions in whose arenas these tensors lie; unknown ones lie in none."""
+        found = set(map(self._sessions.get, tensor_ids))
         return [session_id for session_id in found if session_id is not None]
 
     def sharing(self, block: Block) -> list[Entry]:
@@ -132,6 +131,7 @@ class TensorTable:
         """Forget a tensor; unknown identifiers are ignored, because a session's end frees tensors too."""
         self._closed_sessions.pop(tensor_id, None)
         entry = self._entries.pop(tensor_id, None)
+        self._sessions.pop(tensor_id, None)
         if entry is not None and entry.block is not None:
             _drop_reference(entry.block)
 
@@ -154,6 +154,9 @@ class TensorTable:
             if entry.block is not None:
                 blocks[id(entry.block)] = entry.block
                 counts[id(entry.block)] = counts.get(id(entry.block), 0) + 1
+                assert self._sessions.get(tensor_id) == entry.block.session_id, (
+                    f"tensor {tensor_id} is in another session"
+                )
                 assert entry.block.covers(entry.tensor.data_ptr()), f"tensor {tensor_id} lies outside its block"
         for key, block in blocks.items():
             assert block.num_references == counts[key], (
