@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import djinn
 from djinn.device import moving
 from djinn.device.tensor import RemoteTensor
-from djinn.errors import SessionClosedError
+from djinn.device.transfer import placing_weights
+from djinn.errors import SessionClosedError, UnsupportedOperatorError
 from support import DEVICE
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -125,14 +127,46 @@ def test_modes_see_every_move(mode: type[Any]) -> None:
     seen = []
 
     def note(self: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        seen.append(str(func))
+        seen.append(func)
         return func(*args, **(kwargs or {}))
 
     handler = "__torch_function__" if mode is TorchFunctionMode else "__torch_dispatch__"
-    watching = type("Watching", (mode,), {handler: note})()
-    with watching:
-        torch.ones(2).to(DEVICE)
-    assert any("to" in name or "copy" in name for name in seen[1:]), seen
+    source = torch.ones(2)
+    with type("Watching", (mode,), {handler: note})():
+        source.to(DEVICE)
+    assert (torch.Tensor.to if mode is TorchFunctionMode else torch.ops.aten._to_copy.default) in seen
+
+
+def test_a_tangent_goes_along() -> None:
+    """In forward mode a plain tensor may have one."""
+    with forward_ad.dual_level():
+        moved = forward_ad.make_dual(torch.ones(2), torch.full((2,), 3.0)).to(DEVICE)
+        tangent = forward_ad.unpack_dual(moved).tangent
+        assert tangent is not None
+        assert tangent.tolist() == [3.0, 3.0]
+
+
+def test_a_dtype_that_the_device_does_not_hold_is_refused_as_before() -> None:
+    """At once, not with the first use."""
+    with pytest.raises(UnsupportedOperatorError, match="float8_e5m2 are not held"):
+        torch.zeros(2, dtype=torch.float8_e5m2).to(DEVICE)
+
+
+def test_a_buffer_of_a_module_that_moves_is_a_weight() -> None:
+    """It lies in the Text segment, where others with the same elements share it."""
+    with placing_weights():
+        moved = torch.arange(5.0).to(DEVICE)
+    assert isinstance(moved, RemoteTensor)
+    assert moved.handle.pending is None, "it waits for its first use, which is not how weights are placed"
+
+
+def test_a_move_may_do_something_else_too() -> None:
+    """Then it is torch's."""
+    source = torch.ones(2)
+    assert source.to(DEVICE, dtype=torch.float64).dtype is torch.float64
+    assert source.to(DEVICE, torch.int32).dtype is torch.int32
+    copied = source.to(DEVICE, copy=True)
+    assert copied.tolist() == [1.0, 1.0]
 
 
 def test_subclasses_keep_their_say() -> None:
@@ -146,13 +180,31 @@ def test_subclasses_keep_their_say() -> None:
     assert torch.ones(2).as_subclass(Stubborn).to(DEVICE) == "stays"
 
 
-def test_transforms_see_their_own_tensors() -> None:
-    """Inside `vmap` a tensor of a batch looks plain, but is not."""
-    batch = torch.arange(6.0).view(3, 2)
-    moved = torch.vmap(lambda row: row.to("cpu") * 2)(batch)
-    assert torch.equal(moved, batch * 2)
-    with pytest.raises((RuntimeError, NotImplementedError)):
-        torch.vmap(lambda row: row.to(DEVICE) * torch.nn.functional.dropout(row))(batch)
+TRANSFORMS: dict[str, Callable[..., Any]] = {
+    "vmap": torch.vmap,
+    "grad": torch.func.grad,
+    "jvp": lambda function: lambda value: torch.func.jvp(function, (value,), (torch.ones_like(value),)),
+    "functionalize": torch.func.functionalize,
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms_go_through_both_ways_alike(name: str) -> None:
+    """Inside one, what it transforms looks plain, but is not; what it does not, is."""
+    value, constant = torch.arange(6.0).view(3, 2), torch.tensor([2.0, 3.0])
+
+    def along(move: Callable[[torch.Tensor, str], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda part: (part.sum() * move(part, DEVICE).cpu() * move(constant, DEVICE).cpu()).sum()
+
+    ended, expected = (TRANSFORMS[name](along(move))(value) for move in (torch.Tensor.to, moving._torch_to))
+    for one, other in zip(*((each if isinstance(each, tuple) else (each,)) for each in (ended, expected)), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_traced_move_is_in_the_trace() -> None:
+    """A trace without it would have kept the elements of its example."""
+    traced = torch.jit.trace(lambda value: value.to(DEVICE).cpu() + 1, torch.zeros(2), check_trace=False)
+    assert torch.equal(traced(torch.ones(2)), torch.full((2,), 2.0))
 
 
 def test_a_device_that_does_not_exist_is_refused_as_before() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from djinn.device.mutations import is_simulating
 from djinn.device.tensor import DEVICE, DEVICE_NAME
 from djinn.device.transfer import can_be_inlined, make_inlined
 
@@ -23,7 +22,6 @@ _NAMES = frozenset({DEVICE, DEVICE_NAME})
 _IGNORED = {"non_blocking"}
 _len_function_stack = torch._C._len_torch_function_stack
 _len_dispatch_stack = torch._C._len_torch_dispatch_stack
-_innermost_transform = torch._C._functorch.peek_interpreter_stack
 _tracing_state = torch._C._get_tracing_state
 
 
@@ -66,10 +64,8 @@ def _is_plain(source: torch.Tensor) -> bool:
         and not source.requires_grad
         and _keys_of(source) in _PLAIN_KEYS
         and can_be_inlined(source)
-        and not is_simulating()
         and not _len_function_stack()
         and not _len_dispatch_stack()
-        and _innermost_transform() is None
         and forward_ad._current_level < 0
         and _tracing_state() is None
     )

@@ -12,7 +12,7 @@ from djinn.client import runtime
 from djinn.client.client import Client
 from djinn.core import DTYPE_CODES, TensorMeta
 from djinn.device.handle import Handle, Pending
-from djinn.device.tensor import RemoteTensor
+from djinn.device.tensor import RemoteTensor, dense_meta
 from djinn.errors import ConnectionFailedError, UnsupportedOperatorError
 from djinn.host_bytes import readable_bytes, writable_bytes
 from djinn.protocol import messages as m
@@ -117,10 +117,10 @@ def can_be_inlined(source: torch.Tensor) -> bool:
 
 def make_inlined(source: torch.Tensor) -> RemoteTensor:
     """Return a tensor on the device, in the current session's arena if any, of a host tensor that `can_be_inlined`."""
-    meta = TensorMeta(tuple(source.shape), tuple(source.stride()), source.dtype)
+    meta, number = dense_meta(source)
     client = runtime.current_client()
     pending = Pending(runtime.current_session(), bytes(readable_bytes(source)))
-    return RemoteTensor(meta, Handle(client, client.new_ids(), pending))
+    return RemoteTensor(meta, Handle(client, client.new_ids(), pending), number)
 
 
 def can_become(destination: RemoteTensor, source: torch.Tensor) -> bool:
