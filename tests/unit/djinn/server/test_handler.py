@@ -122,39 +122,6 @@ def test_a_provisional_call_begins_when_it_is_confirmed(handlers: tuple[Handler,
     )
 
 
-@pytest.mark.parametrize("word", [False, True])
-@pytest.mark.parametrize(
-    ("last_us", "order"),
-    [(50.0, ["computed", "asked"]), (float("inf"), ["asked", "computed"]), (2e3, ["asked", "computed"])],
-)
-def test_a_short_provisional_call_without_effects_computes_before_the_word(
-    handlers: tuple[Handler, Handler], monkeypatch: pytest.MonkeyPatch, word: bool, last_us: float, order: list[str]
-) -> None:
-    """Only its results could be seen of it; a long one, or one of which that is not known, would keep others waiting in vain."""
-    handler, other = handlers
-    compute, done = handler._server.compute, list[str]()
-    replay = compute.replay
-
-    def noted(*arguments: Any) -> Any:
-        results = replay(*arguments)
-        done.append("computed")
-        return results
-
-    monkeypatch.setattr(compute, "replay", noted)
-    output = ((_NUM_ELEMENTS,), (1,), 0, 0, 1)
-    request = _plan_with_weight(other, ("aten.neg.default", [ValueRef(0)], {}, [1], None), output)
-    request.is_provisional = True
-    stored = handler._client.plans.get(request.plan_id)
-    stored.last_us = last_us
-    handler = Handler(handler._server, handler._client, lambda: done.append("asked") or word)
-    reply, _ = handler.answer(request, _NOTHING)
-    handler.settle()
-    assert done == order[: len(order) if word else order.index("asked") + 1]
-    assert isinstance(reply, m.Done) if word else (isinstance(reply, m.Failed) and reply.error == "WithdrawnError")
-    assert (m.MAX_OUTPUTS in handler._client.table) is word
-    assert (stored.last_us == last_us) is (done == ["asked"]), "how long it took is known as soon as it was computed"
-
-
 def test_only_what_a_request_made_is_taken_back(handlers: tuple[Handler, Handler]) -> None:
     """Not a tensor whose name was taken when it failed."""
     handler, other = handlers

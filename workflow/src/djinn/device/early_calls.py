@@ -1,8 +1,8 @@
 """Calls that are sent before it is known that their plans hold, and confirmed when it is.
 
 Looking whether a module and its arguments are what they were takes the client about as long as the server takes to
-prepare a call. So a call that looks like the last one of its module is sent first, and the server prepares it meanwhile, or
-computes it if that is short and has no effects: as a processor follows a branch, with nothing to be seen before it is taken.
+prepare a call. So a call that looks like the last one of its module is sent first, and the server prepares it meanwhile: as a
+processor follows a branch, without an effect before the branch is taken.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Execution:
             plan: what to execute.
             input_ids: identifiers of all arguments.
             pending: those arguments that the server may not know, with their numbers, ascending.
-            is_provisional: whether nothing of it shall be seen until it is confirmed.
+            is_provisional: whether it begins only once it is confirmed.
         """
         client = plan.client
         self.plan = plan
@@ -82,11 +82,11 @@ class Execution:
         return self.plan is plan and self._input_ids == [tensor.handle.tensor_id for tensor in tensors]
 
     def confirm(self) -> None:
-        """Let a provisional one be carried out; if that comes too late, `complete` raises WithdrawnError."""
+        """Let a provisional one begin; if that comes too late, `complete` raises WithdrawnError."""
         self._connection.confirm()
 
     def withdraw(self) -> None:
-        """Let a provisional one be as if it never was.
+        """Let a provisional one never begin.
 
         Raises:
             ConnectionFailedError: the server is gone.
@@ -117,7 +117,7 @@ class Execution:
             is_cached: whether plans are kept.
 
         Raises:
-            WithdrawnError: it was confirmed too late, and nothing of it was seen.
+            WithdrawnError: it was confirmed too late, and did not begin.
             Exception: what else the server reports, as the class that a local call would raise.
             ConnectionFailedError: the server is gone.
         """

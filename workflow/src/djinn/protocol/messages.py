@@ -108,8 +108,8 @@ class ExecutePlan(Request):
     """Replays a plan on these tensors, the trace's inputs that follow its weights.
 
     `passed` has the numbers of further ones, ascending, with their dense, row-major elements: they go with the request.
-    With `wants_result` the elements of the first output come back with the reply, likewise. Of one that
-    `is_provisional` nothing is seen until the client confirms it through the mailbox; elsewhere it is refused.
+    With `wants_result` the elements of the first output come back with the reply, likewise. One that `is_provisional` is
+    prepared, but begins only once the client confirms it through the mailbox; elsewhere it is refused.
     """
 
     plan_id: int

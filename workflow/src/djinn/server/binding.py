@@ -116,11 +116,6 @@ class Binding:
             if storage not in self._adopted:
                 slot.renew(num_bytes, self._device)
 
-    @property
-    def has_effects(self) -> bool:
-        """Whether more than its results can be seen of an execution: what it wrote, or that it drew random numbers."""
-        return bool(self.written_inputs) or self.uses_random_numbers
-
     def place(self, number: int, num_bytes: int) -> Entry:
         """Return the binding's own tensor for the dense elements of an input, the same one at every call.
 

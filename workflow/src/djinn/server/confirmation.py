@@ -1,7 +1,4 @@
-"""What an execution awaits before anything of it can be seen: nothing, or the client's word on a provisional call.
-
-One without effects computes meanwhile, as only its results could be seen: if it is withdrawn, that was in vain.
-"""
+"""What an execution awaits before anything of it can be seen: nothing, or the client's word on a provisional call."""
 
 from __future__ import annotations
 
@@ -11,8 +8,6 @@ from djinn.errors import WithdrawnError
 
 # A client looks at a module for about as long as this server prepares the call; to wait much longer would keep others waiting.
 MAX_UNCONFIRMED_US = 200.0
-# So would a longer execution in vain.
-MAX_IN_VAIN_US = 1_000.0
 
 
 def go_on() -> None:

@@ -18,7 +18,7 @@ from djinn.protocol.messages import MAX_OUTPUTS
 from djinn.protocol.operands import OwnDevice, TensorRef
 from djinn.server.binding import Binding
 from djinn.server.compute import Compute
-from djinn.server.confirmation import MAX_IN_VAIN_US, go_on
+from djinn.server.confirmation import go_on
 from djinn.server.elements import unmarked
 from djinn.server.operators import Operator, resolve
 from djinn.server.plan_store import StoredPlan
@@ -140,7 +140,7 @@ class Executor:
             base_id: identifier that its first output will have.
             passed: numbers of further arguments, ascending, with their elements.
             fetches_result: whether to bring the first result's elements to the host.
-            await_confirmation: called before anything can be seen of the execution; what it raises ends it.
+            await_confirmation: called before anything happens that could be seen; what it raises ends the execution.
 
         Raises:
             PlanError: unknown tensors, elements that no argument can have, or identifiers of outputs that are in use.
@@ -168,12 +168,12 @@ class Executor:
             try:
                 default_dtype = stored.plan.trace.default_dtype
                 if default_dtype is torch.float32 and not binding.uses_random_numbers:
-                    return self._replay(stored, inputs, await_confirmation, fetches_result=fetches_result)
+                    return self._replay(binding, inputs, await_confirmation, fetches_result=fetches_result)
                 with (
                     self.computing(default_dtype),
                     self._random_state(generator) if binding.uses_random_numbers else _NOTHING,
                 ):
-                    return self._replay(stored, inputs, await_confirmation, fetches_result=fetches_result)
+                    return self._replay(binding, inputs, await_confirmation, fetches_result=fetches_result)
             finally:
                 self._vmu.stack.pop(base)
 
@@ -195,19 +195,14 @@ class Executor:
         return named
 
     def _replay(
-        self, stored: StoredPlan, inputs: Inputs, await_confirmation: Callable[[], None], *, fetches_result: bool
+        self, binding: Binding, inputs: Inputs, await_confirmation: Callable[[], None], *, fetches_result: bool
     ) -> Replayed:
-        is_late = not stored.binding.has_effects and stored.last_us <= MAX_IN_VAIN_US
         started_ns = perf_counter_ns()
-        results = self._compute.replay(stored.binding, inputs, go_on if is_late else await_confirmation)
+        results = self._compute.replay(binding, inputs, await_confirmation)
         if fetches_result and results.content is None and results.tensors:
             results.fetch(self._compute.begin_fetch(results.tensors[0]))
         self._compute.wait()
-        finished_ns = perf_counter_ns()
-        stored.last_us = (finished_ns - started_ns) / 1e3
-        if is_late:
-            await_confirmation()
-        return Replayed(started_ns, finished_ns, results, inputs.arguments)
+        return Replayed(started_ns, perf_counter_ns(), results, inputs.arguments)
 
     def register_outputs(self, table: TensorTable, stored: StoredPlan, base_id: int, replayed: Replayed) -> None:
         """Register what a replay returned, from `base_id`."""

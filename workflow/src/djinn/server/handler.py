@@ -187,7 +187,7 @@ class Handler:
             peak_bytes=plan.placement.peak_bytes,
             lower_bound_bytes=plan.placement.lower_bound_bytes,
             held_bytes=binding.held_bytes,
-            has_effects=binding.has_effects,
+            has_effects=bool(binding.written_inputs) or binding.uses_random_numbers,
         )
 
     def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> Answer:

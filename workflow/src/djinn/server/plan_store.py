@@ -20,7 +20,6 @@ class StoredPlan:
     Attributes:
         session_ids: the sessions in whose arenas weights lie.
         written_weights: those that the plan writes to.
-        last_us: how long its last execution took; infinity before the first.
         is_dropped: whether it is not kept any more, so that its weights may go before it runs.
         use_number: larger than those of plans that were used earlier.
     """
@@ -30,7 +29,6 @@ class StoredPlan:
     weight_ids: list[int]
     weights: list[Entry]
     session_ids: list[str]
-    last_us: float = float("inf")
     is_dropped: bool = False
     use_number: int = -1
     written_weights: list[Entry] = field(init=False)
