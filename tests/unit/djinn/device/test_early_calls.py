@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import djinn
 from djinn.client import runtime as client_runtime
@@ -89,6 +90,14 @@ def test_a_call_like_the_last_one_is_sent_before_its_module_is_looked_at(
     # What the server does not hold yet goes along.
     assert module(torch.full((4,), 5.0).to(DEVICE)).tolist() == [30.0] * 4
     assert len(sent) == 2
+
+
+class _Written(nn.Module):
+    """Writes to what it is passed."""
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Return twice what is there afterwards."""
+        return value.add_(1).mul(2)
 
 
 class _Cached(nn.Module):
@@ -287,6 +296,34 @@ def test_a_module_that_changed_is_called_as_it_is_now(
     for _ in range(20):
         module(value)
     assert _num_tensors() <= before + 1
+
+
+class _Watching(TorchFunctionMode):
+    """Notes what is asked of torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_call_that_can_have_no_plan_is_not_sent_early(sent: list[Execution]) -> None:
+    """Whoever watches or traces it sees its operations, and nothing of how it would have been sent."""
+    module, written = _Written().to(DEVICE), torch.zeros(4).to(DEVICE)
+    _warm(module, written)
+    sent.clear()
+    with _Watching() as watching:
+        module(torch.zeros(4).to(DEVICE))
+    assert watching.seen == ["zeros", "to", "add_", "mul"]
+    fresh = torch.zeros(4).to(DEVICE)
+    traced = torch.jit.trace(lambda value: module(value) + 0, (fresh,), check_trace=False)
+    assert traced(torch.ones(4).to(DEVICE)).tolist() == [4.0] * 4
+    with torch.enable_grad():
+        module(torch.zeros(4).to(DEVICE))
+    assert sent == []
 
 
 def test_a_call_that_autograd_records_is_recorded() -> None:

@@ -196,7 +196,7 @@ def test_transforms_go_through_both_ways_alike(name: str) -> None:
     def along(move: Callable[[torch.Tensor, str], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
         return lambda part: (part.sum() * move(part, DEVICE).cpu() * move(constant, DEVICE).cpu()).sum()
 
-    ended, expected = (TRANSFORMS[name](along(move))(value) for move in (torch.Tensor.to, moving._torch_to))
+    ended, expected = (TRANSFORMS[name](along(move))(value) for move in (moving.to, moving._torch_to))
     for one, other in zip(*((each if isinstance(each, tuple) else (each,)) for each in (ended, expected)), strict=True):
         assert torch.equal(one, other)
 
@@ -205,6 +205,17 @@ def test_a_traced_move_is_in_the_trace() -> None:
     """A trace without it would have kept the elements of its example."""
     traced = torch.jit.trace(lambda value: value.to(DEVICE).cpu() + 1, torch.zeros(2), check_trace=False)
     assert torch.equal(traced(torch.ones(2)), torch.full((2,), 2.0))
+
+
+@pytest.mark.parametrize("target", ["cpu", torch.float16])
+def test_lazy_modules_move_on_the_host(target: Any) -> None:
+    """What has no elements yet knows by identity which functions it allows."""
+    assert "LazyLinear" in str(torch.nn.LazyLinear(2).to(target))
+
+
+def test_the_class_has_the_function_of_torch() -> None:
+    """Subclasses keep tables of functions, made before this package is imported or after."""
+    assert torch.Tensor.to is torch._C.TensorBase.to
 
 
 def test_a_device_that_does_not_exist_is_refused_as_before() -> None:

@@ -15,12 +15,15 @@ from djinn.config import Config
 from djinn.core import ValueRef
 from djinn.memory.free_list import FreeList
 from djinn.protocol import messages as m
+from djinn.scheduling.states import State
 from djinn.server.core import ServerCore
 from djinn.server.executor import Replayed
 from djinn.server.handler import Handler
 
 _NUM_ELEMENTS = 100_000
 _NOTHING = memoryview(b"")
+# A node and its output, on weight 1.
+_NEGATED = ("aten.neg.default", [ValueRef(0)], {}, [1], None), ((_NUM_ELEMENTS,), (1,), 0, 0, 1)
 
 
 @pytest.fixture
@@ -120,6 +123,39 @@ def test_a_provisional_call_begins_when_it_is_confirmed(handlers: tuple[Handler,
     assert torch.frombuffer(bytearray(_answer(other, m.Download(tensor_id=1))), dtype=torch.float32)[0] == 2 + bool(
         word
     )
+
+
+@pytest.mark.parametrize("state", ["waits", "is away", "is another's turn"])
+def test_a_provisional_call_does_not_wait_for_a_session(handlers: tuple[Handler, Handler], state: str) -> None:
+    """If it was withdrawn, others would have given way, or its announced wait be over, for a call that never was."""
+    handler, other = handlers
+    _answer(handler, m.OpenSession(opened_id="one", arena_bytes=1 << 20))
+    request = _plan_with_weight(other, *_NEGATED)
+    request.session_id, request.is_provisional = "one", True
+    handler = Handler(handler._server, handler._client, lambda: True)
+    scheduler = handler._server.scheduler
+    entry = scheduler._entry(handler._client.qualified("one"))
+    if state == "waits":
+        entry.session.state = State.IO_WAIT
+    elif state == "is away":
+        _answer(other, m.OpenSession(opened_id="two", arena_bytes=1 << 20))
+        assert entry.session.state is State.EVICTED
+    else:
+        entry.turn.acquire()
+    before = entry.session.state, scheduler.stats()["restores"]
+    reply, _ = handler.answer(request, _NOTHING)
+    handler.settle()
+    assert isinstance(reply, m.Failed)
+    assert reply.error == "WithdrawnError"
+    assert (entry.session.state, scheduler.stats()["restores"]) == before
+    if state == "is another's turn":
+        entry.turn.release()
+    request.is_provisional = False
+    assert isinstance(handler.answer(request, _NOTHING)[0], m.Done)
+    handler.settle()
+    request.is_provisional, request.base_id = True, 2 * m.MAX_OUTPUTS
+    assert isinstance(handler.answer(request, _NOTHING)[0], m.Done), "the session is idle in memory now"
+    handler.settle()
 
 
 def test_only_what_a_request_made_is_taken_back(handlers: tuple[Handler, Handler]) -> None:

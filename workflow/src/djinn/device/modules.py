@@ -124,11 +124,12 @@ class PlannedCall:
             )
         if is_simulating():
             return module._call_impl(*args, **kwargs)
-        early = self._early_calls.send(args, kwargs)
         call: _Call | None = None
-        reason = ""
+        reason = self._refusal(module) or ""
+        early = None if reason or _len_function_stack() else self._early_calls.send(args, kwargs)
         try:
-            call = self._look_up(module, args, kwargs)
+            if not reason:
+                call = self._look_up(module, args, kwargs)
         except UnplannableError as error:
             reason = str(error)
         finally:
@@ -172,9 +173,6 @@ class PlannedCall:
     def _look_up(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
         """Look for a call's plan; raises UnplannableError for a call that can have none."""
         start_ns = perf_counter_ns()
-        reason = self._refusal(module)
-        if reason is not None:
-            raise UnplannableError(reason)
         description = self._descriptions.current(module)
         reason = self._descriptions.refusal(description)
         if reason is not None:

@@ -2,12 +2,12 @@
 
 `tensor.to(device)` makes an empty tensor there and copies into it. Torch reaches this package twice on that way, through code
 that a token's computation has driven out of the caches: it takes longer than sending the call that uses the token. So
-`torch.Tensor.to` is asked here first, and torch is whenever anything but the elements of one plain tensor matters.
+a tensor's `to` is asked here first, and torch is whenever anything but the elements of one plain tensor matters.
 """
 
 from __future__ import annotations
 
-from functools import wraps
+from types import MethodType
 from typing import Any
 
 import torch
@@ -37,7 +37,17 @@ with torch.inference_mode(False):
     _PLAIN_KEYS = {_keys_of(torch.empty(0, device="cpu")), _INFERENCE_KEYS}
 
 
-@wraps(_torch_to)
+class To:
+    """`torch.Tensor.to` of this process: what tensors find; whoever asks their class finds torch's own.
+
+    Subclasses and tracers know functions by identity, and ask the class.
+    """
+
+    def __get__(self, tensor: torch.Tensor | None, owner: type | None = None) -> Any:
+        """Return the method of a tensor, or the function of a class."""
+        return _torch_to if tensor is None else MethodType(to, tensor)
+
+
 def to(self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     """Return the tensor with another dtype or on another device, as torch does."""
     if len(args) == 1 and _is_own(args[0]) and kwargs.keys() <= _IGNORED and _is_plain(self):
@@ -48,7 +58,7 @@ def to(self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
 
 def install() -> None:
     """Be asked before torch is."""
-    torch.Tensor.to = to  # type: ignore[assignment,method-assign]
+    torch.Tensor.to = To()  # type: ignore[assignment,method-assign]
 
 
 def _is_own(device: Any) -> bool:
@@ -61,11 +71,12 @@ def _is_plain(source: torch.Tensor) -> bool:
     """Tell whether nothing of a tensor matters but its elements, and nobody watches what torch does."""
     return (
         type(source) is torch.Tensor
+        # They would see what is asked of the tensor next.
+        and not _len_function_stack()
+        and not _len_dispatch_stack()
+        and _tracing_state() is None
+        and forward_ad._current_level < 0
         and not source.requires_grad
         and _keys_of(source) in _PLAIN_KEYS
         and can_be_inlined(source)
-        and not _len_function_stack()
-        and not _len_dispatch_stack()
-        and forward_ad._current_level < 0
-        and _tracing_state() is None
     )

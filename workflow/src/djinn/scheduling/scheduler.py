@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from djinn.errors import OutOfMemoryError, SessionClosedError
+from djinn.errors import OutOfMemoryError, SessionClosedError, WithdrawnError
 from djinn.memory.arena import Arena
 from djinn.memory.vmu import VirtualMemoryUnit
 from djinn.scheduling.clock_thread import ClockThread
@@ -25,6 +25,7 @@ from djinn.scheduling.states import RESIDENT_STATES, SETTLED_STATES, State
 from djinn.scheduling.swap_pool import SwapPool
 
 PHASES = ("IO_WAIT", "COMPUTE")
+_NOT_IDLE = "The session of a provisional call is not idle in memory; send the call again, as a final one."
 
 
 class Scheduler:
@@ -90,13 +91,14 @@ class Scheduler:
             self._residency.close(entry.session, self._clock())
             self._vmu.release_session_arena(session_id)
 
-    def running(self, session_ids: Sequence[str] = ()) -> Running:
+    def running(self, session_ids: Sequence[str] = (), *, may_wait: bool = True) -> Running:
         """Restore these sessions and keep them resident and unevictable until the caller leaves what this returns.
 
         Sessions are taken in order of name, so that two requests cannot wait for each other.
 
         Raises:
             SessionClosedError: one of them is closed.
+            WithdrawnError: one of them is not idle in memory, for which the caller may not wait, or end its own wait.
             OutOfMemoryError: one of them cannot be restored in time.
         """
         running = Running(self._leave)
@@ -105,7 +107,7 @@ class Scheduler:
         try:
             for session_id in session_ids if len(session_ids) == 1 else sorted(set(session_ids)):
                 entry = self._entry(session_id)
-                self._enter(entry)
+                self._enter(entry, may_wait=may_wait)
                 running.add(entry)
         except BaseException:
             running.leave()
@@ -237,12 +239,15 @@ class Scheduler:
         while entry.session.state not in SETTLED_STATES:
             self._moved.wait()
 
-    def _enter(self, entry: Entry) -> None:
-        """Take a session's turn and wait until it may compute."""
-        entry.turn.acquire()
+    def _enter(self, entry: Entry, *, may_wait: bool = True) -> None:
+        """Take a session's turn and wait until it may compute, or be refused at once."""
+        if not entry.turn.acquire(blocking=may_wait):
+            raise WithdrawnError(_NOT_IDLE)
         try:
             with self._lock:
                 self._check_open(entry)
+                if not may_wait and entry.session.state is not State.IDLE:
+                    raise WithdrawnError(_NOT_IDLE)
                 entry.expect_answer()
                 is_granted = self._residency.request(entry.session, self._clock())
                 self._clock_thread.look()

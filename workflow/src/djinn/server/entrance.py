@@ -41,22 +41,28 @@ class Entrance:
         assert qualified is not None, "a session was named by None"
         return qualified
 
-    def enter(self, request: m.Request, tensor_ids: list[int], session_ids: Sequence[str] = ()) -> Running:
+    def enter(
+        self, request: m.Request, tensor_ids: list[int], session_ids: Sequence[str] = (), *, may_wait: bool = True
+    ) -> Running:
         """Keep a request's sessions resident until the caller leaves them, and make the tensors that it brings along.
 
         Args:
             request: what enters.
             tensor_ids: its operands, whose sessions have to be resident.
             session_ids: others that have to be.
+            may_wait: whether sessions may be restored, waited for, or taken out of a wait that was announced.
 
         Raises:
             SessionClosedError: one of the sessions is not open.
             OutOfMemoryError: one cannot be restored, or has no room for a tensor.
             PlanError: an unknown tensor, or content that does not fit one.
+            WithdrawnError: it may not wait, but would have to.
         """
         if request.session_id is None and not (self._client.sessions or session_ids or request.creations):
             return self._server.scheduler.running()
-        running = self._server.scheduler.running([*self._sessions_needed(request, tensor_ids), *session_ids])
+        running = self._server.scheduler.running(
+            [*self._sessions_needed(request, tensor_ids), *session_ids], may_wait=may_wait
+        )
         try:
             if request.creations:
                 with self._client.settling:

@@ -193,7 +193,8 @@ class Handler:
     def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> Answer:
         client, executor = self._client, self._server.executor
         stored = client.plans.get(request.plan_id)
-        running = self._entrance.enter(request, request.input_ids, stored.session_ids)
+        may_wait = not request.is_provisional  # others would wait for what may be withdrawn
+        running = self._entrance.enter(request, request.input_ids, stored.session_ids, may_wait=may_wait)
         try:
             done = executor.execute(
                 client.table,
