@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from djinn.core import TensorMeta
@@ -59,6 +59,8 @@ def test_exactly_those_calls_are_refused(weights: Any, arguments: Any) -> None:
     arguments=_RANGES,
     moves=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 30), st.sampled_from([None, *_BLOCKS])), max_size=12),
 )
+# Refused, until what it met moves on.
+@example(weights=[], arguments=[(0, 1, False), (1, 1, True)], moves=[(0, 1, None), (1, 0, None)])
 def test_arguments_that_move_between_calls_are_compared_anew(weights: Any, arguments: Any, moves: Any) -> None:
     """One after the other, whether they are written to or not, and after calls that were refused."""
     metas = [TensorMeta.of(entry.tensor) for entry in _entries([*weights, *arguments])]

@@ -55,10 +55,10 @@ class Overlaps:
             for place in others:
                 entry = arguments[place]
                 start = entry.tensor.data_ptr()
-                if start != self._starts[place]:
-                    if first + place in self._written:
-                        break
-                    self._check_read(first + place, start)
+                if start != self._starts[place] and (
+                    first + place in self._written or self._meets_written(first + place, start)
+                ):
+                    break  # what it meets may have moved as well
                 self._starts[place], self._known[place] = start, _lasting(entry)
             else:
                 return
@@ -81,11 +81,10 @@ class Overlaps:
         self._written_arguments = _Table([each for each in ranges if each[2] in self._written])
         self._starts = starts
 
-    def _check_read(self, number: int, start: int) -> None:
-        """Check an argument alone that lies elsewhere than at the last call and is read only: a token, say."""
+    def _meets_written(self, number: int, start: int) -> bool:
+        """Tell whether an input would meet one that is written and lies where it lay at the last call: a token meets none."""
         end = start + self._num_bytes[number]
-        if start < end and (self._written_arguments.meets(start, end) or self._written_weights.meets(start, end)):
-            raise _shared(f"{number} and one that is written")
+        return start < end and (self._written_arguments.meets(start, end) or self._written_weights.meets(start, end))
 
     def _ranges(self, starts: list[int], first: int) -> list[_Range]:
         numbered = enumerate(starts, start=first)
