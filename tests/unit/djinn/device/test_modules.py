@@ -432,8 +432,8 @@ def test_host_memory_of_large_results_is_used_again_once_nobody_holds_it(hold: A
         assert remote(torch.randn(128, 8).to(DEVICE)).cpu().data_ptr() != address
         assert read(held) == before
         del held
-        addresses = {remote(x.to(DEVICE)).cpu().data_ptr() for _ in range(4)}
-        assert len(addresses) == 1
+        addresses = {remote(x.to(DEVICE)).cpu().data_ptr() for _ in range(8)}
+        assert len(addresses) <= 2, "one for a result that is held, one that is ready for the next"
         assert torch.equal(remote(x.to(DEVICE)).cpu(), native(x))
 
 

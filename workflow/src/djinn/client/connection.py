@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -155,6 +156,12 @@ class Connection:
     def reply_buffer(self, num_bytes: int) -> ReplyBuffer | None:
         """Return a place where a reply's payload may come to and stay; None where there is no room, or another host."""
         return None if self._reply_buffers is None else self._reply_buffers.take(num_bytes)
+
+    def prepare_reply_buffer(self, num_bytes: int) -> None:
+        """Have such a place ready for the next request; best done while a reply is awaited."""
+        if self._reply_buffers is not None:
+            with contextlib.suppress(ValueError):  # another thread closed this end, as `receive` will say
+                self._reply_buffers.prepare(num_bytes)
 
     def receive(self, expected_us: float = 0.0) -> tuple[m.Reply, memoryview]:
         """Wait for the reply.

@@ -148,16 +148,17 @@ class Execution:
         if plan.has_effects:
             _note_versions([weights[n] for n in plan.written[0]] + [arguments.tensors[n] for n in plan.written[1]])
         prefetcher, prefetched = plan.prefetcher, self._prefetched
-        if prefetcher is not None and prefetched is not None:
-            prefetcher.make_host(prefetched)
-        reply, payload = client.receive(self._connection, plan.expected_us)
-        if self._created:
-            note_created(self._created)
         if prefetcher is not None:
             outputs[0].handle.prefetcher = prefetcher
             if prefetched is not None:
-                prefetcher.note_arrival(prefetched, payload)
+                prefetcher.make_host(prefetched, self._connection)
                 outputs[0].handle.prefetched = prefetched
+        # Whoever waits for the result waits for all that follows.
+        reply, payload = client.receive(self._connection, plan.expected_us)
+        if self._created:
+            note_created(self._created)
+        if prefetcher is not None and prefetched is not None:
+            prefetcher.note_arrival(prefetched, payload)
         plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
         for effect in plan.effects:
             effect.apply(materials)

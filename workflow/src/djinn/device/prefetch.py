@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from djinn.client.client import Client
+from djinn.client.connection import Connection
 from djinn.core import TensorMeta
 from djinn.errors import ProtocolError
 from djinn.host_bytes import writable_bytes
@@ -69,13 +70,14 @@ class Prefetcher:
         place = client.reply_buffer(self._num_bytes) if self._num_bytes > MAX_COPIED_BYTES else None
         return Prefetched(place, client.write_number)
 
-    def make_host(self, prefetched: Prefetched) -> None:
-        """Make the host tensor of a result, nobody else's; best done while the server computes."""
+    def make_host(self, prefetched: Prefetched, connection: Connection) -> None:
+        """Make the host tensor of a result, nobody else's, and have a place ready for the next; done while the server computes."""
         if prefetched.place is None:
             prefetched.host = torch.empty_like(self._like, memory_format=torch.contiguous_format)
             prefetched.content = writable_bytes(prefetched.host)
         else:
             prefetched.host = torch.frombuffer(prefetched.place.view, dtype=self._dtype).view(self._shape)
+            connection.prepare_reply_buffer(self._num_bytes)
 
     def note_arrival(self, prefetched: Prefetched, payload: memoryview) -> None:
         """Take what came with the reply.
