@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from djinn.core import ValueRef
 from djinn.errors import ProtocolError
 from djinn.protocol import messages as m
-from djinn.protocol.codec import decode_reply, decode_request, encode
+from djinn.protocol.codec import decode_reply, decode_request, encode, encode_unfinished, finish_bytes
 from djinn.protocol.operands import OWN_DEVICE, TensorRef
 
 _OPERANDS = [
@@ -47,10 +47,26 @@ def test_any_device_becomes_the_servers_own() -> None:
     assert got.args == [OWN_DEVICE]
 
 
+def test_an_offset_before_the_memory_is_no_message() -> None:
+    """Nothing could be sent there."""
+    assert decode_request(encode(m.Stats(reply_offset=0))) == m.Stats()
+    with pytest.raises(ProtocolError):
+        decode_request(encode(m.Stats(reply_offset=-1)))
+
+
 def test_an_object_of_another_type_does_not_travel() -> None:
     """Nothing is pickled as a last resort."""
     with pytest.raises(NotImplementedError, match="object"):
         encode(m.RunOperator(operator="x", args=[object()], kwargs={}, base_id=1))
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), st.floats(0, 1e9))
+def test_a_reply_whose_end_came_later_is_the_same(started_ns: int, finished_ns: int, restore_us: float) -> None:
+    """However short the number would be by itself."""
+    body, end = encode_unfinished(m.Done(started_ns=started_ns, restore_us=restore_us)), finish_bytes(finished_ns)
+    assert decode_reply(body[: -len(end)] + end) == m.Done(
+        started_ns=started_ns, restore_us=restore_us, finished_ns=finished_ns
+    )
 
 
 @settings(max_examples=500, deadline=None)

@@ -19,6 +19,12 @@ from djinn.scheduling.states import State
 from djinn.server.core import ServerCore
 from djinn.server.executor import Replayed
 from djinn.server.handler import Handler
+from djinn.transport.mailbox import IS_SUPPORTED
+from djinn.transport.stream import FramedStream
+
+Ends = tuple[FramedStream, FramedStream]
+
+has_mailboxes = pytest.mark.skipif(not IS_SUPPORTED, reason="nothing is confirmed elsewhere than on x86 processors")
 
 _NUM_ELEMENTS = 100_000
 _NOTHING = memoryview(b"")
@@ -89,8 +95,18 @@ def test_a_tensor_is_sent_as_it_was_although_its_session_leaves(handlers: tuple[
     handler.settle()
 
 
-@pytest.mark.parametrize("word", [None, False, True])
-def test_a_provisional_call_begins_when_it_is_confirmed(handlers: tuple[Handler, Handler], word: bool | None) -> None:
+def _say(ends: Ends, word: bool) -> None:
+    """Send a message and confirm or withdraw it."""
+    server, client = ends
+    client.send(b"provisional")
+    server.receive()
+    (client.confirm if word else client.withdraw)()
+
+
+@pytest.mark.parametrize("word", [None, False, pytest.param(True, marks=has_mailboxes)])
+def test_a_provisional_call_begins_when_it_is_confirmed(
+    handlers: tuple[Handler, Handler], ends: Ends, word: bool | None
+) -> None:
     """Without a word, as over TCP, or withdrawn, nothing of it is seen; it can be sent again, and others go on."""
     handler, other = handlers
     one = m.Creation(1, (4,), (1,), 0, None, torch.ones(4).numpy().tobytes())
@@ -108,7 +124,8 @@ def test_a_provisional_call_begins_when_it_is_confirmed(handlers: tuple[Handler,
     )
     assert isinstance(planned, m.Planned), planned
     if word is not None:
-        handler = Handler(handler._server, handler._client, lambda: word)
+        handler = Handler(handler._server, handler._client, ends[0])
+        _say(ends, word)
     request = m.ExecutePlan(plan_id=planned.plan_id, input_ids=[1], base_id=m.MAX_OUTPUTS, creations=[one])
     request.is_provisional = True
     reply, _ = handler.answer(request, _NOTHING)
@@ -125,14 +142,18 @@ def test_a_provisional_call_begins_when_it_is_confirmed(handlers: tuple[Handler,
     )
 
 
+@has_mailboxes
 @pytest.mark.parametrize("state", ["waits", "is away", "is another's turn"])
-def test_a_provisional_call_does_not_wait_for_a_session(handlers: tuple[Handler, Handler], state: str) -> None:
+def test_a_provisional_call_does_not_wait_for_a_session(
+    handlers: tuple[Handler, Handler], ends: Ends, state: str
+) -> None:
     """If it was withdrawn, others would have given way, or its announced wait be over, for a call that never was."""
     handler, other = handlers
     _answer(handler, m.OpenSession(opened_id="one", arena_bytes=1 << 20))
     request = _plan_with_weight(other, *_NEGATED)
     request.session_id, request.is_provisional = "one", True
-    handler = Handler(handler._server, handler._client, lambda: True)
+    handler = Handler(handler._server, handler._client, ends[0])
+    _say(ends, True)
     scheduler = handler._server.scheduler
     entry = scheduler._entry(handler._client.qualified("one"))
     if state == "waits":

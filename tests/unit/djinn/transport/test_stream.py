@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -78,6 +79,38 @@ def test_payloads_go_through_shared_memory(shared_pair: Pair, num_bytes: int, of
     body, payload = receiver.receive()
     assert (body, bytes(payload)) == (b"body", b"p" * num_bytes)
     assert bytes(receiver.shared.view[offset_bytes : offset_bytes + num_bytes]) == b"p" * num_bytes
+
+
+def test_what_lies_in_its_place_is_not_copied(shared_pair: Pair) -> None:
+    """It is sent from there; anything else is copied there, and so is the same at another time."""
+    sender, receiver = shared_pair
+    assert receiver.shared is not None
+    place = sender.place(4096, 8)
+    assert place is not None
+    place.view[:] = b"in place"
+    sender.send(b"body", place.view, offset_bytes=4096)
+    assert bytes(receiver.receive()[1]) == b"in place"
+    assert sender.place(4096, 8) is not None
+    sender.send(b"body", b"anything", offset_bytes=4096)
+    assert bytes(receiver.receive()[1]) == b"anything"
+    place = sender.place(4096, 8)
+    assert place is not None
+    for offset_bytes in (4096, 6000):
+        sender.send(b"body", place.view, offset_bytes=offset_bytes)
+        assert bytes(receiver.receive()[1]) == b"anything"
+    assert receiver.shared.view[6000:6008] == b"anything"
+    place = sender.place(4096, 8)
+    assert place is not None
+    sender.send(b"body", place.view, offset_bytes=7000)
+    receiver.receive()
+    assert receiver.shared.view[7000:7008] == b"anything", "it was sent from a place where nobody wants it"
+    assert sender.place(0, 8) is None
+    place.view.release()
+
+
+def test_there_is_no_place_without_shared_memory(pair: Pair) -> None:
+    """What is sent goes through the socket."""
+    assert pair[0].place(4096, 8) is None
 
 
 def test_what_came_to_an_offset_stays(shared_pair: Pair) -> None:
@@ -205,6 +238,87 @@ def test_messages_arrive_in_order_whichever_way_they_take(mail_pair: Pair, seed:
             )
             assert wait()
             assert receiver.receive() == (body, payload)
+
+
+@has_mailboxes
+@pytest.mark.parametrize(("num_bytes", "offset_bytes"), [(0, 0), (4096, 0), (96, 8000)])
+@pytest.mark.parametrize("sleeps", [False, True])
+def test_what_was_prepared_arrives_with_its_end(
+    mail_pair: Pair, num_bytes: int, offset_bytes: int, sleeps: bool
+) -> None:
+    """And its payload, also to a peer that fell asleep meanwhile; before it is sent nothing is seen of it."""
+    sender, receiver = mail_pair
+    sender.prepare(b"begin end")
+    assert not receiver.wait_asleep(1.0) if sleeps else not receiver.wait_spinning(1.0)
+    assert sender.is_taken
+    taken: list[tuple[bytes, bytes]] = []
+    receiving = threading.Thread(
+        target=lambda: taken.extend((body, bytes(rest)) for body, rest in [receiver.receive()])
+    )
+    if sleeps:
+        receiving.start()
+        while sender.is_peer_awake:
+            time.sleep(1e-3)
+    assert sender.send_prepared(b"END", b"p" * num_bytes, offset_bytes=offset_bytes)
+    if not sleeps:
+        receiving.start()
+    receiving.join(10)
+    assert taken == [(b"begin END", b"p" * num_bytes)]
+    assert sender.is_taken
+
+
+@has_mailboxes
+def test_what_was_not_prepared_is_not_sent(mail_pair: Pair) -> None:
+    """Because the peer slept, another message came between, it was sent already, or its payload has no room."""
+    sender, receiver = mail_pair
+    assert not sender.send_prepared(b"END")
+    sender.prepare(b"begin end")
+    sender.send(b"another")
+    assert not sender.send_prepared(b"END")
+    assert receiver.receive()[0] == b"another"
+    sender.prepare(b"begin end")
+    assert sender.send_prepared(b"END")
+    assert not sender.send_prepared(b"END")
+    assert receiver.receive()[0] == b"begin END"
+    sender.prepare(b"begin end")
+    assert not sender.send_prepared(b"END", bytes(8193))
+    assert receiver._inbox is not None
+    sender.prepare(b"begin end")
+    assert receiver._inbox.falls_asleep()
+    sender.prepare(b"another end")
+    assert not sender.send_prepared(b"END")
+    sender.send(b"last")
+    assert receiver.receive()[0] == b"last"
+
+
+def test_nothing_is_prepared_without_shared_memory(pair: Pair) -> None:
+    """It is sent in the usual way."""
+    pair[0].prepare(b"begin end")
+    assert not pair[0].send_prepared(b"END")
+
+
+@has_mailboxes
+@pytest.mark.parametrize("has_left", [True, False])
+def test_what_was_prepared_for_a_peer_that_cannot_be_woken_is_not_sent(mail_pair: Pair, has_left: bool) -> None:
+    """It left in its sleep or takes nothing from its socket, and the connection has failed: nothing comes twice."""
+    sender, receiver = mail_pair
+    sender.prepare(b"begin end")
+    assert receiver._inbox is not None
+    assert receiver._inbox.falls_asleep()
+    if has_left:
+        receiver._socket.close()
+    else:
+        sender._socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sender._socket.send(bytes(65_536))
+    assert not sender.send_prepared(b"END")
+    assert not sender.is_taken
+    receiver._inbox.wake()
+    assert receiver._inbox.take() is not None
+    with pytest.raises(ConnectionFailedError):
+        sender.send(b"begin END")
+    assert receiver._inbox.take() is None
 
 
 @has_mailboxes

@@ -45,13 +45,18 @@ def write(device: torch.device, address: int, content: bytes) -> None:
     Raises:
         DjinnError: the driver refuses.
     """
-    if not content:
-        return
-    code = _copy_to_device()(address, content, len(content), None)
-    if code == _INVALID_CONTEXT:  # this thread has not used the device yet
-        torch.cuda.set_device(device)
-        code = _copy_to_device()(address, content, len(content), None)
-    _check("cuMemcpyHtoDAsync", code)
+    if content:
+        _queue(_copy_to_device(), device, address, content, len(content), None)
+
+
+def copy(device: torch.device, destination: int, source: int, num_bytes: int) -> None:
+    """Queue a copy from one address of the device to another on its default stream; torch takes twice as long to queue one.
+
+    Raises:
+        DjinnError: the driver refuses.
+    """
+    if num_bytes:
+        _queue(_copy_on_device(), device, destination, source, num_bytes, None)
 
 
 def begin_capture(stream: torch.cuda.Stream) -> None:
@@ -64,6 +69,21 @@ def _copy_to_device() -> Any:
     function = library().cuMemcpyHtoDAsync_v2
     function.argtypes = (ctypes.c_uint64, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p)
     return function
+
+
+@cache
+def _copy_on_device() -> Any:
+    function = library().cuMemcpyDtoDAsync_v2
+    function.argtypes = (ctypes.c_uint64, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_void_p)
+    return function
+
+
+def _queue(function: Any, device: torch.device, *arguments: Any) -> None:
+    code = function(*arguments)
+    if code == _INVALID_CONTEXT:  # this thread has not used the device yet
+        torch.cuda.set_device(device)
+        code = function(*arguments)
+    _check(function.__name__, code)
 
 
 def _check(name: str, code: int) -> None:

@@ -6,11 +6,11 @@ payload. Identifiers of tensors are chosen by the client: a request that makes t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 # A request may return this many tensors; their identifiers are base_id, base_id + 1, ...
 MAX_OUTPUTS = 1 << 16
 # Up to this size a tensor's elements travel with the first request that uses it, which saves a round trip.
@@ -42,7 +42,7 @@ class Request(msgspec.Struct, array_like=True, tag_field="kind", tag=True, kw_on
     creations: list[Creation] = []
     session_id: str | None = None
     client_core: int = -1
-    reply_offset: int = 0
+    reply_offset: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Hello(Request):
@@ -206,13 +206,14 @@ class Done(Reply):
     """The request was carried out; times on the server's monotonic clock.
 
     `learned` is what the last node of a plan returned, if the plan was made to learn that. `restore_us` is how long
-    bringing its sessions back into device memory took, beside any wait for room there.
+    bringing its sessions back into device memory took, beside any wait for room there. What is known last stands last, see
+    `encode_unfinished`.
     """
 
     started_ns: int = 0
-    finished_ns: int = 0
     learned: Any = None
     restore_us: float = 0.0
+    finished_ns: int = 0
 
 
 class Failed(Reply):

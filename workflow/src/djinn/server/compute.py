@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ import torch
 from djinn.config import Config
 from djinn.memory.variants import require_device
 from djinn.server.binding import Binding
+from djinn.server.caller import Caller
 from djinn.server.results import Results
 from djinn.server.slots import Inputs
 
@@ -20,12 +20,14 @@ class Compute:
 
     Attributes:
         device: where tensors are made.
+        is_asynchronous: whether what is called goes on after the call has returned, until `wait` returns.
         min_adopted_bytes: from which size bound plans take over what an operator without `out=` form allocated, instead
             of copying it; None for never.
     """
 
     # A copy costs no more than what is spread over the heap instead: measured alike on a layer with results of 393 KB.
     min_adopted_bytes: int | None = None
+    is_asynchronous = False
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")
@@ -43,13 +45,13 @@ class Compute:
         # Three torch calls would do the same for ten times the price of a small tensor's whole creation.
         ctypes.memmove(tensor.data_ptr(), content, len(content))
 
-    def replay(self, binding: Binding, inputs: Inputs, await_confirmation: Callable[[], None]) -> Results:
+    def replay(self, binding: Binding, inputs: Inputs, caller: Caller) -> Results:
         """Run a plan on its inputs and return its results, which later replays leave alone.
 
-        Nothing that could be seen happens before `await_confirmation` returns; raises as that does.
+        Nothing that could be seen happens before the caller's `await_confirmation` returns; raises as that does.
         """
         binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)
-        await_confirmation()
+        caller.await_confirmation()
         binding.run()
         return binding.take_results()
 
@@ -60,6 +62,10 @@ class Compute:
     def begin_fetch(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a dense host tensor, which has the elements after `wait`."""
         return tensor.contiguous()
+
+    def fetch_first(self, results: Results, caller: Caller) -> None:
+        """Fetch the first result, which the caller has elements of after `wait`."""
+        results.fetch(self.begin_fetch(results.tensors[0]))
 
     def wait(self) -> None:
         """Return when everything that was called in this thread is done."""

@@ -7,15 +7,16 @@ of their own, because nothing else may be queued on a stream that is being captu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from djinn.memory import cuda_driver
 from djinn.server.binding import Binding
+from djinn.server.caller import Caller
 from djinn.server.compute import Compute
 from djinn.server.graphs import Graph, Graphs, Key
+from djinn.server.locked_places import LockedPlaces
 from djinn.server.results import Results
 from djinn.server.slots import Inputs
 
@@ -24,6 +25,7 @@ class CudaCompute(Compute):
     """The current CUDA device."""
 
     min_adopted_bytes: int | None = 0  # a copy is a kernel, whatever its size
+    is_asynchronous = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,6 +41,7 @@ class CudaCompute(Compute):
         self._num_captures = 0
         self._num_graph_replays = 0
         self._plain_replays: Counter[str] = Counter()
+        self._places = LockedPlaces()
 
     def default_generator(self) -> torch.Generator:
         """Return the device's."""
@@ -49,7 +52,7 @@ class CudaCompute(Compute):
         """Queue a copy; the driver takes the bytes before it returns."""
         cuda_driver.write(self.device, tensor.data_ptr(), content)
 
-    def replay(self, binding: Binding, inputs: Inputs, await_confirmation: Callable[[], None]) -> Results:
+    def replay(self, binding: Binding, inputs: Inputs, caller: Caller) -> Results:
         """Replay a graph of the plan, capture one, or run the plan call by call; otherwise as on the host."""
         graphs = binding.replayer
         if graphs is None:
@@ -62,8 +65,8 @@ class CudaCompute(Compute):
                 graph = self._capture(graphs, key, inputs)
             if graph is not None:
                 self._num_graph_replays += 1
-                return graph.replay(inputs, await_confirmation)
-        await_confirmation()
+                return graph.replay(inputs, caller)
+        caller.await_confirmation()
         self._plain_replays[graphs.refusal or "first call with these addresses"] += 1
         return self._replay_calls(binding, inputs)
 
@@ -74,6 +77,17 @@ class CudaCompute(Compute):
         """Queue a copy to pinned memory."""
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         return host.copy_(tensor, non_blocking=True)
+
+    def fetch_first(self, results: Results, caller: Caller) -> None:
+        """Queue a copy to where the caller wants it, or to pinned memory."""
+        first = results.tensors[0]
+        place = caller.place_of_result(first.nbytes)
+        if place is not None:
+            host = self._places.tensor(place, first)
+            if host is not None:
+                results.fetch(host.copy_(first, non_blocking=True), place.view)
+                return
+        super().fetch_first(results, caller)
 
     def wait(self) -> None:
         """Return when the default stream is empty."""

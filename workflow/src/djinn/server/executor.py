@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from time import perf_counter_ns
@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-from djinn.core import DTYPE_CODES
-from djinn.errors import PlanError, UnknownPlanError, UnsupportedOperatorError
+from djinn.errors import PlanError, UnknownPlanError
 from djinn.memory.vmu import VirtualMemoryUnit
 from djinn.planning.plan import MemoryPlan
 from djinn.protocol.messages import MAX_OUTPUTS
 from djinn.protocol.operands import OwnDevice, TensorRef
 from djinn.server.binding import Binding
+from djinn.server.caller import Caller
 from djinn.server.compute import Compute
-from djinn.server.confirmation import go_on
 from djinn.server.elements import unmarked
+from djinn.server.operator_results import check_results, describe
 from djinn.server.operators import Operator, resolve
 from djinn.server.plan_store import StoredPlan
 from djinn.server.results import Results
@@ -49,6 +49,7 @@ class Replayed:
 
 
 _NOTHING = nullcontext()
+_NOBODY = Caller()
 
 
 class Executor:
@@ -104,13 +105,13 @@ class Executor:
             raise PlanError(
                 f"Operator {name} returned {len(results)} tensors; split it so that it returns at most {MAX_OUTPUTS}."
             )
-        _check_results(name, results, refs)
+        check_results(name, results, refs)
         results = [unmarked(value) if isinstance(value, torch.Tensor) else value for value in results]
         outputs = []
         for position, value in enumerate(results):
             if isinstance(value, torch.Tensor) and id(value) not in refs:
                 self._store.register(table, base_id + position, value, entries)
-            outputs.append(_describe(value, refs))
+            outputs.append(describe(value, refs))
         return Executed(started_ns, finished_ns, outputs, is_sequence)
 
     def bind(self, plan: MemoryPlan) -> Binding:
@@ -125,10 +126,10 @@ class Executor:
         stored: StoredPlan,
         input_ids: list[int],
         base_id: int,
+        caller: Caller = _NOBODY,
         *,
         passed: Sequence[tuple[int, bytes]] = (),
         fetches_result: bool = False,
-        await_confirmation: Callable[[], None] = go_on,
     ) -> Replayed:
         """Replay a plan; its outputs have to be registered next.
 
@@ -138,9 +139,9 @@ class Executor:
             stored: the plan.
             input_ids: its arguments.
             base_id: identifier that its first output will have.
+            caller: whom it is for.
             passed: numbers of further arguments, ascending, with their elements.
             fetches_result: whether to bring the first result's elements to the host.
-            await_confirmation: called before anything happens that could be seen; what it raises ends the execution.
 
         Raises:
             PlanError: unknown tensors, elements that no argument can have, or identifiers of outputs that are in use.
@@ -148,6 +149,7 @@ class Executor:
             OutOfMemoryError: the client has no room for its outputs.
             GuardError: the plan relied on other data.
             SharedInputsError: it writes to elements that several inputs share.
+            WithdrawnError: the caller did not confirm it.
         """
         binding, weights = stored.binding, stored.weights
         num_weights = len(weights)
@@ -168,12 +170,12 @@ class Executor:
             try:
                 default_dtype = stored.plan.trace.default_dtype
                 if default_dtype is torch.float32 and not binding.uses_random_numbers:
-                    return self._replay(binding, inputs, await_confirmation, fetches_result=fetches_result)
+                    return self._replay(binding, inputs, caller, fetches_result=fetches_result)
                 with (
                     self.computing(default_dtype),
                     self._random_state(generator) if binding.uses_random_numbers else _NOTHING,
                 ):
-                    return self._replay(binding, inputs, await_confirmation, fetches_result=fetches_result)
+                    return self._replay(binding, inputs, caller, fetches_result=fetches_result)
             finally:
                 self._vmu.stack.pop(base)
 
@@ -194,13 +196,13 @@ class Executor:
             named.insert(number, place)
         return named
 
-    def _replay(
-        self, binding: Binding, inputs: Inputs, await_confirmation: Callable[[], None], *, fetches_result: bool
-    ) -> Replayed:
+    def _replay(self, binding: Binding, inputs: Inputs, caller: Caller, *, fetches_result: bool) -> Replayed:
         started_ns = perf_counter_ns()
-        results = self._compute.replay(binding, inputs, await_confirmation)
+        results = self._compute.replay(binding, inputs, caller)
         if fetches_result and results.content is None and results.tensors:
-            results.fetch(self._compute.begin_fetch(results.tensors[0]))
+            self._compute.fetch_first(results, caller)
+        if self._compute.is_asynchronous:
+            caller.prepare_reply(started_ns)
         self._compute.wait()
         return Replayed(started_ns, perf_counter_ns(), results, inputs.arguments)
 
@@ -269,26 +271,3 @@ class Executor:
             for item in operand if isinstance(operand, list) else [operand]:
                 if isinstance(item, TensorRef):
                     self._store.make_writable(table, table.entry(item.tensor_id))
-
-
-def _check_results(name: str, results: list[Any], refs: dict[int, int]) -> None:
-    for value in results:
-        if isinstance(value, torch.Tensor) and (value.is_conj() or value.is_neg()) and id(value) in refs:
-            raise UnsupportedOperatorError(
-                f"Operator {name} left the conjugate or negative of its result in a given tensor; leave out= away, or move the "
-                "operands to the CPU for it."
-            )
-        if isinstance(value, torch.Tensor) and (value.layout is not torch.strided or value.dtype not in DTYPE_CODES):
-            raise UnsupportedOperatorError(
-                f"Operator {name} returns a tensor of layout {value.layout} and dtype {value.dtype}, which this device does "
-                "not hold; move the operands to the CPU for it."
-            )
-
-
-def _describe(value: Any, refs: dict[int, int]) -> Any:
-    if value is None:
-        return None
-    if not isinstance(value, torch.Tensor):
-        return ("value", value)
-    meta = (tuple(value.shape), tuple(value.stride()), DTYPE_CODES[value.dtype], value.storage_offset())
-    return ("same", refs[id(value)], *meta) if id(value) in refs else ("new", *meta)

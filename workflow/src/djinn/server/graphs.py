@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import is_
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 
 from djinn.memory import cuda_driver
 from djinn.server.binding import Binding
+from djinn.server.caller import Caller
 from djinn.server.results import Results
 from djinn.server.slots import Inputs
 from djinn.server.table import Entry
@@ -33,6 +34,8 @@ MAX_GRAPHS = 64
 # copying saves.
 MAX_IN_PLACE = 4
 _MAX_SEEN = 1_024
+# Up to so many, the driver queues copies one by one in less time than torch all at once.
+_MAX_COPIED_ALONE = 3
 
 Key = tuple[int, ...]
 
@@ -51,10 +54,10 @@ class Graph:
             if storage is not None and storage not in self._contents:
                 self._contents[storage] = _bytes_of(output.untyped_storage(), output.device)
 
-    def replay(self, inputs: Inputs, await_confirmation: Callable[[], None]) -> Results:
+    def replay(self, inputs: Inputs, caller: Caller) -> Results:
         """Queue a replay and return copies of what it returns, since the next replay overwrites it; raises as it is refused."""
         self._fill_buffers([inputs.tensor(number) for number in self._copied])
-        await_confirmation()
+        caller.await_confirmation()
         self._graph.replay()
         copies = {storage: content.clone().untyped_storage() for storage, content in self._contents.items()}
         return Results(
@@ -66,9 +69,10 @@ class Graph:
 
     def _fill_buffers(self, tensors: list[torch.Tensor]) -> None:
         pairs = [each for each in zip(self._buffers, tensors, strict=True) if each[0] is not each[1]]
-        if len(pairs) == 1:  # which is queued in half the time
-            pairs[0][0].copy_(pairs[0][1])
-        elif pairs:  # in one kernel, where their dtypes are the same
+        if len(pairs) <= _MAX_COPIED_ALONE:
+            for buffer, tensor in pairs:
+                cuda_driver.copy(buffer.device, buffer.data_ptr(), tensor.data_ptr(), buffer.nbytes)
+        else:  # in one kernel, where their dtypes are the same
             torch._foreach_copy_([buffer for buffer, _ in pairs], [tensor for _, tensor in pairs])
 
 

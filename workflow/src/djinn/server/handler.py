@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
-from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
 import torch
 
 from djinn.core import DTYPE_CODES, TensorMeta
-from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError, UnknownPlanError
+from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError
 from djinn.host_bytes import readable_bytes
 from djinn.memory.arena import Arena
-from djinn.planning.plan import make_plan
 from djinn.protocol import messages as m
 from djinn.protocol.operands import tensor_ids
-from djinn.scheduling.running import Running
 from djinn.server.client_state import ClientState
-from djinn.server.confirmation import confirmed_by, go_on
 from djinn.server.core import ServerCore
 from djinn.server.elements import default_dtype, dense_strides, dtype, from_bytes
 from djinn.server.entrance import Entrance
-from djinn.server.executor import Replayed
-from djinn.server.folding import fold_constants
-from djinn.server.plan_store import StoredPlan
-from djinn.server.subexpressions import share_subexpressions
-from djinn.server.traces import trace_of
+from djinn.server.plan_requests import PlanRequests
+from djinn.transport.stream import FramedStream
 
 MAX_PING_US = 1e6
 # A session that holds no memory still costs about two kilobytes.
@@ -43,15 +35,18 @@ Answer = tuple[m.Reply, memoryview | bytes]
 class Handler:
     """Answers the requests of one client's connection."""
 
-    def __init__(
-        self, server: ServerCore, client: ClientState, is_confirmed: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Answer a client of the server's, whose word on a provisional call `is_confirmed` waits for."""
+    def __init__(self, server: ServerCore, client: ClientState, stream: FramedStream | None = None) -> None:
+        """Answer a client of the server's.
+
+        Args:
+            server: the server.
+            client: the client.
+            stream: the connection, through which executions confer with the client; None if every reply is returned.
+        """
         self._server = server
         self._client = client
-        self._await_confirmation = confirmed_by(is_confirmed)
         self._entrance = Entrance(server, client)
-        self._unsettled: Callable[[], None] | None = None
+        self._plans = PlanRequests(server, client, self._entrance, stream)
         # Kept until the answer was sent, whose payload is its memory.
         self._lent: torch.Tensor | None = None
         self._opened: Arena | None = None
@@ -59,9 +54,9 @@ class Handler:
             m.Upload: self._upload,
             m.Download: self._download,
             m.RunOperator: self._run_operator,
-            m.MakePlan: self._make_plan,
-            m.ExecutePlan: self._execute_plan,
-            m.DropPlans: self._drop_plans,
+            m.MakePlan: self._plans.make,
+            m.ExecutePlan: self._plans.execute,
+            m.DropPlans: self._plans.drop,
             m.OpenSession: self._open_session,
             m.CloseSession: self._close_session,
             m.Signal: self._signal,
@@ -74,7 +69,7 @@ class Handler:
         }
 
     def answer(self, request: m.Request, payload: memoryview) -> Answer:
-        """Carry a request out and return the reply with its payload; every error becomes a reply too.
+        """Carry a request out and return the reply with its payload, or SENT; every error becomes a reply too.
 
         What nobody waits for is left to `settle`, which has to be called after the reply was sent.
         """
@@ -91,9 +86,7 @@ class Handler:
     def settle(self) -> None:
         """Do what the last answer left to do, now that it was sent."""
         self._lent = None
-        unsettled, self._unsettled = self._unsettled, None
-        if unsettled is not None:
-            unsettled()
+        self._plans.settle()
 
     def take_back(self, request: m.Request, reply: m.Reply) -> None:
         """Undo what made something for a client that left before it knew: nobody else would free it while others stay.
@@ -168,79 +161,6 @@ class Handler:
             restore_us=restore_us,
         )
 
-    def _make_plan(self, request: m.MakePlan, payload: memoryview) -> m.Reply:
-        trace = trace_of(request)
-        with self._server.executor.computing(trace.default_dtype):
-            folded = fold_constants(share_subexpressions(trace), self._server.device)
-        plan = make_plan(folded)
-        if len(request.weight_ids) > request.num_inputs:
-            raise PlanError(
-                f"{len(request.weight_ids)} weights were named for {request.num_inputs} inputs; name fewer."
-            )
-        binding = self._server.executor.bind(plan)
-        with self._client.settling:  # nothing is freed meanwhile
-            table, weight_ids = self._client.table, request.weight_ids
-            weights, session_ids = table.entries(weight_ids), table.sessions_of(weight_ids)
-            plan_id = self._client.plans.add(StoredPlan(plan, binding, weight_ids, weights, session_ids))
-        return m.Planned(
-            plan_id=plan_id,
-            peak_bytes=plan.placement.peak_bytes,
-            lower_bound_bytes=plan.placement.lower_bound_bytes,
-            held_bytes=binding.held_bytes,
-            has_effects=bool(binding.written_inputs) or binding.uses_random_numbers,
-        )
-
-    def _execute_plan(self, request: m.ExecutePlan, payload: memoryview) -> Answer:
-        client, executor = self._client, self._server.executor
-        stored = client.plans.get(request.plan_id)
-        may_wait = not request.is_provisional  # others would wait for what may be withdrawn
-        running = self._entrance.enter(request, request.input_ids, stored.session_ids, may_wait=may_wait)
-        try:
-            done = executor.execute(
-                client.table,
-                client.generator,
-                stored,
-                request.input_ids,
-                request.base_id,
-                passed=request.passed,
-                fetches_result=request.wants_result,
-                await_confirmation=self._await_confirmation if request.is_provisional else go_on,
-            )
-            _keep_pace(done.started_ns, self._server.config.plan_pace_s)
-        except BaseException:
-            running.leave()
-            raise
-        client.settling.acquire()
-        if stored.binding.returned_inputs and executor.has_lost_inputs(stored, done):
-            client.settling.release()
-            running.leave()
-            raise UnknownPlanError("A tensor that the plan returns was freed before its reply; plan the call again.")
-        # It keeps the results until they were sent, whose memory the content is.
-        self._unsettled = partial(self._settle_execution, request, stored, done, running)
-        guard, content = stored.binding.guard, done.results.content
-        return m.Done(
-            started_ns=done.started_ns,
-            finished_ns=done.finished_ns,
-            learned=None if guard is None else guard.learned,
-            restore_us=running.restore_us,
-        ), b"" if content is None or not request.wants_result else content
-
-    def _settle_execution(self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed, running: Running) -> None:
-        try:
-            self._server.executor.register_outputs(self._client.table, stored, request.base_id, done)
-            self._entrance.free(request.frees)
-            self._server.executor.make_ready(stored.binding)
-        finally:
-            try:
-                running.leave()
-            finally:
-                self._client.settling.release()
-
-    def _drop_plans(self, request: m.DropPlans, payload: memoryview) -> m.Reply:
-        for plan_id in request.plan_ids:
-            self._client.plans.drop(plan_id)
-        return m.Done()
-
     def _open_session(self, request: m.OpenSession, payload: memoryview) -> m.Reply:
         if len(self._client.sessions) >= MAX_SESSIONS:
             raise OutOfMemoryError(
@@ -288,11 +208,6 @@ class Handler:
         plans = self._client.plans
         own = {"num_tensors": len(self._client.table), "num_plans": len(plans), "plan_bytes": plans.held_bytes}
         return m.Counters(values={**self._server.stats(), "client": own})
-
-
-def _keep_pace(started_ns: int, pace_s: float | None) -> None:
-    if pace_s is not None:
-        time.sleep(max(0.0, pace_s - (perf_counter_ns() - started_ns) / 1e9))
 
 
 def _ping(request: m.Ping, payload: memoryview) -> m.Reply:

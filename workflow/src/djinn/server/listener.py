@@ -8,17 +8,16 @@ import resource
 import socket
 import struct
 import threading
-from functools import partial
 
 import torch
 
 from djinn.errors import ConfigurationError, ConnectionFailedError, ProtocolError
 from djinn.protocol import messages as m
 from djinn.protocol.codec import decode_request, encode
-from djinn.server.confirmation import MAX_UNCONFIRMED_US
 from djinn.server.core import ServerCore
 from djinn.server.greeting import greet, welcome
 from djinn.server.handler import Handler
+from djinn.server.plan_requests import SENT
 from djinn.transport.address import Address
 from djinn.transport.cores import Seat
 from djinn.transport.secret import load_secret
@@ -126,8 +125,7 @@ class Listener:
             stream.note_greeting()
             if is_local:
                 stream.open_mailboxes(is_creator=True)
-            is_confirmed = partial(stream.await_confirmation, MAX_UNCONFIRMED_US)
-            self._answer_requests(stream, Handler(self._core, client, is_confirmed))
+            self._answer_requests(stream, Handler(self._core, client, stream))
         finally:
             self._core.detach(client)
 
@@ -142,7 +140,8 @@ class Listener:
                 reply, reply_payload = handler.answer(request, payload)
                 answered = request, reply
                 try:
-                    stream.send(encode(reply), reply_payload, offset_bytes=request.reply_offset)
+                    if reply is not SENT:
+                        stream.send(encode(reply), reply_payload, offset_bytes=request.reply_offset)
                 finally:
                     handler.settle()
         finally:

@@ -22,7 +22,7 @@ class Results:
         self.content: memoryview | None = None
         self._fetched: torch.Tensor | None = None
 
-    def fetch(self, fetched: torch.Tensor) -> None:
-        """Take the first one's elements from a dense host tensor, which has them once the device is done."""
+    def fetch(self, fetched: torch.Tensor, content: memoryview | None = None) -> None:
+        """Take the first one's elements from a dense host tensor, whose bytes may be known, once the device is done."""
         self._fetched = fetched
-        self.content = readable_bytes(fetched)
+        self.content = readable_bytes(fetched) if content is None else content

@@ -88,13 +88,27 @@ class Outbox(_Mailbox):
         Returns:
             Whether the receiver is still awake, otherwise it has to be rung; None if the message has to take another way.
         """
+        return self.put_written(len(body), payload_bytes, payload_offset) if self.write(body) else None
+
+    def write(self, body: bytes) -> bool:
+        """Write a message where the next one will lie, and tell whether `put` would have left it here.
+
+        Nobody sees it before `put_written`, or at all if another message is sent instead.
+        """
         words, num_bytes = self._words, len(body)
-        sent = words[_SENT]
-        if not words[_AWAKE] or words[_TAKEN] != sent or num_bytes > MAX_BODY_BYTES:
-            return None
+        if not words[_AWAKE] or words[_TAKEN] != words[_SENT] or num_bytes > MAX_BODY_BYTES:
+            return False
         self._memory[_BODY_AT : _BODY_AT + num_bytes] = body
+        return True
+
+    def put_written(self, num_bytes: int, payload_bytes: int, payload_offset: int, last_bytes: bytes = b"") -> bool:
+        """Leave here what was written, so many bytes that end with `last_bytes` now; returns as `put` does, but never None."""
+        words = self._words
+        if last_bytes:
+            end = _BODY_AT + num_bytes
+            self._memory[end - len(last_bytes) : end] = last_bytes
         _LENGTHS.pack_into(self._memory, _LENGTHS_AT, num_bytes, payload_bytes, payload_offset)
-        words[_SENT] = words[_NUMBER] = _after(sent)
+        words[_SENT] = words[_NUMBER] = _after(words[_SENT])
         with self._fence:
             pass
         return words[_AWAKE] != 0
@@ -136,17 +150,21 @@ class Inbox(_Mailbox):
         """Note a message that was taken from elsewhere."""
         self._words[_TAKEN] = _after(self._words[_TAKEN])
 
-    def take(self) -> tuple[bytes, int, int]:
-        """Return the next message, which has to be here, and the length and offset of its payload in shared memory.
+    def take(self) -> tuple[bytes, int, int] | None:
+        """Return the next message, and the length and offset of its payload in shared memory; None if it is not here.
 
         Raises:
             ProtocolError: a length that a mailbox does not hold.
         """
+        words = self._words
+        taken = words[_TAKEN]
+        if words[_NUMBER] != taken + 1:
+            return None
         num_bytes, payload_bytes, payload_offset = _LENGTHS.unpack_from(self._memory, _LENGTHS_AT)
         if num_bytes > MAX_BODY_BYTES:
             raise ProtocolError(f"A mailbox of {MAX_BODY_BYTES} bytes is said to hold {num_bytes}; connect again.")
         body = bytes(self._memory[_BODY_AT : _BODY_AT + num_bytes])
-        self.count()
+        words[_TAKEN] = taken + 1
         return body, payload_bytes, payload_offset
 
 

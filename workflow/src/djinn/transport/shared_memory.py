@@ -6,6 +6,8 @@ import fcntl
 import io
 import mmap
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from djinn.transport.mailbox import MAILBOX_BYTES
 from djinn.units import PAGE_BYTES, MiB, align_up
@@ -17,6 +19,15 @@ REPLY_BYTES = 64 * MiB
 KEPT_BYTES = 16 * MiB
 
 
+@dataclass(slots=True, frozen=True)
+class Place:
+    """A part of shared memory: its offset, and its bytes."""
+
+    shared: SharedMemory
+    offset_bytes: int
+    view: memoryview
+
+
 class SharedMemory:
     """A memory file, sealed against shrinking so that neither end can make the other fault.
 
@@ -24,6 +35,7 @@ class SharedMemory:
         file: the memory as a file, for the other end.
         num_bytes: its length without the mailboxes.
         payload_bytes: how much of it, from its start, is for payloads that the next message overwrites.
+        before_close: called before the memory is unmapped.
     """
 
     def __init__(self, file: io.FileIO, num_bytes: int) -> None:
@@ -32,6 +44,7 @@ class SharedMemory:
         self.payload_bytes = max(num_bytes - REPLY_BYTES, num_bytes // 2)
         self._map = mmap.mmap(file.fileno(), num_bytes + 2 * MAILBOX_BYTES)
         self.view = memoryview(self._map)
+        self.before_close: list[Callable[[], None]] = []
 
     @classmethod
     def create(cls, num_bytes: int = SHARED_BYTES) -> SharedMemory:
@@ -46,6 +59,12 @@ class SharedMemory:
         begin = self.num_bytes if of_creator else self.num_bytes + MAILBOX_BYTES
         return self.view[begin : begin + MAILBOX_BYTES]
 
+    def place(self, offset_bytes: int, num_bytes: int) -> Place | None:
+        """Return a part, not an empty one, of what is not overwritten by the next message; None if it is not there."""
+        if not (num_bytes and self.payload_bytes <= offset_bytes <= self.num_bytes - num_bytes):
+            return None
+        return Place(self, offset_bytes, self.view[offset_bytes : offset_bytes + num_bytes])
+
     def trim(self, num_bytes: int) -> None:
         """Give the pages of a large payload of `num_bytes`, which both ends are done with, back to the system."""
         if num_bytes > KEPT_BYTES:
@@ -53,6 +72,8 @@ class SharedMemory:
 
     def close(self) -> None:
         """Unmap and close; views that are still held keep their pages."""
+        while self.before_close:
+            self.before_close.pop()()
         self.file.close()
         try:
             self.view.release()

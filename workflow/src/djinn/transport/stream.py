@@ -18,7 +18,7 @@ from djinn.errors import ConnectionFailedError, ProtocolError
 from djinn.protocol.frames import pack_header, pack_ring
 from djinn.transport.frame_reader import FrameReader
 from djinn.transport.mailbox import IS_SUPPORTED, Inbox, Outbox
-from djinn.transport.shared_memory import SharedMemory
+from djinn.transport.shared_memory import Place, SharedMemory
 
 # The socket is looked at now and then while the mailbox is watched; one look costs as much as five there.
 _LOOKS_AT_MAILBOX = 5
@@ -42,6 +42,8 @@ class FramedStream:
         self._inbox: Inbox | None = None
         self._outbox: Outbox | None = None
         self._is_sent = True
+        self._num_prepared = 0
+        self._place: Place | None = None
 
     def note_greeting(self) -> None:
         """From now on the peer is known: its messages may begin when they like and be large."""
@@ -79,18 +81,12 @@ class FramedStream:
             ConnectionFailedError: the peer is gone.
             ProtocolError: a message or payload over the caps, or an offset outside the shared memory.
         """
-        shared = self.shared
-        if shared is not None and self._num_received:
-            shared.trim(self._num_received)
-            self._num_received = 0
+        self._num_prepared = 0
         self._is_sent = False
-        num_bytes = len(payload)
-        is_shared = shared is not None and 0 < num_bytes <= self._room(offset_bytes)
-        if shared is not None and is_shared:
-            shared.view[offset_bytes : offset_bytes + num_bytes] = payload
+        is_shared = self._share(payload, offset_bytes)
         try:
-            outbox = None if num_bytes and not is_shared else self._outbox
-            is_awake = None if outbox is None else outbox.put(body, num_bytes, offset_bytes)
+            outbox = None if payload and not is_shared else self._outbox
+            is_awake = None if outbox is None else outbox.put(body, len(payload), offset_bytes)
             if is_awake is None:
                 self._send_streamed(body, payload, offset_bytes if is_shared else None)
             elif not is_awake:
@@ -98,6 +94,42 @@ class FramedStream:
         except OSError as error:
             raise _closed(error) from error
         self._is_sent = True
+
+    def place(self, offset_bytes: int, num_bytes: int) -> Place | None:
+        """Return where the next message's payload, if that is its place's view, need not be copied to; None for nowhere."""
+        self._place = None if self.shared is None else self.shared.place(offset_bytes, num_bytes)
+        return self._place
+
+    def prepare(self, body: bytes) -> None:
+        """Write the next message where the peer will find it, if it can be: then `send_prepared` has less to do."""
+        outbox = self._outbox
+        self._num_prepared = len(body) if outbox is not None and outbox.write(body) else 0
+
+    def send_prepared(self, last_bytes: bytes, payload: memoryview | bytes = b"", offset_bytes: int = 0) -> bool:
+        """Send the message that was prepared, which ends with `last_bytes` now, as `send` does.
+
+        Returns:
+            Whether it was sent; if not, `send` sends it, or raises what is in the way.
+        """
+        outbox, num_prepared, self._num_prepared = self._outbox, self._num_prepared, 0
+        if outbox is None or not num_prepared:
+            return False
+        try:
+            if payload and not self._share(payload, offset_bytes):
+                return False
+        except ProtocolError:
+            return False
+        self._is_sent = False
+        if not outbox.put_written(num_prepared, len(payload), offset_bytes, last_bytes):
+            try:
+                self._socket.sendall(_RING)
+            except OSError:
+                # The message cannot be taken back, so none may follow it by any way.
+                self._inbox = self._outbox = None
+                self._socket.close()
+                return False
+        self._is_sent = True
+        return True
 
     def receive(self) -> tuple[bytes, memoryview]:
         """Receive one message: its body, and its payload, which is valid until the next call.
@@ -108,9 +140,12 @@ class FramedStream:
         """
         inbox, reader = self._inbox, self._reader
         while True:
-            if inbox is not None and (inbox.has_next() or not (reader.has_begun or inbox.falls_asleep())):
-                body, payload_bytes, payload_offset = inbox.take()
+            message = None if inbox is None else inbox.take()
+            if message is not None:
+                body, payload_bytes, payload_offset = message
                 return body, self._shared_payload(payload_bytes, payload_offset) if payload_bytes else _NO_PAYLOAD
+            if inbox is not None and not reader.has_begun and not inbox.falls_asleep():
+                continue
             header = reader.read_header()
             if inbox is not None:
                 inbox.wake()
@@ -225,6 +260,22 @@ class FramedStream:
             # The system likes to wake the peer on this very core, where it could not run while this thread polls.
             os.sched_yield()
         return False
+
+    def _share(self, payload: memoryview | bytes, offset_bytes: int) -> bool:
+        """Write a payload to the shared memory and tell whether it went there; raises as `send` does."""
+        shared, num_bytes = self.shared, len(payload)
+        if shared is None:
+            return False
+        if self._num_received:
+            shared.trim(self._num_received)
+            self._num_received = 0
+        place, self._place = self._place, None
+        if place is not None and payload is place.view and offset_bytes == place.offset_bytes:
+            return True
+        if not 0 < num_bytes <= self._room(offset_bytes):
+            return False
+        shared.view[offset_bytes : offset_bytes + num_bytes] = payload
+        return True
 
     def _room(self, offset_bytes: int) -> int:
         """Return how many bytes of payload the shared memory has room for at an offset; raises as `send` does."""
