@@ -29,7 +29,8 @@ _SPARE_SPIN_US = 5_000.0
 _SPARE_LATE_US = 500.0
 _SLEPT_SHARE, _POLLED_SHARE = 0.85, 0.3
 _MAX_POLLED_US = 20_000.0
-# Whoever wakes the server tells it the core that it runs on. A server that is awake runs elsewhere already, as a rule.
+# Whoever wakes the server, or was woken by it, tells it the core that it runs on: the system likes to put both on one. A
+# server that is awake otherwise runs elsewhere already, as a rule.
 _MAX_UNPLACED = 16
 _GREETING_S = 30
 _spin_turn = threading.Lock()
@@ -183,13 +184,16 @@ class Connection:
 
     def _await_reply(self, expected_us: float) -> None:
         """Poll through a short wait, sleep through most of a long one and poll at its end; one polling thread is enough."""
-        if expected_us > self._polled_us and not self._stream.wait_asleep(_SLEPT_SHARE * expected_us):
+        sleeps = expected_us > self._polled_us
+        if sleeps and not self._stream.wait_asleep(_SLEPT_SHARE * expected_us):
             expected_us *= _POLLED_SHARE
         if expected_us < _MAX_POLLED_US and _spin_turn.acquire(blocking=False):
             try:
-                self._stream.wait_spinning(self._late_us + expected_us)
+                sleeps |= not self._stream.wait_spinning(self._late_us + expected_us)
             finally:
                 _spin_turn.release()
+        if sleeps:
+            self._num_unplaced = 0
 
     def close(self) -> None:
         """Close the connection; a reply that is under way is lost."""
