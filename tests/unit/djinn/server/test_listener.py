@@ -18,11 +18,13 @@ from djinn.client import client as client_module
 from djinn.client.client import Client
 from djinn.client.connection import Connection
 from djinn.config import Config
+from djinn.core import ValueRef
 from djinn.errors import ConnectionFailedError, ProtocolError
 from djinn.protocol import messages as m
 from djinn.protocol.codec import decode_reply, encode
 from djinn.protocol.frames import pack_header
 from djinn.server import listener
+from djinn.server.compute import Compute
 from djinn.server.core import ServerCore
 from djinn.transport.address import Address
 from djinn.transport.stream import FramedStream
@@ -181,6 +183,37 @@ def test_what_was_computed_for_a_connection_that_left_is_freed(address: str, wai
     client.request(m.Stats(frees=[m.MAX_OUTPUTS]))
     serving.join(30)
     assert not serving.is_alive(), "the connection that was closed is still served"
+    assert client.request(m.Stats())[0].values["client"]["num_tensors"] == 0
+    client.close()
+
+
+def test_what_a_plan_computed_for_a_connection_that_left_is_freed(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reply was written while the device computed, but nobody took it."""
+    monkeypatch.setattr(Compute, "is_asynchronous", True)
+    client = Client(address, Config())
+    others = set(threading.enumerate())
+    leaving = Connection(Address.parse(address), client.connection().welcome.client_token)
+    (serving,) = set(threading.enumerate()) - others
+    planned, _ = leaving.request(
+        m.MakePlan(
+            values=[((4,), (1,), 0, 0, 0), ((4,), (1,), 0, 0, 1)],
+            storage_bytes=[16, 16],
+            nodes=[("aten.neg.default", [ValueRef(0)], {}, [1], None)],
+            outputs=[1],
+            num_inputs=1,
+            weight_ids=[],
+            constants=[],
+        )
+    )
+    assert isinstance(planned, m.Planned)
+    execution = m.ExecutePlan(plan_id=planned.plan_id, input_ids=[], passed=[(0, bytes(16))], base_id=m.MAX_OUTPUTS)
+    leaving.send(execution)
+    assert leaving._stream.wait_spinning(10e6)
+    leaving.close()
+    serving.join(30)
+    assert not serving.is_alive()
     assert client.request(m.Stats())[0].values["client"]["num_tensors"] == 0
     client.close()
 

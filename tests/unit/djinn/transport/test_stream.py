@@ -370,6 +370,27 @@ def test_the_last_message_of_a_peer_that_leaves_arrives(mail_pair: Pair, monkeyp
         receiver.wait_spinning(1e6)
 
 
+def test_a_message_that_came_as_its_receiver_fell_asleep_is_received(
+    mail_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody rings for it: its receiver was awake when it was sent."""
+    sender, receiver = mail_pair
+    assert receiver._inbox is not None
+    falls_asleep = receiver._inbox.falls_asleep
+
+    def fall_asleep_late() -> bool:
+        sender.send(b"body")
+        return falls_asleep()
+
+    monkeypatch.setattr(type(receiver._inbox), "falls_asleep", lambda _: fall_asleep_late())
+    receiving = threading.Thread(target=lambda: taken.append(receiver.receive()[0]), daemon=True)
+    taken: list[bytes] = []
+    receiving.start()
+    receiving.join(10)
+    assert taken == [b"body"]
+
+
+@has_mailboxes
 def test_a_receiver_that_sleeps_is_woken(mail_pair: Pair) -> None:
     """Through the socket, where nothing else would wake it."""
     sender, receiver = mail_pair
