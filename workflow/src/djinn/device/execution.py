@@ -51,7 +51,7 @@ class Execution:
         if plan.has_effects:
             client.note_write()
         self._prefetched = None if plan.prefetcher is None else plan.prefetcher.ask(client)
-        self._passed = _passable(plan, input_ids, pending)
+        self._passed = _passable(plan, input_ids, pending) if pending else {}
         passed = [(number, unmade.pass_once()) for number, unmade in self._passed.items()]
         self._created = [tensor for number, tensor in pending if number not in self._passed]
         named_ids = input_ids.copy()
@@ -63,7 +63,7 @@ class Execution:
                 input_ids=named_ids,
                 base_id=self._base_id,
                 passed=passed,
-                creations=creations(client, self._created),
+                creations=creations(client, self._created) if self._created else [],
                 session_id=runtime.current_session(),
                 wants_result=self._prefetched is not None,
                 reply_offset=0 if self._prefetched is None else self._prefetched.offset_bytes,

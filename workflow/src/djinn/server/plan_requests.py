@@ -110,7 +110,9 @@ class PlanRequests:
             passed=request.passed,
             fetches_result=request.wants_result,
         )
-        _keep_pace(done.started_ns, self._server.config.plan_pace_s)
+        pace_s = self._server.config.plan_pace_s
+        if pace_s is not None:
+            time.sleep(max(0.0, pace_s - (perf_counter_ns() - done.started_ns) / 1e9))
         return done
 
     def _reply(
@@ -137,8 +139,3 @@ class PlanRequests:
                 running.leave()
             finally:
                 self._client.settling.release()
-
-
-def _keep_pace(started_ns: int, pace_s: float | None) -> None:
-    if pace_s is not None:
-        time.sleep(max(0.0, pace_s - (perf_counter_ns() - started_ns) / 1e9))

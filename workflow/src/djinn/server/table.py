@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any
 
 import torch
 
@@ -115,8 +115,8 @@ class TensorTable:
     def entries(self, tensor_ids: Sequence[int]) -> list[Entry]:
         """Return the entries of several tensors; raises as `entry` does."""
         # A decode step names dozens of caches: no Python is run for each of them here, nor for their sessions.
-        found = list(map(self._entries.get, tensor_ids))
-        return cast("list[Entry]", found) if all(found) else [self.entry(tensor_id) for tensor_id in tensor_ids]
+        found: list[Any] = list(map(self._entries.get, tensor_ids))
+        return found if all(found) else [self.entry(tensor_id) for tensor_id in tensor_ids]
 
     def sessions_of(self, tensor_ids: Iterable[int]) -> list[str]:
         """Return the sessions in whose arenas these tensors lie; unknown ones lie in none."""

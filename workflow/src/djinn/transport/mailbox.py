@@ -108,7 +108,8 @@ class Outbox(_Mailbox):
             end = _BODY_AT + num_bytes
             self._memory[end - len(last_bytes) : end] = last_bytes
         _LENGTHS.pack_into(self._memory, _LENGTHS_AT, num_bytes, payload_bytes, payload_offset)
-        words[_SENT] = words[_NUMBER] = _after(words[_SENT])
+        sent = words[_SENT]
+        words[_SENT] = words[_NUMBER] = sent + 1 if sent < _LAST_NUMBER else 0
         with self._fence:
             pass
         return words[_AWAKE] != 0

@@ -18,7 +18,7 @@ from djinn.errors import ConnectionFailedError, ProtocolError
 from djinn.protocol.frames import pack_header, pack_ring
 from djinn.transport.frame_reader import FrameReader
 from djinn.transport.mailbox import IS_SUPPORTED, Inbox, Outbox
-from djinn.transport.shared_memory import Place, SharedMemory
+from djinn.transport.shared_memory import KEPT_BYTES, Place, SharedMemory
 
 # The socket is looked at now and then while the mailbox is watched; one look costs as much as five there.
 _LOOKS_AT_MAILBOX = 5
@@ -37,7 +37,7 @@ class FramedStream:
         """Use a socket; `patience_s` limits how long messages take to arrive, see `FrameReader`."""
         self._socket = connection
         self._reader = FrameReader(connection, patience_s)
-        self._num_received = 0
+        self._num_trimmable = 0
         self.shared: SharedMemory | None = None
         self._inbox: Inbox | None = None
         self._outbox: Outbox | None = None
@@ -83,7 +83,7 @@ class FramedStream:
         """
         self._num_prepared = 0
         self._is_sent = False
-        is_shared = self._share(payload, offset_bytes)
+        is_shared = bool(payload or self._num_trimmable) and self._share(payload, offset_bytes)
         try:
             outbox = None if payload and not is_shared else self._outbox
             is_awake = None if outbox is None else outbox.put(body, len(payload), offset_bytes)
@@ -266,13 +266,14 @@ class FramedStream:
         shared, num_bytes = self.shared, len(payload)
         if shared is None:
             return False
-        if self._num_received:
-            shared.trim(self._num_received)
-            self._num_received = 0
+        if self._num_trimmable:
+            shared.trim(self._num_trimmable)
+            self._num_trimmable = 0
         place, self._place = self._place, None
         if place is not None and payload is place.view and offset_bytes == place.offset_bytes:
             return True
-        if not 0 < num_bytes <= self._room(offset_bytes):
+        room_bytes = self._room(offset_bytes) if offset_bytes else shared.payload_bytes
+        if not 0 < num_bytes <= room_bytes:
             return False
         shared.view[offset_bytes : offset_bytes + num_bytes] = payload
         return True
@@ -280,8 +281,6 @@ class FramedStream:
     def _room(self, offset_bytes: int) -> int:
         """Return how many bytes of payload the shared memory has room for at an offset; raises as `send` does."""
         assert self.shared is not None, "there is no shared memory"
-        if not offset_bytes:
-            return self.shared.payload_bytes
         if not self.shared.payload_bytes <= offset_bytes < self.shared.num_bytes:
             raise ProtocolError(
                 f"A reply was wanted at byte {offset_bytes} of shared memory, where replies have bytes "
@@ -302,7 +301,7 @@ class FramedStream:
         end = payload_offset + payload_bytes
         if self.shared is None or end > self.shared.num_bytes:
             raise ProtocolError("The peer refers to shared memory that this connection does not have; connect again.")
-        self._num_received = 0 if payload_offset else payload_bytes
+        self._num_trimmable = payload_bytes if payload_bytes > KEPT_BYTES and not payload_offset else 0
         return self.shared.view[payload_offset:end]
 
 
