@@ -6,18 +6,19 @@ be planned without two live buffers overlapping. Only inputs decide what happens
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Callable
 from itertools import combinations
 
 from djinn.config import Config
-from djinn.core import TensorMeta, Trace, TraceNode, TraceValue, ValueRef
+from djinn.core import TensorMeta, Trace, TraceNode, TraceValue
 from djinn.errors import PlanError, ProtocolError
 from djinn.planning.lifetimes import activation_lifetimes
 from djinn.planning.plan import make_plan
 from djinn.planning.validation import check_trace
 from djinn.protocol import messages as m
-from djinn.protocol.codec import decode_request, encode
+from djinn.protocol.codec import decode_call, decode_request, encode, encode_call
 from djinn.server.core import ServerCore
 from djinn.server.elements import dtype
 from djinn.server.handler import Handler
@@ -31,7 +32,10 @@ _core: ServerCore | None = None
 
 
 def decode(content: bytes) -> None:
-    """Decode one message; what can be decoded can be encoded and decoded again, to the same bytes."""
+    """Decode one message, or one operator's call; what can be decoded can be encoded and decoded again, to the same bytes."""
+    with contextlib.suppress(ProtocolError):
+        call = encode_call(decode_call(content))
+        assert encode_call(decode_call(call)) == call, "decoding what was encoded gives another call"
     try:
         request = decode_request(content)
     except ProtocolError:
@@ -125,25 +129,3 @@ def _assert_no_overlap(trace: Trace) -> None:
             start, end = offsets[one.storage], offsets[one.storage] + one.num_bytes
             other_start, other_end = offsets[other.storage], offsets[other.storage] + other.num_bytes
             assert end <= other_start or other_end <= start, f"{one} and {other} overlap"
-
-
-def plan_seed() -> bytes:
-    """Return a trace of a chain with a view, to begin with."""
-    values = [((4,), (1,), 0, 0, storage) for storage in (0, 1, 2, 2, 3)]
-    nodes = [
-        ("aten.mul.Tensor", [ValueRef(0), ValueRef(0)], {}, [1], None),
-        ("aten.add.Tensor", [ValueRef(1), ValueRef(0)], {"alpha": 2}, [2], None),
-        ("aten.view.default", [ValueRef(2), [4]], {}, [3], None),
-        ("aten.relu.default", [ValueRef(3)], {}, [4], None),
-    ]
-    return encode(
-        m.MakePlan(
-            values=values,  # type: ignore[arg-type]
-            storage_bytes=[16, 16, 16, 16],
-            nodes=nodes,  # type: ignore[arg-type]
-            outputs=[4],
-            num_inputs=1,
-            weight_ids=[],
-            constants=[],
-        )
-    )

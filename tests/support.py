@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,19 @@ from typing import Any
 import pytest
 import torch
 
+from djinn.protocol import messages as m
+from djinn.protocol.codec import encode_call
+
 _PARTS = ("Snakefile", "pyproject.toml", "workflow", "config", "envs", "tests/tiny.yaml", "results/reference")
 DEVICE = "remote_accelerator:0"
+
+
+def operator_call(
+    operator: str, args: list[Any], base_id: int, tensor_ids: Sequence[int] = (), **kwargs: Any
+) -> m.RunOperator:
+    """Return the request to call an operator with these arguments, in which tensors are ValueRefs of identifiers."""
+    call = encode_call(m.OperatorCall(operator, args, kwargs))
+    return m.RunOperator(call=call, tensor_ids=list(tensor_ids), base_id=base_id)
 
 
 def tensors_in(result: Any) -> list[torch.Tensor]:

@@ -14,64 +14,15 @@ import torch
 import djinn
 from djinn.client.runtime import current_client
 from djinn.config import Config
-from djinn.core import DTYPE_CODES, ValueRef
 from djinn.errors import ProtocolError
 from djinn.protocol import messages as m
 from djinn.protocol.codec import decode_request, encode
 from djinn.protocol.frames import pack_header
-from djinn.protocol.operands import TensorRef
 from djinn.server.core import ServerCore
 from djinn.server.handler import Handler
 from djinn.units import MiB
+from fuzz_seeds import SESSION
 from support import DEVICE
-
-_FLOAT = DTYPE_CODES[torch.float32]
-_VALUE = ((2,), (1,), _FLOAT, 0)
-# A client's session as it was sent: requests with their payloads.
-CORPUS: list[tuple[m.Request, bytes]] = [
-    (m.Upload(base_id=65536, shape=(2,), dtype_code=_FLOAT, is_weight=True), struct.pack("<2f", 1.0, 2.0)),
-    (m.Upload(base_id=131072, shape=(2,), dtype_code=_FLOAT, is_weight=False), struct.pack("<2f", 3.0, 4.0)),
-    (m.OpenSession(opened_id="s", arena_bytes=4096), b""),
-    (
-        m.RunOperator(
-            operator="aten.add.Tensor", args=[TensorRef(65536), TensorRef(131072)], kwargs={"alpha": 2}, base_id=196608
-        ),
-        b"",
-    ),
-    (
-        m.MakePlan(
-            values=[(*_VALUE, 0), (*_VALUE, 1), (*_VALUE, 2)],
-            storage_bytes=[8, 8, 8],
-            nodes=[
-                ("aten.mul.Tensor", [ValueRef(0), ValueRef(1)], {}, [2], None),
-                ("aten.relu_.default", [ValueRef(2)], {}, [2], None),
-            ],
-            outputs=[2],
-            num_inputs=2,
-            weight_ids=[65536],
-            constants=[],
-        ),
-        b"",
-    ),
-    (m.ExecutePlan(plan_id=1, input_ids=[131072], base_id=262144, wants_result=True, session_id="s"), b""),
-    (m.ExecutePlan(plan_id=1, input_ids=[131072], base_id=262144, is_provisional=True), b""),
-    (
-        m.Download(
-            tensor_id=327680,
-            creations=[m.Creation(327680, (2,), (1,), _FLOAT, "s", struct.pack("<2f", 0.5, 0.25))],
-            frees=[196608],
-        ),
-        b"",
-    ),
-    (m.Signal(signalled_id="s", phase="IO_WAIT", estimated_resume_ms=5.0), b""),
-    (m.Checksum(checked_id="s"), b""),
-    (m.CloseSession(closed_id="s"), b""),
-    (m.DropPlans(plan_ids=[1]), b""),
-    (m.Seed(seed=1), b""),
-    (m.RandomState(), b""),
-    (m.Stats(), b""),
-    (m.Audit(), b""),
-]
 
 
 def _flip(body: bytearray, generator: random.Random) -> bytearray:
@@ -90,7 +41,7 @@ def _repeat(body: bytearray, generator: random.Random) -> bytearray:
 
 
 def _splice(body: bytearray, generator: random.Random) -> bytearray:
-    other = bytearray(encode(generator.choice(CORPUS)[0]))
+    other = bytearray(encode(generator.choice(SESSION)[0]))
     return body[: generator.randrange(len(body))] + other[generator.randrange(len(other)) :] or body
 
 
@@ -99,7 +50,7 @@ DAMAGES: list[Callable[[bytearray, random.Random], bytearray]] = [_flip, _flip, 
 
 def _damaged(seed: int) -> Iterator[tuple[bytes, bytes]]:
     generator = random.Random(seed)
-    whole = [(encode(request), payload) for request, payload in CORPUS]
+    whole = [(encode(request), payload) for request, payload in SESSION]
     while True:
         body, payload = generator.choice(whole)
         yield bytes(generator.choice(DAMAGES)(bytearray(body), generator)), payload
@@ -134,7 +85,7 @@ def test_the_handler_answers_whatever_decodes(soaks: bool) -> None:
     try:
         honest = core.attach(None)
         victim = Handler(core, honest)
-        for request, payload in CORPUS[:2]:
+        for request, payload in SESSION[:2]:
             victim.answer(request, memoryview(bytearray(payload)))
             victim.settle()
         damaged = _damaged(2)
@@ -144,7 +95,7 @@ def test_the_handler_answers_whatever_decodes(soaks: bool) -> None:
                 core.detach(hostile)
                 hostile = core.attach(None)
                 handler = Handler(core, hostile)
-                for request, payload in CORPUS[:6]:
+                for request, payload in SESSION[:6]:
                     handler.answer(request, memoryview(bytearray(payload)))
                     handler.settle()
             body, payload = next(damaged)
@@ -195,7 +146,7 @@ def test_a_live_server_survives_replays_that_were_tampered_with(address: str, so
 
 def _replay(hostile: socket.socket, generator: random.Random) -> None:
     frames = [_frame(m.Hello(version=m.PROTOCOL_VERSION), b"")]
-    frames += [_frame(request, payload) for request, payload in CORPUS]
+    frames += [_frame(request, payload) for request, payload in SESSION]
     damage = generator.choice(("flip", "cut", "repeat", "shuffle"))
     victim = generator.randrange(len(frames))
     if damage == "flip":

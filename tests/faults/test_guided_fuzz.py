@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fuzz_seeds import seeds
 from fuzz_targets import TARGETS, stop
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -26,11 +27,11 @@ def _ended() -> Iterator[None]:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_was_found_before_does_no_harm(target: str) -> None:
-    """Every kept input, in one process."""
+    """Every kept input, in one process, and what fuzzing begins with."""
     kept = sorted((CORPUS / target).iterdir())
     assert kept
-    for path in kept:
-        TARGETS[target](path.read_bytes())
+    for content in [*seeds(target), *(path.read_bytes() for path in kept)]:
+        TARGETS[target](content)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -42,6 +43,8 @@ def test_fuzzing_by_coverage_finds_nothing(target: str, soaks: bool, tmp_path: P
         pytest.skip("atheris is not installed; `make soak` installs it where it is built for this Python")
     found = tmp_path / "found"
     found.mkdir()
+    for number, seed in enumerate(seeds(target)):
+        (found / f"seed_{number}.bin").write_bytes(seed)
     arguments = [target, str(NUM_RUNS[target]), str(found), str(CORPUS / target)]
     fuzzed = subprocess.run(
         [sys.executable, str(Path(__file__).parent / "guided_fuzz.py"), *arguments],

@@ -16,9 +16,9 @@ import djinn
 from djinn.client.client import Client
 from djinn.client.runtime import current_client
 from djinn.config import Config
-from djinn.core import DTYPE_CODES, DTYPES
+from djinn.core import DTYPE_CODES, DTYPES, ValueRef
 from djinn.protocol import messages as m
-from djinn.protocol.operands import TensorRef
+from support import operator_call
 
 _SHAPES = [(3,), (2, 4), (1, 1), (16, 16)]
 _FLOAT = DTYPE_CODES[torch.float32]
@@ -88,12 +88,12 @@ class ModelledClient:
         target = self._pick()
         if target is None:
             return
-        self._run("aten.mul_.Scalar", [target, 0.5], self._client.new_ids())
+        self._run("aten.mul_.Scalar", [target], self._client.new_ids(), 0.5)
         self._tensors[target] *= np.float32(0.5)
 
-    def _run(self, operator: str, operands: list[int | float], result: int) -> None:
-        args = [TensorRef(operand) if isinstance(operand, int) else operand for operand in operands]
-        self._client.request(m.RunOperator(operator=operator, args=args, kwargs={}, base_id=result))
+    def _run(self, operator: str, tensor_ids: list[int], result: int, *numbers: float) -> None:
+        args = [*(ValueRef(number) for number in range(len(tensor_ids))), *numbers]
+        self._client.request(operator_call(operator, args, result, tensor_ids))
 
     def _read(self) -> None:
         tensor_id = self._pick()

@@ -32,7 +32,7 @@ _LAZY: dict[str, str] = {
     "VirtualMemoryUnit": "djinn.memory.vmu",
     "audit": "djinn.api",
     "init": "djinn.api",
-    "last_call": "djinn.device.dispatch",
+    "last_call": "djinn.device.call_times",
     "launch": "djinn.client.process",
     "make_policy": "djinn.scheduling.policies",
     "ping": "djinn.api",

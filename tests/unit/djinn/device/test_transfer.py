@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -77,15 +78,15 @@ def test_elements_that_another_thread_replaces_stay_until_the_operation_has_read
     """Weights are exchanged so while they are in use; they would be freed with whatever that thread sends next."""
     tensor, others = _remote(torch.ones(3)) + 0, _remote(torch.zeros(3)) + 0
     client = tensor.handle.client
-    request = client.request
+    send = client.send
 
-    def late(message: m.Request, *args: object, **kwargs: object) -> object:
+    def late(message: m.Request, *args: Any) -> object:
         if isinstance(message, m.RunOperator):
             tensor.data = others
-            request(m.Ping(busy_us=0.0))
-        return request(message, *args, **kwargs)  # type: ignore[arg-type]
+            client.request(m.Ping(busy_us=0.0))
+        return send(message, *args)
 
-    monkeypatch.setattr(client, "request", late)
+    monkeypatch.setattr(client, "send", late)
     result = tensor + 1
     monkeypatch.undo()
     assert result.tolist() == [2.0, 2.0, 2.0]

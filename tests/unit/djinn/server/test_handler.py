@@ -21,6 +21,7 @@ from djinn.server.executor import Replayed
 from djinn.server.handler import Handler
 from djinn.transport.mailbox import IS_SUPPORTED
 from djinn.transport.stream import FramedStream
+from support import operator_call
 
 Ends = tuple[FramedStream, FramedStream]
 
@@ -182,7 +183,7 @@ def test_a_provisional_call_does_not_wait_for_a_session(
 def test_only_what_a_request_made_is_taken_back(handlers: tuple[Handler, Handler]) -> None:
     """Not a tensor whose name was taken when it failed."""
     handler, other = handlers
-    ones = m.RunOperator(operator="aten.ones.default", args=[[4]], kwargs={}, base_id=m.MAX_OUTPUTS)
+    ones = operator_call("aten.ones.default", [[4]], m.MAX_OUTPUTS)
     _answer(other, ones)
     failed, _ = handler.answer(ones, _NOTHING)
     assert isinstance(failed, m.Failed)
@@ -240,7 +241,7 @@ def test_a_plan_that_nobody_learned_of_is_dropped(handlers: tuple[Handler, Handl
 def test_a_plan_that_fails_frees_what_came_with_it(handlers: tuple[Handler, Handler]) -> None:
     """Nobody would ask for that again."""
     handler, _ = handlers
-    _answer(handler, m.RunOperator(operator="aten.ones.default", args=[[4]], kwargs={}, base_id=m.MAX_OUTPUTS))
+    _answer(handler, operator_call("aten.ones.default", [[4]], m.MAX_OUTPUTS))
     request = m.ExecutePlan(plan_id=77, input_ids=[], base_id=2 * m.MAX_OUTPUTS, frees=[m.MAX_OUTPUTS])
     failed, _ = handler.answer(request, _NOTHING)
     assert isinstance(failed, m.Failed)

@@ -14,8 +14,7 @@ from djinn.client.client import Client
 from djinn.config import Config
 from djinn.core import DTYPE_CODES, ValueRef
 from djinn.protocol import messages as m
-from djinn.protocol.operands import TensorRef
-from support import DEVICE
+from support import DEVICE, operator_call
 
 pytestmark = pytest.mark.usefixtures("runtime")
 _FLOAT = DTYPE_CODES[torch.float32]
@@ -222,7 +221,7 @@ def test_sessions_and_tensors_of_others_cannot_be_touched(liar: Client) -> None:
         mine = torch.ones(4, device=DEVICE) + 1
         checksum, tensor_id = session.checksum(), mine.handle.tensor_id
         trials: list[m.Request] = [
-            m.RunOperator(operator="aten.mul_.Scalar", args=[TensorRef(tensor_id), 0.0], kwargs={}, base_id=8),
+            operator_call("aten.mul_.Scalar", [ValueRef(0), 0.0], 8, [tensor_id]),
             m.Signal(signalled_id="mine", phase="IO_WAIT", estimated_resume_ms=None),
             m.Checksum(checked_id="mine"),
             m.CloseSession(closed_id="mine"),

@@ -28,6 +28,7 @@ from djinn.server.compute import Compute
 from djinn.server.core import ServerCore
 from djinn.transport.address import Address
 from djinn.transport.stream import FramedStream
+from support import operator_call
 
 
 @pytest.fixture
@@ -175,7 +176,7 @@ def test_what_was_computed_for_a_connection_that_left_is_freed(address: str, wai
     others = set(threading.enumerate())
     leaving = Connection(Address.parse(address), client.connection().welcome.client_token)
     (serving,) = set(threading.enumerate()) - others
-    leaving.send(m.RunOperator(operator="aten.rand.default", args=[[10_000_000]], kwargs={}, base_id=m.MAX_OUTPUTS))
+    leaving.send(operator_call("aten.rand.default", [[10_000_000]], m.MAX_OUTPUTS))
     if sleeps and leaving._stream._inbox is not None:
         leaving._stream._inbox.falls_asleep()
     time.sleep(wait_s)

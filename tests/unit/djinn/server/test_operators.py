@@ -12,6 +12,18 @@ from djinn.server.operators import _FUNCTIONS, function_of, resolve
 aten = torch.ops.aten
 _A, _B = torch.randn(2, 3, generator=torch.Generator().manual_seed(1)), torch.randn(3, 4)
 _CALLS: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = [
+    (aten.add.Tensor, (_A, _A * 3), {}),
+    (aten.add.Tensor, (_A, 2.5), {"alpha": 3}),
+    (aten.add.Tensor, (_A.int(), True), {"alpha": 2}),
+    (aten.add.Tensor, (_A.half(), torch.tensor(2.0, dtype=torch.float64)), {}),
+    (aten.sub.Tensor, (_A, _A[0]), {"alpha": 0.1}),
+    (aten.sub.Tensor, (_A.int(), 2.5), {}),
+    (aten.mul.Tensor, (_A, _A[0]), {}),
+    (aten.mul.Tensor, (_A.int(), 0.1), {}),
+    (aten.div.Tensor, (_A, _A[0]), {}),
+    (aten.div.Tensor, (_A.int(), 3), {}),
+    (aten.mm.default, (_A, _B), {}),
+    (aten.bmm.default, (_A[None], _B[None]), {}),
     (aten.add.out, (_A, _A * 3), {}),
     (aten.add.out, (_A, 2.5), {"alpha": 3}),
     (aten.add.out, (_A.int(), True), {"alpha": 2}),
@@ -38,11 +50,15 @@ def test_a_function_in_an_overloads_place_gives_its_result(
     def run(call: Any) -> torch.Tensor:
         if overload is aten.copy_.default:
             result: torch.Tensor = call(args[0].clone(), *args[1:], **kwargs)
-        else:
+        elif overload._overloadname == "out":
             result = call(*args, **kwargs, out=torch.empty(0, dtype=args[0].dtype))
+        else:
+            result = call(*args, **kwargs)
         return result
 
-    assert torch.equal(run(function_of(overload)), run(overload))
+    found, expected = run(function_of(overload)), run(overload)
+    assert found.dtype == expected.dtype
+    assert torch.equal(found, expected)
 
 
 def test_every_such_function_is_compared() -> None:

@@ -9,7 +9,7 @@ from torch.autograd.graph import increment_version
 
 from djinn.client import runtime
 from djinn.device.arguments import Arguments
-from djinn.device.dispatch import note_call
+from djinn.device.call_times import note_call
 from djinn.device.handle import Handle, Pending
 from djinn.device.planner import ClientPlan
 from djinn.device.recipes import Materials

@@ -83,6 +83,10 @@ class Handle:
         prefetched.is_used = True
         return prefetched.host
 
+    def disown(self) -> None:
+        """Let another handle have the identifier: this one frees nothing any more."""
+        self.pending = _UNMADE
+
     def __del__(self) -> None:
         pending = getattr(self, "pending", _UNMADE)  # compilers make handles without initialising them
         if pending is None or pending.is_sent:

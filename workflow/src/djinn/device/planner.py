@@ -16,12 +16,13 @@ from djinn.client.client import Client
 from djinn.core import DTYPE_CODES, TensorMeta, Trace, default_dtype_code
 from djinn.device.arguments import Arguments, copy_containers
 from djinn.device.composites import COMPOSITES
+from djinn.device.meta_numbers import number_of
 from djinn.device.mutations import simulating
 from djinn.device.prefetch import MAX_PREFETCHED_BYTES, Prefetcher
 from djinn.device.recipes import Describer, Effect, Recipe
 from djinn.device.side_effects import without_side_effects
 from djinn.device.snapshot import Snapshot
-from djinn.device.tensor import DEVICE, RemoteTensor, number_of
+from djinn.device.tensor import DEVICE, RemoteTensor
 from djinn.device.transfer import content_of, creations, note_created
 from djinn.device.weights import weights_of
 from djinn.errors import ConnectionFailedError, OutOfMemoryError

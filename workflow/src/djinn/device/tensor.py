@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-import itertools
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 import torch
 
 from djinn.core import TensorMeta
 from djinn.device.handle import Handle
+from djinn.device.meta_numbers import number_of
 from djinn.device.mutations import Mutations, is_simulating, refuse_in_simulation
 from djinn.device.printing import text_of
 from djinn.tracing import Phantom, with_real
@@ -21,11 +23,6 @@ DEVICE = f"{DEVICE_NAME}:0"
 _GRADIENT: Any = torch.Tensor.grad
 _make_wrapper = torch.Tensor._make_wrapper_subclass
 _OWN_ATTRIBUTES = frozenset({"handle", "meta_number", "is_watched", "is_marked"})
-# Equal metadata gets equal small numbers, so that looking a plan up hashes integers instead of shapes.
-_meta_numbers: dict[TensorMeta, int] = {}
-_unused_numbers = itertools.count()
-# What a small host tensor's metadata are on the device: looking them up takes a third of making them.
-_known_metas: dict[tuple[Any, ...], tuple[TensorMeta, int]] = {}
 
 
 class RemoteTensor(torch.Tensor):
@@ -85,12 +82,10 @@ class RemoteTensor(torch.Tensor):
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one ATen operation on the server."""
-        from djinn.device.dispatch import dispatch
-
         kwargs = kwargs or {}
         if len(types) > 1 and Phantom in types:  # which forward kept, in a cache of its own
             args, kwargs = with_real((args, kwargs))
-        return dispatch(func, args, kwargs)
+        return _dispatcher()(func, args, kwargs)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         """Show the elements as torch does, with this device's name."""
@@ -239,6 +234,14 @@ class RemoteTensor(torch.Tensor):
             Mutations.count += 1
 
 
+@cache
+def _dispatcher() -> Callable[..., Any]:
+    """Return what runs operations, which needs this module itself; to import it at each of them took a microsecond."""
+    from djinn.device.dispatch import dispatch
+
+    return dispatch
+
+
 def attributes_of(tensor: torch.Tensor) -> dict[str, Any]:
     """Return what users attached to a tensor, here or on the host."""
     return {name: value for name, value in vars(tensor).items() if name not in _OWN_ATTRIBUTES}
@@ -278,20 +281,3 @@ def is_own_device(device: Any) -> bool:
     if device.type == DEVICE_NAME and device.index not in (None, 0):
         raise RuntimeError(f"Device {device} does not exist; there is one of this type, {DEVICE}.")
     return bool(device.type == DEVICE_NAME)
-
-
-def dense_meta(source: torch.Tensor) -> tuple[TensorMeta, int]:
-    """Return the metadata of a copy of a dense tensor in memory of its own, and their number."""
-    key = source.shape, source.stride(), source.dtype
-    known = _known_metas.get(key)
-    if known is None:
-        meta = TensorMeta(tuple(source.shape), tuple(source.stride()), source.dtype)
-        known = _known_metas[key] = meta, number_of(meta)
-    return known
-
-
-def number_of(meta: TensorMeta) -> int:
-    """Return the small number that stands for this metadata in plan keys."""
-    number = _meta_numbers.get(meta)
-    # Drawn from a counter, since two threads could see the same length; a number that loses the race is never used.
-    return _meta_numbers.setdefault(meta, next(_unused_numbers)) if number is None else number

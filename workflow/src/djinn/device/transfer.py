@@ -12,7 +12,8 @@ from djinn.client import runtime
 from djinn.client.client import Client
 from djinn.core import DTYPE_CODES, TensorMeta
 from djinn.device.handle import Handle, Pending
-from djinn.device.tensor import RemoteTensor, dense_meta
+from djinn.device.meta_numbers import dense_meta
+from djinn.device.tensor import RemoteTensor
 from djinn.errors import ConnectionFailedError, UnsupportedOperatorError
 from djinn.host_bytes import readable_bytes, writable_bytes
 from djinn.protocol import messages as m
@@ -67,12 +68,17 @@ def known_ids(client: Client, tensors: Sequence[RemoteTensor]) -> list[int]:
     for tensor in tensors:
         handle = tensor.handle
         if handle.client is not client:
-            raise ConnectionFailedError(
-                f"A tensor of shape {tuple(tensor.shape)} is from before djinn.shutdown(), when its elements were lost; "
-                "make it again."
-            )
+            raise lost(tensor)
         input_ids.append(handle.tensor_id)
     return input_ids
+
+
+def lost(tensor: RemoteTensor) -> ConnectionFailedError:
+    """Return what is raised for a tensor of another client."""
+    return ConnectionFailedError(
+        f"A tensor of shape {tuple(tensor.shape)} is from before djinn.shutdown(), when its elements were lost; "
+        "make it again."
+    )
 
 
 def note_created(tensors: Sequence[RemoteTensor]) -> None:

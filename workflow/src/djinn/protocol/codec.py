@@ -10,10 +10,10 @@ import torch
 
 from djinn.core import DTYPE_CODES, DTYPES, ValueRef
 from djinn.errors import ProtocolError
-from djinn.protocol.messages import AnyReply, AnyRequest, Done, Reply, Request
-from djinn.protocol.operands import OWN_DEVICE, OwnDevice, TensorRef
+from djinn.protocol.messages import AnyReply, AnyRequest, Done, OperatorCall, Reply, Request
+from djinn.protocol.operands import OWN_DEVICE, OwnDevice
 
-_TENSOR, _VALUE, _DTYPE, _MEMORY_FORMAT, _LAYOUT, _DEVICE, _COMPLEX = range(1, 8)
+_VALUE, _DTYPE, _MEMORY_FORMAT, _LAYOUT, _DEVICE, _COMPLEX = range(1, 7)
 
 _MEMORY_FORMATS = (
     torch.contiguous_format,
@@ -28,11 +28,17 @@ _UNFINISHED_NS = 2**63
 finish_bytes = struct.Struct(">Q").pack
 
 
+def _encode_ref(index: int) -> msgspec.msgpack.Ext:
+    return msgspec.msgpack.Ext(_VALUE, struct.pack("<I", index))
+
+
+# What stands for the first tensors that a call is made on, as it travels: most calls have no more.
+FIRST_REFS = tuple(map(_encode_ref, range(16)))
+
+
 def _encode_operand(operand: Any) -> msgspec.msgpack.Ext:
-    if isinstance(operand, TensorRef):
-        return msgspec.msgpack.Ext(_TENSOR, struct.pack("<Q", operand.tensor_id))
     if isinstance(operand, ValueRef):
-        return msgspec.msgpack.Ext(_VALUE, struct.pack("<I", operand.index))
+        return _encode_ref(operand.index)
     if isinstance(operand, torch.dtype):
         return msgspec.msgpack.Ext(_DTYPE, bytes([DTYPE_CODES[operand]]))
     if isinstance(operand, torch.memory_format):
@@ -52,18 +58,16 @@ def _decode_operand(code: int, data: memoryview) -> Any:
     raw = bytes(data)
     match code:
         case 1:
-            return TensorRef(*struct.unpack("<Q", raw))
-        case 2:
             return ValueRef(*struct.unpack("<I", raw))
-        case 3:
+        case 2:
             return DTYPES[raw[0]]
-        case 4:
+        case 3:
             return _MEMORY_FORMATS[raw[0]]
-        case 5:
+        case 4:
             return _LAYOUTS[raw[0]]
-        case 6:
+        case 5:
             return OWN_DEVICE
-        case 7:
+        case 6:
             return complex(*struct.unpack("<dd", raw))
     raise ValueError(f"extension type {code} is unknown")
 
@@ -71,6 +75,8 @@ def _decode_operand(code: int, data: memoryview) -> Any:
 _encoder = msgspec.msgpack.Encoder(enc_hook=_encode_operand)
 _request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest, ext_hook=_decode_operand)
 _reply_decoder: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(AnyReply, ext_hook=_decode_operand)
+_call_decoder = msgspec.msgpack.Decoder(OperatorCall, ext_hook=_decode_operand)
+_UNDECODABLE = (msgspec.DecodeError, ValueError, IndexError, struct.error, RecursionError)
 
 
 def encode(message: Request | Reply) -> bytes:
@@ -80,6 +86,11 @@ def encode(message: Request | Reply) -> bytes:
         NotImplementedError: an operand of a type that does not travel.
     """
     return _encoder.encode(message)
+
+
+def encode_call(call: OperatorCall) -> bytes:
+    """Encode an operator call: equal bytes are equal calls, down to the sign of a zero; raises as `encode` does."""
+    return _encoder.encode(call)
 
 
 def encode_unfinished(done: Done) -> bytes:
@@ -96,9 +107,23 @@ def decode_request(body: bytes | memoryview) -> AnyRequest:
     """
     try:
         return _request_decoder.decode(body)
-    except (msgspec.DecodeError, ValueError, IndexError, struct.error, RecursionError) as error:
+    except _UNDECODABLE as error:
         raise ProtocolError(
             f"A request of {len(body)} bytes cannot be decoded ({error}); use a client of this version."
+        ) from error
+
+
+def decode_call(body: bytes) -> OperatorCall:
+    """Decode an operator call.
+
+    Raises:
+        ProtocolError: bytes that are none.
+    """
+    try:
+        return _call_decoder.decode(body)
+    except _UNDECODABLE as error:
+        raise ProtocolError(
+            f"An operator call of {len(body)} bytes cannot be decoded ({error}); use a client of this version."
         ) from error
 
 
@@ -110,7 +135,7 @@ def decode_reply(body: bytes | memoryview) -> AnyReply:
     """
     try:
         return _reply_decoder.decode(body)
-    except (msgspec.DecodeError, ValueError, IndexError, struct.error, RecursionError) as error:
+    except _UNDECODABLE as error:
         raise ProtocolError(
             f"A reply of {len(body)} bytes cannot be decoded ({error}); use a server of this version."
         ) from error

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-PROTOCOL_VERSION = 7
+PROTOCOL_VERSION = 8
 # A request may return this many tensors; their identifiers are base_id, base_id + 1, ...
 MAX_OUTPUTS = 1 << 16
 # Up to this size a tensor's elements travel with the first request that uses it, which saves a round trip.
@@ -29,6 +29,18 @@ class Creation(msgspec.Struct, array_like=True, frozen=True):
     dtype_code: int
     session_id: str | None
     content: bytes | None = None
+
+
+class OperatorCall(msgspec.Struct, array_like=True, frozen=True):
+    """One ATen operator's arguments, in a process of this default dtype; None stands for float32.
+
+    Tensors among them are numbers in a list of those that one call is made on.
+    """
+
+    operator: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    default_dtype_code: int | None = None
 
 
 class Request(msgspec.Struct, array_like=True, tag_field="kind", tag=True, kw_only=True):
@@ -78,13 +90,15 @@ class Download(Request):
 
 
 class RunOperator(Request):
-    """Runs one ATen operator on server tensors, as in a process of this default dtype; None stands for float32."""
+    """Makes an operator call on these tensors.
 
-    operator: str
-    args: list[Any]
-    kwargs: dict[str, Any]
+    Programs make the same calls on other tensors again and again. So `call` is an OperatorCall as `encode_call` writes it:
+    by these bytes both ends know it again.
+    """
+
+    call: bytes
+    tensor_ids: list[int]
     base_id: int
-    default_dtype_code: int | None = None
 
 
 class MakePlan(Request):
@@ -240,7 +254,11 @@ class Challenge(Reply):
 
 
 class Described(Reply):
-    """Metadata of the tensors that an operator returned: (shape, strides, dtype code, storage offset), or a scalar."""
+    """What an operator returned.
+
+    Each output is ("new", shape, strides, dtype code, storage offset), ("same", number, shape, ...) for the tensor of that
+    number that the call was made on, ("value", scalar) or None.
+    """
 
     outputs: list[Any]
     is_sequence: bool

@@ -14,13 +14,11 @@ from djinn.errors import PlanError, UnknownPlanError
 from djinn.memory.vmu import VirtualMemoryUnit
 from djinn.planning.plan import MemoryPlan
 from djinn.protocol.messages import MAX_OUTPUTS
-from djinn.protocol.operands import OwnDevice, TensorRef
 from djinn.server.binding import Binding
 from djinn.server.caller import Caller
 from djinn.server.compute import Compute
-from djinn.server.elements import unmarked
-from djinn.server.operator_results import check_results, describe
-from djinn.server.operators import Operator, resolve
+from djinn.server.operator_calls import KnownCall, KnownCalls
+from djinn.server.operator_results import describe
 from djinn.server.plan_store import StoredPlan
 from djinn.server.results import Results
 from djinn.server.slots import Inputs
@@ -30,7 +28,7 @@ from djinn.server.table import Entry, TensorTable
 
 @dataclass(slots=True)
 class Executed:
-    """When an execution began and ended, and a description of its results."""
+    """When an operator call began and ended, and its outputs as `Described` has them."""
 
     started_ns: int
     finished_ns: int
@@ -60,59 +58,50 @@ class Executor:
         self._store = store
         self._compute = compute
         self._device = compute.device
+        self._calls = KnownCalls(compute.device)
         self._lock = store.computing
 
     def run_operator(
-        self,
-        table: TensorTable,
-        generator: torch.Generator,
-        name: str,
-        operands: tuple[list[Any], dict[str, Any]],
-        base_id: int,
-        *,
-        default_dtype: torch.dtype,
+        self, table: TensorTable, generator: torch.Generator, encoded: bytes, tensor_ids: list[int], base_id: int
     ) -> Executed:
-        """Run one operator and register its new tensors from `base_id`.
-
-        Each output is described as ("new", shape, strides, dtype code, offset), ("same", tensor id, metadata) for an
-        operand that was returned, ("value", scalar) or None.
+        """Make one operator call and register its new tensors from `base_id`.
 
         Raises:
-            UnsupportedOperatorError: an operator that the server does not run.
+            UnsupportedOperatorError: an operator that the server does not run, or results that it does not hold.
             PlanError: unknown tensors, or more outputs than a request may make.
+            ProtocolError: bytes that are no call.
         """
-        operator = resolve(name)
-        refs: dict[int, int] = {}
-        entries: list[Entry] = []
-
-        def lookup(operand: Any) -> Any:
-            return self._lookup(table, operand, refs, entries)
-
-        with self.computing(default_dtype):
-            self._prepare_writes(table, operator, operands)
-            args, kwargs = (
-                [lookup(value) for value in operands[0]],
-                {k: lookup(v) for k, v in operands[1].items()},
-            )
-            with self._random_state(generator) if operator.uses_random_numbers else _NOTHING:
-                started_ns = perf_counter_ns()
-                result = operator.call(*args, **kwargs)
-                self._compute.wait()
-                finished_ns = perf_counter_ns()
+        call = self._calls.find(encoded, len(tensor_ids))
+        with self._lock:
+            operands = table.entries(tensor_ids)
+            for number in call.written:
+                self._store.make_writable(table, operands[number])
+            tensors = [operand.tensor for operand in operands]
+            if call.default_dtype is torch.float32 and not call.uses_random_numbers:
+                started_ns, result, finished_ns = self._make(call, tensors)
+            else:
+                with (
+                    self.computing(call.default_dtype),
+                    self._random_state(generator) if call.uses_random_numbers else _NOTHING,
+                ):
+                    started_ns, result, finished_ns = self._make(call, tensors)
         is_sequence = isinstance(result, tuple | list)
-        results = list(result) if is_sequence else [result]
+        results = result if is_sequence else (result,)
         if len(results) > MAX_OUTPUTS:
             raise PlanError(
-                f"Operator {name} returned {len(results)} tensors; split it so that it returns at most {MAX_OUTPUTS}."
+                f"Operator {call.name} returned {len(results)} tensors; split it so that it returns at most {MAX_OUTPUTS}."
             )
-        check_results(name, results, refs)
-        results = [unmarked(value) if isinstance(value, torch.Tensor) else value for value in results]
-        outputs = []
-        for position, value in enumerate(results):
-            if isinstance(value, torch.Tensor) and id(value) not in refs:
-                self._store.register(table, base_id + position, value, entries)
-            outputs.append(describe(value, refs))
-        return Executed(started_ns, finished_ns, outputs, is_sequence)
+        described = [describe(call.name, value, tensors) for value in results]
+        for tensor_id, (value, _) in enumerate(described, base_id):
+            if value is not None:
+                self._store.register(table, tensor_id, value, operands)
+        return Executed(started_ns, finished_ns, [output for _, output in described], is_sequence)
+
+    def _make(self, call: KnownCall, tensors: list[torch.Tensor]) -> tuple[int, Any, int]:
+        started_ns = perf_counter_ns()
+        result = self._calls.make(call, tensors)
+        self._compute.wait()
+        return started_ns, result, perf_counter_ns()
 
     def bind(self, plan: MemoryPlan) -> Binding:
         """Bind a plan to this executor's memory; raises as `Binding` does, or OutOfMemoryError if it can never fit."""
@@ -251,23 +240,3 @@ class Executor:
         finally:
             generator.set_state(default.get_state())
             default.set_state(saved)
-
-    def _lookup(self, table: TensorTable, operand: Any, refs: dict[int, int], entries: list[Entry]) -> Any:
-        if isinstance(operand, TensorRef):
-            entry = table.entry(operand.tensor_id)
-            entries.append(entry)
-            refs[id(entry.tensor)] = operand.tensor_id
-            return entry.tensor
-        if isinstance(operand, list):
-            return [self._lookup(table, item, refs, entries) for item in operand]
-        return self._device if isinstance(operand, OwnDevice) else operand
-
-    def _prepare_writes(
-        self, table: TensorTable, operator: Operator, operands: tuple[list[Any], dict[str, Any]]
-    ) -> None:
-        args, kwargs = operands
-        for position, name in operator.written:
-            operand = args[position] if position < len(args) else kwargs.get(name)
-            for item in operand if isinstance(operand, list) else [operand]:
-                if isinstance(item, TensorRef):
-                    self._store.make_writable(table, table.entry(item.tensor_id))

@@ -6,12 +6,11 @@ Models make masks and positions in their forward (`torch.arange`, `torch.full`);
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from djinn.core import TensorMeta, Trace, TraceNode, value_refs
-from djinn.protocol.operands import OwnDevice
+from djinn.server.operand_trees import filled
 from djinn.server.operators import resolve
 
 # Larger results are cheaper to compute again than to keep for every plan.
@@ -59,14 +58,6 @@ def _fold(trace: Trace, node: TraceNode, own: set[int], device: torch.device) ->
     if value.storage in own or trace.storage_bytes[value.storage] > MAX_FOLDED_BYTES:
         return None
     with torch.inference_mode():
-        result = operator.call(
-            *(_placed(operand, device) for operand in node.args),
-            **{name: _placed(operand, device) for name, operand in node.kwargs.items()},
-        )
+        args, kwargs = filled((node.args, node.kwargs), (), device)
+        result = operator.call(*args, **kwargs)
     return (node.outputs[0], result) if TensorMeta.of(result) == value.meta else None
-
-
-def _placed(operand: Any, device: torch.device) -> Any:
-    if isinstance(operand, tuple | list):
-        return [_placed(item, device) for item in operand]
-    return device if isinstance(operand, OwnDevice) else operand

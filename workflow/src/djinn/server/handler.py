@@ -14,10 +14,9 @@ from djinn.errors import OutOfMemoryError, PlanError, SessionClosedError
 from djinn.host_bytes import readable_bytes
 from djinn.memory.arena import Arena
 from djinn.protocol import messages as m
-from djinn.protocol.operands import tensor_ids
 from djinn.server.client_state import ClientState
 from djinn.server.core import ServerCore
-from djinn.server.elements import default_dtype, dense_strides, dtype, from_bytes
+from djinn.server.elements import dense_strides, dtype, from_bytes
 from djinn.server.entrance import Entrance
 from djinn.server.plan_requests import PlanRequests
 from djinn.transport.stream import FramedStream
@@ -143,15 +142,10 @@ class Handler:
         return m.Bytes(shape=tuple(tensor.shape), dtype_code=DTYPE_CODES[tensor.dtype]), readable_bytes(tensor)
 
     def _run_operator(self, request: m.RunOperator, payload: memoryview) -> m.Reply:
-        operands = (request.args, request.kwargs)
-        with self._entrance.enter(request, tensor_ids(operands)) as restore_us:
+        client = self._client
+        with self._entrance.enter(request, request.tensor_ids) as restore_us:
             done = self._server.executor.run_operator(
-                self._client.table,
-                self._client.generator,
-                request.operator,
-                operands,
-                request.base_id,
-                default_dtype=default_dtype(request.default_dtype_code),
+                client.table, client.generator, request.call, request.tensor_ids, request.base_id
             )
         return m.Described(
             outputs=done.outputs,

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from djinn.core import TensorMeta, Trace, TraceNode, ValueRef, value_refs
-from djinn.protocol.operands import OwnDevice
+from djinn.core import TensorMeta, Trace, TraceNode, value_refs
 from djinn.server.adoption import last_uses, out_form_of
+from djinn.server.operand_trees import filled
 from djinn.server.operators import Operator, OutForm, function_of, resolve
 from djinn.server.slots import ExchangeableStorage
 from djinn.server.steps import Guard, LetGo, TakeResults
@@ -137,23 +137,15 @@ class NodeCalls:
         return function_of(form.call), args, kwargs
 
     def _operands(self, node: TraceNode, dropped: frozenset[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        kwargs = {name: self._operand(value) for name, value in node.kwargs.items() if name not in dropped}
-        return tuple(self._operand(value) for value in node.args), kwargs
-
-    def _operand(self, operand: Any) -> Any:
-        if isinstance(operand, ValueRef):
-            return self._tensors[operand.index]
-        if isinstance(operand, tuple | list):
-            return [self._operand(item) for item in operand]
-        return self._device if isinstance(operand, OwnDevice) else operand
+        kept = {name: value for name, value in node.kwargs.items() if name not in dropped}
+        args, kwargs = filled((node.args, kept), self._tensors, self._device)
+        return tuple(args), kwargs
 
     def _note_writes(self, operator: Operator, node: TraceNode) -> None:
-        for position, name in operator.written:
-            operand = node.args[position] if position < len(node.args) else node.kwargs.get(name)
-            for index in value_refs(operand):
-                storage = self._trace.values[index].storage
-                if storage in self._inputs:
-                    self.written_inputs.add(self._inputs[storage])
+        for index in operator.written_values(node.args, node.kwargs):
+            storage = self._trace.values[index].storage
+            if storage in self._inputs:
+                self.written_inputs.add(self._inputs[storage])
 
 
 def _drops_nothing(operator: Operator, node: TraceNode) -> bool:

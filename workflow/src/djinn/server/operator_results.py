@@ -1,44 +1,49 @@
-"""What an operator's caller is told of its results."""
+"""What an operator returned, as its caller is told of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from djinn.core import DTYPE_CODES
 from djinn.errors import UnsupportedOperatorError
+from djinn.server.elements import unmarked
 
 
-def check_results(name: str, results: list[Any], refs: dict[int, int]) -> None:
-    """Refuse results that this device does not hold.
+def describe(name: str, value: Any, operands: Sequence[torch.Tensor]) -> tuple[torch.Tensor | None, Any]:
+    """Return the new tensor that one of an operator's results is, if any, and its description as `Described` has it.
 
     Args:
         name: of the operator.
-        results: what it returned.
-        refs: identifiers of its operands, by `id`.
+        value: what it returned.
+        operands: the tensors that it was called on.
 
     Raises:
-        UnsupportedOperatorError: there is one.
+        UnsupportedOperatorError: a result that this device does not hold.
     """
-    for value in results:
-        if isinstance(value, torch.Tensor) and (value.is_conj() or value.is_neg()) and id(value) in refs:
-            raise UnsupportedOperatorError(
-                f"Operator {name} left the conjugate or negative of its result in a given tensor; leave out= away, or move the "
-                "operands to the CPU for it."
-            )
-        if isinstance(value, torch.Tensor) and (value.layout is not torch.strided or value.dtype not in DTYPE_CODES):
-            raise UnsupportedOperatorError(
-                f"Operator {name} returns a tensor of layout {value.layout} and dtype {value.dtype}, which this device does "
-                "not hold; move the operands to the CPU for it."
-            )
-
-
-def describe(value: Any, refs: dict[int, int]) -> Any:
-    """Return ("new", shape, strides, dtype code, offset), ("same", tensor id, metadata) for an operand, ("value", scalar) or None."""
-    if value is None:
-        return None
     if not isinstance(value, torch.Tensor):
-        return ("value", value)
-    meta = (tuple(value.shape), tuple(value.stride()), DTYPE_CODES[value.dtype], value.storage_offset())
-    return ("same", refs[id(value)], *meta) if id(value) in refs else ("new", *meta)
+        return None, None if value is None else ("value", value)
+    code = DTYPE_CODES.get(value.dtype)
+    if value.layout is not torch.strided or code is None:
+        raise UnsupportedOperatorError(
+            f"Operator {name} returns a tensor of layout {value.layout} and dtype {value.dtype}, which this device does "
+            "not hold; move the operands to the CPU for it."
+        )
+    is_marked = value.is_conj() or value.is_neg()
+    for number, operand in enumerate(operands):
+        if operand is value:
+            if is_marked:
+                raise UnsupportedOperatorError(
+                    f"Operator {name} left the conjugate or negative of its result in a given tensor; leave out= away, or "
+                    "move the operands to the CPU for it."
+                )
+            return None, ("same", number, *_metadata(value, code))
+    if is_marked:
+        value = unmarked(value)
+    return value, ("new", *_metadata(value, code))
+
+
+def _metadata(tensor: torch.Tensor, code: int) -> tuple[tuple[int, ...], tuple[int, ...], int, int]:
+    return tuple(tensor.shape), tuple(tensor.stride()), code, int(tensor.storage_offset())

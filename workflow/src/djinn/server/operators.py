@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 
+from djinn.core import value_refs
 from djinn.errors import UnsupportedOperatorError
 
 # Operators that reach outside the tensors they are given.
@@ -22,11 +23,17 @@ _UNLIKE_RESULT = frozenset(
 # Nor is it where an operand does not lie row by row.
 _UNLIKE_RESULT_IN_STRIDES = frozenset({"native_batch_norm", "_native_batch_norm_legit"})
 _PLACEMENT_ARGUMENTS = frozenset({"dtype", "layout", "device", "pin_memory"})
-# Where most calls of transformers go: torch's own functions take arguments in half the time that any overload does.
+# Where most calls go, in transformers and one by one: torch's own functions take arguments in half the time that any overload does.
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.add.Tensor: torch.add,
     torch.ops.aten.add.out: torch.add,
+    torch.ops.aten.sub.Tensor: torch.sub,
+    torch.ops.aten.mul.Tensor: torch.mul,
     torch.ops.aten.mul.out: torch.mul,
+    torch.ops.aten.div.Tensor: torch.div,
+    torch.ops.aten.mm.default: torch.mm,
     torch.ops.aten.mm.out: torch.mm,
+    torch.ops.aten.bmm.default: torch.bmm,
     torch.ops.aten.bmm.out: torch.bmm,
     torch.ops.aten.addmm.out: torch.addmm,
     torch.ops.aten.gelu.out: torch._C._nn.gelu,
@@ -49,6 +56,11 @@ class Operator:
     written: tuple[tuple[int, str], ...]
     uses_random_numbers: bool
     returns_value: bool
+
+    def written_values(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[int]:
+        """Return the indices of the values, among these operands, that it writes to."""
+        operands = [args[place] if place < len(args) else kwargs.get(name) for place, name in self.written]
+        return list(value_refs(operands))
 
 
 @dataclass(frozen=True, slots=True)

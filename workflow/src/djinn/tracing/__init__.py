@@ -1,6 +1,6 @@
 """A module call on phantoms, as a trace of the operations that it would run."""
 
-from djinn.tracing.overloads import decompose, facts_of, misplaced_operand, result_scope
+from djinn.tracing.overloads import Facts, decompose, facts_of, misplaced_operand, result_scope
 from djinn.tracing.phantom import Phantom, SideEffectError, UnplannableError, with_real
 from djinn.tracing.propagation import forget
 from djinn.tracing.recorder import Look
@@ -8,6 +8,7 @@ from djinn.tracing.simulate import Input, simulate, warm_up
 from djinn.tracing.strays import written_storages
 
 __all__ = [
+    "Facts",
     "Input",
     "Look",
     "Phantom",

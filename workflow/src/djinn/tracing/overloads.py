@@ -52,6 +52,7 @@ class Facts:
 
     Attributes:
         name: its full name.
+        num_returned: how many results its schema has; a list counts as one.
         is_composite: whether it consists of other operators.
         host_positions: of operands with dimensions that may come from the host.
         takes_host_scalars: whether tensors without dimensions may.
@@ -64,6 +65,7 @@ class Facts:
     """
 
     name: str
+    num_returned: int
     is_composite: bool
     host_positions: frozenset[int]
     takes_host_scalars: bool
@@ -83,6 +85,7 @@ def facts_of(overload: Any) -> Facts:
     returns_value = bool(schema.returns) and not any("Tensor" in str(returned.type) for returned in schema.returns)
     return Facts(
         name=str(overload),
+        num_returned=len(schema.returns),
         is_composite=(overload._can_decompose() and overload not in _WHOLE) or _is_python_for_any_device(overload),
         host_positions=_HOST_POSITIONS.get(overload, frozenset()),
         takes_host_scalars=overload in _SCALAR_TAKING | INDEXING or _is_elementwise(overload),
