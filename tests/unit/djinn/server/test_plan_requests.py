@@ -102,7 +102,7 @@ def test_a_failure_replaces_what_was_written(
         written.append(ends[0]._num_prepared > 0)
         raise RuntimeError("the device is lost")
 
-    monkeypatch.setattr(handler._server.compute, "wait", fail)
+    monkeypatch.setattr(handler._server.compute, "await_results", fail)
     reply, _ = handler.answer(_request(handler, _NEGATE), _NOTHING)
     handler.settle()
     assert written == [True]

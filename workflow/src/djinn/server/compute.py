@@ -45,15 +45,22 @@ class Compute:
         # Three torch calls would do the same for ten times the price of a small tensor's whole creation.
         ctypes.memmove(tensor.data_ptr(), content, len(content))
 
-    def replay(self, binding: Binding, inputs: Inputs, caller: Caller) -> Results:
-        """Run a plan on its inputs and return its results, which later replays leave alone.
+    def replay(self, binding: Binding, inputs: Inputs, caller: Caller, *, fetches_first: bool) -> Results:
+        """Run a plan on its inputs and return its results, which later replays leave alone; `await_results` has to follow.
 
-        Nothing that could be seen happens before the caller's `await_confirmation` returns; raises as that does.
+        Nothing that could be seen happens before the caller's `await_confirmation` returns; raises as that does. With
+        `fetches_first` the first result's elements come along.
         """
         binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)
         caller.await_confirmation()
         binding.run()
-        return binding.take_results()
+        results = binding.take_results()
+        if fetches_first and results.content is None and results.tensors:
+            results.fetch(self.begin_fetch(results.tensors[0]))
+        return results
+
+    def await_results(self) -> None:
+        """Return when the last replay has computed its results, and fetched what it had to."""
 
     def make_ready(self, binding: Binding) -> None:
         """Do what the next `replay` would otherwise do first."""
@@ -62,10 +69,6 @@ class Compute:
     def begin_fetch(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a dense host tensor, which has the elements after `wait`."""
         return tensor.contiguous()
-
-    def fetch_first(self, results: Results, caller: Caller) -> None:
-        """Fetch the first result, which the caller has elements of after `wait`."""
-        results.fetch(self.begin_fetch(results.tensors[0]))
 
     def wait(self) -> None:
         """Return when everything that was called in this thread is done."""

@@ -15,7 +15,7 @@ from djinn.memory import cuda_driver
 from djinn.server.binding import Binding
 from djinn.server.caller import Caller
 from djinn.server.compute import Compute
-from djinn.server.graphs import Graph, Graphs, Key
+from djinn.server.graphs import Graph, Graphs
 from djinn.server.locked_places import LockedPlaces
 from djinn.server.results import Results
 from djinn.server.slots import Inputs
@@ -42,6 +42,7 @@ class CudaCompute(Compute):
         self._num_graph_replays = 0
         self._plain_replays: Counter[str] = Counter()
         self._places = LockedPlaces()
+        self._computed = torch.cuda.Event()
 
     def default_generator(self) -> torch.Generator:
         """Return the device's."""
@@ -52,23 +53,30 @@ class CudaCompute(Compute):
         """Queue a copy; the driver takes the bytes before it returns."""
         cuda_driver.write(self.device, tensor.data_ptr(), content)
 
-    def replay(self, binding: Binding, inputs: Inputs, caller: Caller) -> Results:
-        """Replay a graph of the plan, capture one, or run the plan call by call; otherwise as on the host."""
-        graphs = binding.replayer
-        if graphs is None:
-            graphs = binding.replayer = Graphs(binding)
-        assert isinstance(graphs, Graphs), "a plan is replayed by another device's means"
-        if graphs.refusal is None:
-            key = graphs.key(inputs)
-            graph = graphs.find(key)
-            if graph is None and graphs.is_due(key):
-                graph = self._capture(graphs, key, inputs)
-            if graph is not None:
-                self._num_graph_replays += 1
-                return graph.replay(inputs, caller)
-        caller.await_confirmation()
-        self._plain_replays[graphs.refusal or "first call with these addresses"] += 1
-        return self._replay_calls(binding, inputs)
+    def replay(self, binding: Binding, inputs: Inputs, caller: Caller, *, fetches_first: bool) -> Results:
+        """Replay a graph of the plan, capture one, or run the plan call by call; otherwise as on the host.
+
+        A graph's results are copied to where they stay after they were fetched, and nobody waits for that: whatever reads the
+        copies is queued behind.
+        """
+        graph = self._graph(binding, inputs)
+        if graph is not None:
+            graph.launch(inputs, caller)
+            fetched = self._begin_to_fetch(graph.outputs, caller) if fetches_first else None
+            self._computed.record()
+            results = graph.take_results()
+        else:
+            caller.await_confirmation()
+            results = self._replay_calls(binding, inputs)
+            fetched = self._begin_to_fetch(results.tensors, caller) if fetches_first else None
+            self._computed.record()
+        if fetched is not None:
+            results.fetch(*fetched)
+        return results
+
+    def await_results(self) -> None:
+        """Return when the event that follows the results has passed."""
+        self._computed.synchronize()
 
     def make_ready(self, binding: Binding) -> None:
         """Do nothing: a graph has outputs of its own, so another storage would be held in vain."""
@@ -77,17 +85,6 @@ class CudaCompute(Compute):
         """Queue a copy to pinned memory."""
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         return host.copy_(tensor, non_blocking=True)
-
-    def fetch_first(self, results: Results, caller: Caller) -> None:
-        """Queue a copy to where the caller wants it, or to pinned memory."""
-        first = results.tensors[0]
-        place = caller.place_of_result(first.nbytes)
-        if place is not None:
-            host = self._places.tensor(place, first)
-            if host is not None:
-                results.fetch(host.copy_(first, non_blocking=True), place.view)
-                return
-        super().fetch_first(results, caller)
 
     def wait(self) -> None:
         """Return when the default stream is empty."""
@@ -117,11 +114,37 @@ class CudaCompute(Compute):
             graph.capture_end()
         return graph
 
-    def _capture(self, graphs: Graphs, key: Key, inputs: Inputs) -> Graph | None:
-        graph = graphs.capture(key, inputs, self._stream, self._pool)
-        if graph is not None:
-            self._num_captures += 1
+    def _graph(self, binding: Binding, inputs: Inputs) -> Graph | None:
+        """Return the graph for these inputs, captured now if that is due; None if the plan has to be run call by call."""
+        graphs = binding.replayer
+        if graphs is None:
+            graphs = binding.replayer = Graphs(binding)
+        assert isinstance(graphs, Graphs), "a plan is replayed by another device's means"
+        graph: Graph | None = None
+        if graphs.refusal is None:
+            key = graphs.key(inputs)
+            graph = graphs.find(key)
+            if graph is None and graphs.is_due(key):
+                graph = graphs.capture(key, inputs, self._stream, self._pool)
+                self._num_captures += graph is not None
+        if graph is None:
+            self._plain_replays[graphs.refusal or "first call with these addresses"] += 1
+        else:
+            self._num_graph_replays += 1
         return graph
+
+    def _begin_to_fetch(
+        self, outputs: list[torch.Tensor], caller: Caller
+    ) -> tuple[torch.Tensor, memoryview | None] | None:
+        """Queue a copy of the first output to where the caller wants it, or to pinned memory."""
+        if not outputs:
+            return None
+        first = outputs[0]
+        place = caller.place_of_result(first.nbytes)
+        host = None if place is None else self._places.tensor(place, first)
+        if place is None or host is None:
+            return self.begin_fetch(first), None
+        return host.copy_(first, non_blocking=True), place.view
 
     def _replay_calls(self, binding: Binding, inputs: Inputs) -> Results:
         binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)

@@ -187,12 +187,10 @@ class Executor:
 
     def _replay(self, binding: Binding, inputs: Inputs, caller: Caller, *, fetches_result: bool) -> Replayed:
         started_ns = perf_counter_ns()
-        results = self._compute.replay(binding, inputs, caller)
-        if fetches_result and results.content is None and results.tensors:
-            self._compute.fetch_first(results, caller)
+        results = self._compute.replay(binding, inputs, caller, fetches_first=fetches_result)
         if self._compute.is_asynchronous:
             caller.prepare_reply(started_ns)
-        self._compute.wait()
+        self._compute.await_results()
         return Replayed(started_ns, perf_counter_ns(), results, inputs.arguments)
 
     def register_outputs(self, table: TensorTable, stored: StoredPlan, base_id: int, replayed: Replayed) -> None:

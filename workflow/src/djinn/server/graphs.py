@@ -41,29 +41,36 @@ Key = tuple[int, ...]
 
 
 class Graph:
-    """A captured plan with the buffers that it reads and writes."""
+    """A captured plan with the buffers that it reads and writes.
+
+    Attributes:
+        outputs: what the plan returns, until the next launch overwrites it.
+    """
 
     def __init__(self, graph: Any, buffers: dict[int, torch.Tensor], binding: Binding) -> None:
         self._graph = graph
         self._copied, self._buffers = list(buffers), list(buffers.values())
-        self._outputs = binding.take_results().tensors
+        self.outputs = binding.take_results().tensors
         self._storages = binding.output_storages
         # Whole storages, because results may view parts of them and each other.
         self._contents: dict[int, torch.Tensor] = {}
-        for output, storage in zip(self._outputs, self._storages, strict=True):
+        for output, storage in zip(self.outputs, self._storages, strict=True):
             if storage is not None and storage not in self._contents:
                 self._contents[storage] = _bytes_of(output.untyped_storage(), output.device)
 
-    def replay(self, inputs: Inputs, caller: Caller) -> Results:
-        """Queue a replay and return copies of what it returns, since the next replay overwrites it; raises as it is refused."""
+    def launch(self, inputs: Inputs, caller: Caller) -> None:
+        """Queue a replay; raises as it is refused."""
         self._fill_buffers([inputs.tensor(number) for number in self._copied])
         caller.await_confirmation()
         self._graph.replay()
+
+    def take_results(self) -> Results:
+        """Queue copies of the outputs, and return those."""
         copies = {storage: content.clone().untyped_storage() for storage, content in self._contents.items()}
         return Results(
             [
                 output.detach() if storage is None else _over(copies[storage], output)
-                for output, storage in zip(self._outputs, self._storages, strict=True)
+                for output, storage in zip(self.outputs, self._storages, strict=True)
             ]
         )
 
