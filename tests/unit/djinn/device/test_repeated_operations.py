@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -170,7 +171,14 @@ def test_few_calls_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.ones(2, device=DEVICE) + 0
     for number in range(4):
         x * number
-    assert len(operations._expected) == 2
+    assert [b"mul" in call for call, *_ in operations._expected] == [True, True]
+    made: list[int] = []
+    counted = operations._results
+    monkeypatch.setattr(operations, "_results", lambda *args: made.append(1) or counted(*args))
+    x * 3
+    assert made == [1], "the last call was expected"
+    x * 0
+    assert made == [1, 1], "the first one was expected once, as if it were not the oldest"
     monkeypatch.setattr(operations, "_MAX_EXPECTED_BYTES", 8)
     last = list(operations._expected)
     x * 7
@@ -206,3 +214,65 @@ def test_a_repeated_call_is_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     torch.add(y, y, alpha=2)
     assert sent[0].call == sent[1].call
     assert sent[0].tensor_ids != sent[1].tensor_ids
+
+
+def test_many_results_are_not_remembered() -> None:
+    """Whoever iterates over tensors of many lengths would keep a description of each element."""
+    torch.ones(operations._MAX_EXPECTED_OUTPUTS, device=DEVICE).unbind(0)
+    assert len(operations._expected) == 2
+    torch.ones(operations._MAX_EXPECTED_OUTPUTS + 1, device=DEVICE).unbind(0)
+    assert [key for key in operations._expected if b"unbind" in key[0]] == [
+        key for key in operations._expected if b"unbind" in key[0]
+    ][:1]
+
+
+def test_what_changes_an_operands_metadata_is_not_done_before_the_server_has() -> None:
+    """A call like one that resized its operand fails: the operand is as it was."""
+
+    def resized(length: int) -> torch.Tensor:
+        given = torch.ones(2, device=DEVICE) + 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch would rather have no elements in what it resizes
+            torch.linspace(0, 1, length, out=given)
+        return given
+
+    assert resized(3).shape == (3,)
+    given = torch.ones(2, device=DEVICE) + 0
+    client = runtime.current_client()
+
+    def lost(*_: object) -> None:
+        assert given.shape == (2,), "it was resized before the server has answered"
+        raise RuntimeError("no answer")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="no answer"):
+        patch.setattr(client, "receive", lost)
+        torch.linspace(0, 1, 3, out=given)
+    assert given.shape == (2,)
+
+
+def test_an_operation_goes_to_the_host_where_that_is_named() -> None:
+    """Also after one without a device, which the same operator ran here."""
+    x = torch.ones(2, device=DEVICE)
+    assert torch.zeros_like(x).device == torch.device(DEVICE)
+    assert torch.zeros_like(x, device="cpu").device == torch.device("cpu")
+    assert torch.ops.aten.zeros_like.default(x).device == torch.device(DEVICE)
+    assert torch.ops.aten.zeros_like.default(x, device=torch.device("cpu")).device == torch.device("cpu")
+
+
+def test_a_misplaced_operand_is_refused_before_anything_is_done() -> None:
+    """By the operator's own name, also where it changes the metadata of its first operand."""
+    host, remote = torch.ones(4), torch.ones(2, device=DEVICE) + 0
+    with pytest.raises(RuntimeError, match=r"resize_as_"):
+        host.resize_as_(remote)
+    tensor_id = remote.handle.tensor_id
+    with pytest.raises(RuntimeError, match=r"resize_as_"):
+        remote.resize_as_(host)
+    assert remote.handle.tensor_id == tensor_id
+
+
+def test_what_came_along_is_known_to_the_server() -> None:
+    """And is not sent again with every use."""
+    small = torch.ones(2).to(DEVICE)
+    assert small.handle.pending is not None
+    small + 1
+    assert small.handle.pending is None

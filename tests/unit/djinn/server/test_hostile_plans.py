@@ -234,3 +234,74 @@ def test_sessions_and_tensors_of_others_cannot_be_touched(liar: Client) -> None:
         liar.request(m.Stats())
         assert session.checksum() == checksum
         assert mine.tolist() == [2, 2, 2, 2]
+
+
+_SHARED = torch.ones(1000)
+_SHARED_VALUE = ((1000,), (1,), _FLOAT, 0)
+
+
+@pytest.fixture
+def shared_weights(liar: Client) -> tuple[Callable[[], list[float]], int]:
+    """What reads this process's weight, and the identifier of an equal one of the liar's, which the server stores once."""
+    mine, others = runtime.current_client(), liar.new_ids()
+    own = mine.new_ids()
+    for client, tensor_id in ((mine, own), (liar, others)):
+        upload = m.Upload(base_id=tensor_id, shape=(1000,), dtype_code=_FLOAT, is_weight=True)
+        client.request(upload, memoryview(_SHARED.numpy()).cast("B"))
+
+    def read() -> list[float]:
+        _, content = mine.request(m.Download(tensor_id=own))
+        return torch.frombuffer(bytearray(content), dtype=torch.float32).unique().tolist()
+
+    return read, others
+
+
+@pytest.mark.parametrize("operator", ["aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor", "aten.div.Tensor"])
+def test_no_call_writes_through_an_argument_that_its_schema_lacks(
+    liar: Client, shared_weights: tuple[Callable[[], list[float]], int], operator: str
+) -> None:
+    """Torch's own functions would take `out=`, and nobody would know that a weight is written to that others share."""
+    read, weight = shared_weights
+    refs: list[Any] = [ValueRef(0), ValueRef(1)]
+    with pytest.raises(djinn.PlanError, match="does not take these arguments"):
+        liar.request(operator_call(operator, refs, liar.new_ids(), [weight] * 3, out=ValueRef(2)))
+    assert read() == [1.0]
+
+
+@pytest.mark.parametrize("operator", ["aten.add.Tensor", "aten.mul.Tensor"])
+def test_no_plan_writes_through_an_argument_that_its_schema_lacks(
+    liar: Client, shared_weights: tuple[Callable[[], list[float]], int], operator: str
+) -> None:
+    """Likewise: such a plan is not made."""
+    read, weight = shared_weights
+    with pytest.raises(djinn.PlanError, match="does not take these arguments"):
+        liar.request(
+            m.MakePlan(
+                values=[(*_SHARED_VALUE, 0), (*_SHARED_VALUE, 1)],
+                storage_bytes=[4000, 4000],
+                nodes=[(operator, [ValueRef(0), ValueRef(0)], {"out": ValueRef(0)}, [1], None)],
+                outputs=[1],
+                num_inputs=1,
+                weight_ids=[weight],
+                constants=[],
+            )
+        )
+    assert read() == [1.0]
+
+
+@pytest.mark.parametrize("operator", ["aten.mul_.Tensor", "aten._foreach_mul_.Scalar", "aten.add.out"])
+def test_a_call_that_writes_to_a_shared_weight_leaves_the_others(
+    liar: Client, shared_weights: tuple[Callable[[], list[float]], int], operator: str
+) -> None:
+    """The writer gets a copy of its own, in place, in a list or through `out=`."""
+    read, weight = shared_weights
+    args, kwargs = {
+        "aten.mul_.Tensor": ([ValueRef(0), 3.0], {}),
+        "aten._foreach_mul_.Scalar": ([[ValueRef(0)], 3.0], {}),
+        "aten.add.out": ([ValueRef(0), 2.0], {"out": ValueRef(1)}),
+    }[operator]
+    tensor_ids = [weight] * (2 if kwargs else 1)
+    liar.request(operator_call(operator, args, liar.new_ids(), tensor_ids, **kwargs))
+    assert read() == [1.0]
+    _, content = liar.request(m.Download(tensor_id=weight))
+    assert torch.frombuffer(bytearray(content), dtype=torch.float32).unique().tolist() == [3.0]

@@ -59,6 +59,16 @@ def test_a_repeated_call_is_looked_up() -> None:
     assert calls.find(bytes(bytearray(_encoded("aten.relu.default", [ValueRef(0)]))), 1) is first
 
 
+def test_few_calls_are_kept() -> None:
+    """The oldest go first."""
+    calls = KnownCalls(_META)
+    first = _encoded("aten.add.Scalar", [ValueRef(0), 0.5])
+    kept = calls.find(first, 1)
+    for number in range(operator_calls._MAX_KNOWN):
+        calls.find(_encoded("aten.add.Scalar", [ValueRef(0), number]), 1)
+    assert calls.find(first, 1) is not kept
+
+
 def test_a_long_call_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client could fill the server's memory with such calls."""
     monkeypatch.setattr(operator_calls, "_MAX_KNOWN_BYTES", 8)
@@ -116,3 +126,29 @@ def test_bytes_that_are_no_call_are_refused() -> None:
     """With an error of the protocol's."""
     with pytest.raises(ProtocolError, match="operator call of 3 bytes"):
         KnownCalls(_META).find(b"\xc1\0\0", 0)
+
+
+def test_arguments_nested_too_deep_are_refused() -> None:
+    """Bytes can nest deeper than Python calls."""
+    nested: list[Any] = []
+    for _ in range(900):
+        nested = [nested]
+    with pytest.raises(ProtocolError):
+        KnownCalls(_META).find(_encoded("aten.add.Tensor", [nested, nested]), 0)
+
+
+@pytest.mark.parametrize(
+    ("operator", "args", "kwargs"),
+    [
+        ("aten.add.Tensor", [ValueRef(0), ValueRef(1)], {"out": ValueRef(2)}),
+        ("aten.mul.Tensor", [ValueRef(0), ValueRef(1)], {"out": ValueRef(2)}),
+        ("aten.mm.default", [ValueRef(0), ValueRef(1)], {"out": ValueRef(2)}),
+        ("aten.mm.out", [ValueRef(0), ValueRef(1), torch.float32], {"out": ValueRef(2)}),
+        ("aten.add.out", [ValueRef(0), ValueRef(1), ValueRef(2)], {}),
+        ("aten.copy_.default", [ValueRef(0), ValueRef(1), False, ValueRef(2)], {}),
+    ],
+)
+def test_arguments_beside_the_schema_are_refused(operator: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """What is written to is known from the schema alone, and torch's own functions take more."""
+    with pytest.raises(PlanError, match="does not take these arguments"):
+        KnownCalls(_META).find(_encoded(operator, args, **kwargs), 3)

@@ -183,11 +183,6 @@ class Client:
             f"The embedded server died in mid-call ({last_words}); call djinn.shutdown() and djinn.init()."
         )
 
-    @property
-    def sent_ns(self) -> int:
-        """When this thread's last request was encoded and handed to the transport."""
-        return self.connection().sent_ns
-
     def new_ids(self) -> int:
         """Return the first of a block of unused tensor identifiers."""
         return next(self._ids) * MAX_OUTPUTS

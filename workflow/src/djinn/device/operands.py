@@ -96,10 +96,19 @@ class Operands:
 
     def _uploaded(self, tensor: torch.Tensor) -> RemoteTensor:
         """Return a host tensor's copy on the device, if host tensors may stand where all of these stand."""
-        misplaced = misplaced_operand(self._facts, self._args, self._kwargs, torch.device(DEVICE))
-        if misplaced is not None:
-            raise DeviceMismatchError(
-                f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and "
-                f"{misplaced.device}, in {self._facts.name}; move the operands with .to()."
-            )
+        check_places(self._facts, self._args, self._kwargs)
         return upload(tensor)
+
+
+def check_places(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse an operation some of whose operands lie elsewhere.
+
+    Raises:
+        DeviceMismatchError: they do.
+    """
+    misplaced = misplaced_operand(facts, args, kwargs, torch.device(DEVICE))
+    if misplaced is not None:
+        raise DeviceMismatchError(
+            f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and "
+            f"{misplaced.device}, in {facts.name}; move the operands with .to()."
+        )

@@ -12,7 +12,7 @@ from djinn.client.client import Client
 from djinn.core import DTYPES, TensorMeta
 from djinn.device.call_times import note_call
 from djinn.device.handle import Handle
-from djinn.device.operands import Operands
+from djinn.device.operands import Operands, check_places
 from djinn.device.tensor import RemoteTensor
 from djinn.device.transfer import creations, note_created
 from djinn.protocol import messages as m
@@ -22,7 +22,7 @@ aten = torch.ops.aten
 
 # Descriptions of results by call and operands' metadata, which decide them as a rule: so results can be made before the
 # server describes them. Programs repeat some dozens of calls, and some with numbers that change at every step.
-_MAX_EXPECTED, _MAX_EXPECTED_BYTES = 4096, 1024
+_MAX_EXPECTED, _MAX_EXPECTED_BYTES, _MAX_EXPECTED_OUTPUTS = 4096, 1024, 16
 _expected: OrderedDict[tuple[Any, ...], list[Any]] = OrderedDict()
 
 
@@ -35,6 +35,7 @@ def run(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         Exception: what the operator itself raises.
     """
     if facts.reshapes:
+        check_places(facts, args, kwargs)
         _part(args[0])
     operands = Operands(facts, args, kwargs)
     client = runtime.current_client()
@@ -62,6 +63,7 @@ def run(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if results is not None:
             _disown(results, operands.tensors)
         results = _results(reply.outputs, client, base_id, operands.tensors, facts, args)
+        # What changed an operand's own metadata, as `resize_` does, may not be done again before the server has done it.
         if not facts.depends_on_data and operands.key() == key:
             _expect(key, reply.outputs)
     note_call(connection.sent_ns, reply.started_ns, reply.finished_ns, False, None, 0.0, 0.0, 0.0, reply.restore_us)
@@ -79,7 +81,7 @@ def _part(tensor: Any) -> None:
 
 def _expect(key: tuple[Any, ...], outputs: list[Any]) -> None:
     """Expect outputs like these where the key is the same."""
-    if len(key[0]) > _MAX_EXPECTED_BYTES:
+    if len(key[0]) > _MAX_EXPECTED_BYTES or len(outputs) > _MAX_EXPECTED_OUTPUTS:
         return
     _expected[key] = outputs
     if len(_expected) > _MAX_EXPECTED:

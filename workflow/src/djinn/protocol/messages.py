@@ -104,8 +104,8 @@ class RunOperator(Request):
 class MakePlan(Request):
     """Turns a trace into a plan whose leading inputs are always these weights.
 
-    Constants are values with their dense, row-major elements. A node is (operator, args, kwargs, outputs, guard); a guard is the Python value that the operator has to return, or
-    None for the last node of a trace that is run to learn that value.
+    Constants are values with their dense, row-major elements. A node is (operator, args, kwargs, outputs, guard); a guard is
+    the Python value that the operator has to return, or None for the last node of a trace that is run to learn that value.
     """
 
     values: list[tuple[tuple[int, ...], tuple[int, ...], int, int, int]]

@@ -63,13 +63,13 @@ class CudaCompute(Compute):
         if graph is not None:
             graph.launch(inputs, caller)
             fetched = self._begin_to_fetch(graph.outputs, caller) if fetches_first else None
-            self._computed.record()
+            self._computed.record(torch.cuda.current_stream(self.device))
             results = graph.take_results()
         else:
             caller.await_confirmation()
             results = self._replay_calls(binding, inputs)
             fetched = self._begin_to_fetch(results.tensors, caller) if fetches_first else None
-            self._computed.record()
+            self._computed.record(torch.cuda.current_stream(self.device))
         if fetched is not None:
             results.fetch(*fetched)
         return results

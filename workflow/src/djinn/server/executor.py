@@ -91,7 +91,8 @@ class Executor:
             raise PlanError(
                 f"Operator {call.name} returned {len(results)} tensors; split it so that it returns at most {MAX_OUTPUTS}."
             )
-        described = [describe(call.name, value, tensors) for value in results]
+        numbers = {id(tensor): number for number, tensor in enumerate(tensors)}
+        described = [describe(call.name, value, numbers) for value in results]
         for tensor_id, (value, _) in enumerate(described, base_id):
             if value is not None:
                 self._store.register(table, tensor_id, value, operands)

@@ -50,6 +50,7 @@ class NodeCalls:
 
         Raises:
             UnsupportedOperatorError: an operator that the server does not run.
+            PlanError: arguments that an operator does not take.
         """
         self._trace = trace
         self._tensors = tensors
@@ -73,6 +74,7 @@ class NodeCalls:
         for position, node in enumerate(self._trace.nodes):
             storages = [None if i is None else self._trace.values[i].storage for i in node.outputs]
             operator = resolve(node.operator)
+            operator.check_arguments(node.args, node.kwargs)
             self.uses_random_numbers |= operator.uses_random_numbers and not _drops_nothing(operator, node)
             self.checks_data |= node.returns_nothing and not operator.written
             self._note_writes(operator, node)

@@ -10,14 +10,16 @@ from typing import Any
 import torch
 
 from djinn.core import ValueRef, value_refs
-from djinn.errors import PlanError
+from djinn.errors import PlanError, ProtocolError
 from djinn.protocol.codec import decode_call
+from djinn.protocol.messages import OperatorCall
 from djinn.server.elements import default_dtype
 from djinn.server.operand_trees import filled
-from djinn.server.operators import function_of, resolve
+from djinn.server.operators import Operator, function_of, resolve
 
-# A program repeats some dozens. One that is longer than so many bytes is decoded anew: what is kept has to have a bound.
-_MAX_KNOWN, _MAX_KNOWN_BYTES = 4096, 1024
+# A program repeats some dozens, of some forty bytes. A longer one is decoded anew: of nested lists, each byte would be kept as
+# sixty-four.
+_MAX_KNOWN, _MAX_KNOWN_BYTES = 1024, 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,17 @@ class KnownCalls:
     def _learn(self, encoded: bytes) -> KnownCall:
         call = decode_call(encoded)
         operator = resolve(call.operator)
+        operator.check_arguments(call.args, call.kwargs)
+        try:
+            return self._taken_apart(call, operator)
+        except RecursionError as error:
+            raise ProtocolError(f"Operator {call.operator} has arguments nested too deep; nest them less.") from error
+
+    def _taken_apart(self, call: OperatorCall, operator: Operator) -> KnownCall:
         numbers = list(value_refs((call.args, call.kwargs)))
-        first, rest = call.args[: len(numbers)], call.args[len(numbers) :]
         if numbers != list(range(len(numbers))):
             raise PlanError(f"Operator {call.operator} names its tensors {numbers}; number them in order, from 0.")
+        first, rest = call.args[: len(numbers)], call.args[len(numbers) :]
         leads = first == [ValueRef(number) for number in numbers]
         args, kwargs = filled((rest, call.kwargs), (), self._device) if leads else (call.args, call.kwargs)
         return KnownCall(

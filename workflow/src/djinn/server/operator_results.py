@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,13 +12,13 @@ from djinn.errors import UnsupportedOperatorError
 from djinn.server.elements import unmarked
 
 
-def describe(name: str, value: Any, operands: Sequence[torch.Tensor]) -> tuple[torch.Tensor | None, Any]:
-    """Return the new tensor that one of an operator's results is, if any, and its description as `Described` has it.
+def describe(name: str, value: Any, numbers: Mapping[int, int]) -> tuple[torch.Tensor | None, Any]:
+    """Return one of an operator's results, if it is a new tensor, and its description as `Described` has it.
 
     Args:
         name: of the operator.
         value: what it returned.
-        operands: the tensors that it was called on.
+        numbers: of the tensors that it was called on, by their `id`.
 
     Raises:
         UnsupportedOperatorError: a result that this device does not hold.
@@ -32,17 +32,17 @@ def describe(name: str, value: Any, operands: Sequence[torch.Tensor]) -> tuple[t
             "not hold; move the operands to the CPU for it."
         )
     is_marked = value.is_conj() or value.is_neg()
-    for number, operand in enumerate(operands):
-        if operand is value:
-            if is_marked:
-                raise UnsupportedOperatorError(
-                    f"Operator {name} left the conjugate or negative of its result in a given tensor; leave out= away, or "
-                    "move the operands to the CPU for it."
-                )
-            return None, ("same", number, *_metadata(value, code))
+    number = numbers.get(id(value))
+    if number is None:
+        if is_marked:
+            value = unmarked(value)
+        return value, ("new", *_metadata(value, code))
     if is_marked:
-        value = unmarked(value)
-    return value, ("new", *_metadata(value, code))
+        raise UnsupportedOperatorError(
+            f"Operator {name} left the conjugate or negative of its result in a given tensor; leave out= away, or move the "
+            "operands to the CPU for it."
+        )
+    return None, ("same", number, *_metadata(value, code))
 
 
 def _metadata(tensor: torch.Tensor, code: int) -> tuple[tuple[int, ...], tuple[int, ...], int, int]:

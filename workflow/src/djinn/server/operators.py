@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from djinn.core import value_refs
-from djinn.errors import UnsupportedOperatorError
+from djinn.errors import PlanError, UnsupportedOperatorError
 
 # Operators that reach outside the tensors they are given.
 _FORBIDDEN = frozenset({"from_file", "save", "_pin_memory", "pin_memory", "set_data", "set_", "_print"})
@@ -23,7 +23,7 @@ _UNLIKE_RESULT = frozenset(
 # Nor is it where an operand does not lie row by row.
 _UNLIKE_RESULT_IN_STRIDES = frozenset({"native_batch_norm", "_native_batch_norm_legit"})
 _PLACEMENT_ARGUMENTS = frozenset({"dtype", "layout", "device", "pin_memory"})
-# Where most calls go, in transformers and one by one: torch's own functions take arguments in half the time that any overload does.
+# What is called most: torch's own functions take arguments in half the time that any overload does.
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.add.Tensor: torch.add,
     torch.ops.aten.add.out: torch.add,
@@ -47,7 +47,9 @@ class Operator:
 
     Attributes:
         call: the overload itself.
-        written: names and positions of arguments that it writes to.
+        written: positions and names of arguments that it writes to.
+        num_positional: how many arguments it takes by position.
+        names: of all of its arguments.
         uses_random_numbers: whether it draws from a generator.
         returns_value: whether it returns a Python value instead of tensors.
     """
@@ -56,6 +58,19 @@ class Operator:
     written: tuple[tuple[int, str], ...]
     uses_random_numbers: bool
     returns_value: bool
+    num_positional: int
+    names: frozenset[str]
+
+    def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Refuse arguments that are not the schema's, by which alone it is known what is written to: `function_of` may take more.
+
+        Raises:
+            PlanError: there are such.
+        """
+        foreign = kwargs.keys() - self.names
+        if len(args) > self.num_positional or foreign:
+            what = ", ".join(sorted(foreign)) or f"{len(args)} by position"
+            raise PlanError(f"Operator {self.call} does not take these arguments ({what}); pass those of its schema.")
 
     def written_values(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[int]:
         """Return the indices of the values, among these operands, that it writes to."""
@@ -100,11 +115,18 @@ def resolve(name: str) -> Operator:
     written = tuple((i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write)
     returned = [str(item.type) for item in overload._schema.returns]
     returns_value = bool(returned) and not any("Tensor" in kind for kind in returned)
-    return Operator(overload, written, torch.Tag.nondeterministic_seeded in overload.tags, returns_value)
+    return Operator(
+        overload,
+        written,
+        torch.Tag.nondeterministic_seeded in overload.tags,
+        returns_value,
+        num_positional=sum(not argument.kwarg_only for argument in arguments),
+        names=frozenset(argument.name for argument in arguments),
+    )
 
 
 def function_of(overload: Any) -> Callable[..., Any]:
-    """Return what calls an overload soonest; it takes the arguments of its schema."""
+    """Return what calls an overload soonest; it takes the arguments of its schema, and perhaps others."""
     function: Callable[..., Any] = _FUNCTIONS.get(overload, overload._op)
     return function
 
