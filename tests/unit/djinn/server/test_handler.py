@@ -238,6 +238,20 @@ def test_a_plan_that_nobody_learned_of_is_dropped(handlers: tuple[Handler, Handl
     assert len(handler._client.plans) == 0
 
 
+def test_no_call_makes_more_tensors_than_identifiers(
+    handlers: tuple[Handler, Handler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next ones may belong to other calls; none of its results stays."""
+    monkeypatch.setattr("djinn.server.executor.MAX_OUTPUTS", 2)
+    handler, _ = handlers
+    _answer(handler, operator_call("aten.ones.default", [[3]], m.MAX_OUTPUTS))
+    for length, is_refused in ((1, True), (2, False)):
+        split = operator_call("aten.split.Tensor", [ValueRef(0), length], 2 * m.MAX_OUTPUTS, [m.MAX_OUTPUTS])
+        reply, _ = handler.answer(split, _NOTHING)
+        assert isinstance(reply, m.Failed) == is_refused, reply
+        assert (2 * m.MAX_OUTPUTS in handler._client.table) == (not is_refused)
+
+
 def test_a_plan_that_fails_frees_what_came_with_it(handlers: tuple[Handler, Handler]) -> None:
     """Nobody would ask for that again."""
     handler, _ = handlers
