@@ -5,10 +5,15 @@ from __future__ import annotations
 import enum
 import functools
 import gc
+import os
+import site
+import subprocess
+import sys
 import threading
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -706,3 +711,24 @@ def test_programs_of_any_depth_are_followed() -> None:
     assert 4999 in mentions.values()
     with pytest.raises(UnplannableError, match="mentions more than 4096 names"):
         mentions.watch(Names())
+
+
+def test_packages_are_installed_wherever_python_finds_them(tmp_path: Path, root: Path) -> None:
+    """In a folder that an environment variable names, say: torch's own code is not looked into there, either."""
+    for package in Path(site.getsitepackages()[0]).iterdir():
+        (tmp_path / package.name).symlink_to(package)
+    program = f"""
+import djinn, torch
+djinn.init()
+assert torch.__file__.startswith({str(tmp_path)!r}), torch.__file__
+with torch.no_grad():
+    torch.nn.Linear(2, 2).to("{DEVICE}")(torch.ones(2, device="{DEVICE}"))
+print(djinn.stats()["fallbacks"], djinn.stats()["plan_cache"]["misses"])
+"""
+    python = getattr(sys, "_base_executable", sys.executable)  # which does not know this environment's packages
+    path = os.pathsep.join((str(tmp_path), str(root / "workflow" / "src")))
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(
+        [python, "-c", program], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout.strip() == "{} 1", done.stderr

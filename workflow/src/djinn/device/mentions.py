@@ -19,6 +19,7 @@ import sysconfig
 import types
 from collections import defaultdict
 from collections.abc import Iterable
+from importlib import metadata
 from typing import Any
 
 import torch
@@ -28,13 +29,22 @@ from djinn.device.names import MISSING, Names, Owner, names_of
 from djinn.device.structure import is_constant
 from djinn.tracing import UnplannableError
 
-_FOLDERS = {
-    os.path.dirname(os.path.dirname(__file__)),
-    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    *site.getsitepackages(),
-    site.getusersitepackages(),
-}
-_INSTALLED = ("<frozen ", *(os.path.join(folder, "") for folder in _FOLDERS))
+
+def _folders_of_packages() -> set[str]:
+    """Return where Python's library and packages lie, whichever of the ways there are to install these was taken."""
+    folders = {
+        os.path.dirname(os.path.dirname(__file__)),
+        os.path.dirname(torch.__file__),
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *site.getsitepackages(),
+        site.getusersitepackages(),
+    }
+    with contextlib.suppress(metadata.PackageNotFoundError):  # a build of torch's sources
+        folders.add(str(metadata.distribution("torch").locate_file("")))
+    return folders
+
+
+_INSTALLED = ("<frozen ", *(os.path.join(folder, "") for folder in _folders_of_packages()))
 _BUILT_IN = frozenset(
     {types.BuiltinFunctionType, types.MethodDescriptorType, torch._ops.OpOverload, torch._ops.OpOverloadPacket}
 )
