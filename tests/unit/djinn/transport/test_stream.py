@@ -17,9 +17,9 @@ import pytest
 from djinn.errors import ConnectionFailedError, ProtocolError
 from djinn.protocol.frames import pack_header, pack_ring
 from djinn.transport import stream as stream_module
-from djinn.transport.mailbox import _AWAKE, IS_SUPPORTED, MAX_BODY_BYTES
+from djinn.transport.mailbox import _AWAKE, ENCLOSED, IS_SUPPORTED, MAX_BODY_BYTES
 from djinn.transport.shared_memory import KEPT_BYTES, SharedMemory
-from djinn.transport.stream import FramedStream
+from djinn.transport.stream import MAX_ENCLOSED_BYTES, FramedStream
 from djinn.units import GiB, MiB
 
 Pair = tuple[FramedStream, FramedStream]
@@ -206,9 +206,9 @@ def mail_pair(shared_pair: Pair) -> Pair:
 
 
 @has_mailboxes
-@pytest.mark.parametrize("payload_bytes", [0, 4096])
+@pytest.mark.parametrize("payload_bytes", [0, 4, 4096])
 def test_small_messages_leave_the_socket_alone(mail_pair: Pair, payload_bytes: int) -> None:
-    """In both directions, with a payload in shared memory and without."""
+    """In both directions, without a payload, with one in the mailbox and with one in shared memory."""
     for sender, receiver in (mail_pair, mail_pair[::-1]):
         sender.send(b"body", b"p" * payload_bytes)
         with pytest.raises(BlockingIOError):
@@ -218,6 +218,35 @@ def test_small_messages_leave_the_socket_alone(mail_pair: Pair, payload_bytes: i
         assert (body, bytes(payload)) == (b"body", b"p" * payload_bytes)
 
 
+@has_mailboxes
+@pytest.mark.parametrize(
+    ("body_bytes", "payload_bytes", "offset_bytes", "is_enclosed"),
+    [
+        (0, 1, 0, True),
+        (9, MAX_ENCLOSED_BYTES, 0, True),
+        (MAX_BODY_BYTES - MAX_ENCLOSED_BYTES, MAX_ENCLOSED_BYTES, 0, True),
+        (9, MAX_ENCLOSED_BYTES + 1, 0, False),
+        (MAX_BODY_BYTES - MAX_ENCLOSED_BYTES + 1, MAX_ENCLOSED_BYTES, 0, False),
+        (9, 16, 4096, False),
+    ],
+)
+def test_small_payloads_come_with_their_message(
+    mail_pair: Pair, body_bytes: int, payload_bytes: int, offset_bytes: int, is_enclosed: bool
+) -> None:
+    """They leave shared memory alone; not those that do not fit, or are wanted elsewhere."""
+    sender, receiver = mail_pair
+    assert receiver.shared is not None
+    body, payload = b"b" * body_bytes, bytes(range(1, 129)) * (payload_bytes // 128) + b"p" * (payload_bytes % 128)
+    sender.send(body, memoryview(payload), offset_bytes=offset_bytes)
+    received = receiver.receive()
+    assert (received[0], bytes(received[1])) == (body, payload)
+    assert not received[1].readonly  # torch warns of memory that it must not write to
+    lies_there = bytes(receiver.shared.view[offset_bytes : offset_bytes + payload_bytes]) == payload
+    assert lies_there is not is_enclosed
+    sender.send(b"", b"next")
+    assert is_enclosed <= (bytes(received[1]) == payload)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_messages_arrive_in_order_whichever_way_they_take(mail_pair: Pair, seed: int) -> None:
     """Small and large ones, several at once or one, waited for in every way."""
@@ -225,8 +254,9 @@ def test_messages_arrive_in_order_whichever_way_they_take(mail_pair: Pair, seed:
     sender, receiver = mail_pair
     number = 0
     for _ in range(100):
-        sizes = [(generator.choice((3, MAX_BODY_BYTES + 1)), generator.choice((0, 0, 9000))) for _ in range(3)]
-        sizes = sizes[: generator.choice((1, 3))]
+        # What is in shared memory has to be received before the next payload is sent.
+        num_messages, payloads = generator.choice(((1, (0, 4, 4000, 9000)), (3, (0, 0, 9000))))
+        sizes = [(generator.choice((3, MAX_BODY_BYTES + 1)), generator.choice(payloads)) for _ in range(num_messages)]
         expected = []
         for body_bytes, payload_bytes in sizes:
             number += 1
@@ -470,7 +500,7 @@ def test_a_payload_outside_the_shared_memory_is_refused(mail_pair: Pair) -> None
     """A mailbox may say anything."""
     sender, receiver = mail_pair
     assert sender._outbox is not None
-    for payload_bytes, payload_offset in ((8193, 0), (1, 8192), (1, 2**64 - 1)):
+    for payload_bytes, payload_offset in ((8193, 0), (1, 8192), (1, ENCLOSED - 1), (5, ENCLOSED)):
         assert sender._outbox.put(b"body", payload_bytes, payload_offset)
         with pytest.raises(ProtocolError, match="shared memory that this connection does not have"):
             receiver.receive()

@@ -228,9 +228,10 @@ class Client:
 
     def _take_frees(self) -> list[int]:
         taken: list[int] = []
+        frees = self._frees
         try:
-            for _ in range(min(len(self._frees), _MAX_FREES)):
-                taken.append(self._frees.popleft())
+            while frees and len(taken) < _MAX_FREES:
+                taken.append(frees.popleft())
         except IndexError:  # other threads take at the same time
             pass
         return taken

@@ -174,7 +174,8 @@ class Connection:
             Exception: what the server reports, as the class that a local call would raise.
             ConnectionFailedError: the server is gone.
         """
-        self._await_reply(expected_us)
+        if not self._stream.has_message:
+            self._await_reply(expected_us)
         body, payload = self._stream.receive()
         self.awaits_reply = False
         reply = decode_reply(body)

@@ -26,7 +26,8 @@ class Arguments:
 
     __slots__ = ("_numbers", "containers", "hosts", "key", "tensors")
 
-    def __init__(self, *key: Any) -> None:
+    def __init__(self, key: Iterable[Any]) -> None:
+        """Begin with what else belongs to the key."""
         self.tensors: list[RemoteTensor] = []
         self.hosts: dict[int, torch.Tensor] = {}
         self.containers: list[Any] = []

@@ -53,14 +53,15 @@ class EarlyCalls:
     def send(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Execution | None:
         """Send a call provisionally if it looks like the last one; `settle` has to follow. Raises as `Execution` does."""
         last = self._last
-        if last is None or last.plan.is_dropped or tuple(kwargs) != last.names:
+        if last is None or tuple(kwargs) != last.names:
             return None
-        values = (*args, *kwargs.values())
-        if len(values) != len(last.likenesses):
+        values = (*args, *kwargs.values()) if kwargs else args
+        plan, likenesses = last.plan, last.likenesses
+        if plan.is_dropped or len(values) != len(likenesses):
             return None
-        input_ids = last.input_ids.copy()
+        input_ids, client = last.input_ids.copy(), plan.client
         pending: list[tuple[int, RemoteTensor]] = []
-        for value, (likeness, place) in zip(values, last.likenesses, strict=True):
+        for value, (likeness, place) in zip(values, likenesses, strict=True):
             if place is None:
                 if id(value) != likeness:
                     return None
@@ -68,13 +69,13 @@ class EarlyCalls:
             if type(value) is not RemoteTensor or value.meta_number != likeness:
                 return None
             handle = value.handle
-            if handle.client is not last.plan.client:
+            if handle.client is not client:
                 return None
             input_ids[place] = handle.tensor_id
             if handle.pending is not None:
                 pending.append((place, value))
         self._num_sent += 1
-        return Execution(last.plan, input_ids, pending, is_provisional=True)
+        return Execution(plan, input_ids, pending, is_provisional=True)
 
     def settle(self, early: Execution, plan: ClientPlan | None, tensors: list[RemoteTensor]) -> bool:
         """Confirm a call if it is this plan's on these tensors, otherwise withdraw it, and tell which.

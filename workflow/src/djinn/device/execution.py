@@ -12,6 +12,7 @@ from djinn.device.arguments import Arguments
 from djinn.device.call_times import note_call
 from djinn.device.handle import Handle, Pending
 from djinn.device.planner import ClientPlan
+from djinn.device.prefetch import Prefetched, Prefetcher
 from djinn.device.recipes import Materials
 from djinn.device.tensor import RemoteTensor
 from djinn.device.transfer import creations, known_ids, note_created
@@ -26,7 +27,17 @@ class Execution:
         plan: what is executed.
     """
 
-    __slots__ = ("_base_id", "_connection", "_created", "_input_ids", "_passed", "_prefetched", "plan")
+    __slots__ = (
+        "_base_id",
+        "_connection",
+        "_created",
+        "_input_ids",
+        "_passed",
+        "_place",
+        "_wants_result",
+        "_write_number",
+        "plan",
+    )
 
     def __init__(
         self,
@@ -50,13 +61,18 @@ class Execution:
         self._base_id = client.new_ids()
         if plan.has_effects:
             client.note_write()
-        self._prefetched = None if plan.prefetcher is None else plan.prefetcher.ask(client)
-        self._passed = _passable(plan, input_ids, pending) if pending else {}
-        passed = [(number, unmade.pass_once()) for number, unmade in self._passed.items()]
-        self._created = [tensor for number, tensor in pending if number not in self._passed]
-        named_ids = input_ids.copy()
-        for number in reversed(self._passed):
-            del named_ids[number]
+        self._write_number = client.write_number
+        prefetcher = plan.prefetcher
+        self._wants_result = prefetcher is not None and prefetcher.wants_next()
+        self._place = None if prefetcher is None or not self._wants_result else prefetcher.find_place(client)
+        self._passed: dict[int, Pending] = {}
+        self._created: list[RemoteTensor] = []
+        named_ids, passed = input_ids, []
+        if pending:
+            self._passed = _passable(plan, input_ids, pending)
+            self._created = [tensor for number, tensor in pending if number not in self._passed]
+            named_ids = [tensor_id for number, tensor_id in enumerate(input_ids) if number not in self._passed]
+            passed = [(number, unmade.pass_once()) for number, unmade in self._passed.items()]
         self._connection = client.send(
             m.ExecutePlan(
                 plan_id=plan.plan_id,
@@ -65,8 +81,8 @@ class Execution:
                 passed=passed,
                 creations=creations(client, self._created) if self._created else [],
                 session_id=runtime.current_session(),
-                wants_result=self._prefetched is not None,
-                reply_offset=0 if self._prefetched is None else self._prefetched.offset_bytes,
+                wants_result=self._wants_result,
+                reply_offset=0 if self._place is None else self._place.offset_bytes,
                 is_provisional=is_provisional,
             )
         )
@@ -121,51 +137,55 @@ class Execution:
             Exception: what else the server reports, as the class that a local call would raise.
             ConnectionFailedError: the server is gone.
         """
+        plan, client, connection = self.plan, self.plan.client, self._connection
         try:
-            return self._complete(weights, arguments, hit=hit, lookup_us=lookup_us, is_cached=is_cached)
+            outputs = self._outputs()
+            materials = Materials(weights, arguments.originals, outputs, arguments.containers)
+            result = plan.recipe(materials)
+            if plan.has_effects:
+                _note_versions([weights[n] for n in plan.written[0]] + [arguments.tensors[n] for n in plan.written[1]])
+            prefetcher = plan.prefetcher
+            prefetched = None if prefetcher is None else self._expect_result(prefetcher, outputs[0].handle)
+            # Whoever waits for the result waits for all that follows.
+            reply, payload = client.receive(connection, plan.expected_us)
+            sent_ns = connection.sent_ns
+            if prefetcher is not None and prefetched is not None:
+                prefetcher.note_arrival(prefetched, payload)
         except WithdrawnError:
             self._take_back()
             raise
         finally:
-            self.plan.client.release(self._connection)
-
-    def _take_back(self) -> None:
-        """Let what was passed be passed once more, and the place for a result be used again: they were of no use."""
-        self._prefetched = None
-        for unmade in self._passed.values():
-            unmade.was_passed = False
-
-    def _complete(
-        self, weights: list[RemoteTensor], arguments: Arguments, *, hit: bool, lookup_us: float, is_cached: bool
-    ) -> Any:
-        plan, client, base_id = self.plan, self.plan.client, self._base_id
-        outputs = [
-            RemoteTensor(meta, Handle(client, base_id + position), number)
-            for position, (meta, number) in enumerate(plan.output_metas)
-        ]
-        materials = Materials(weights, arguments.originals, outputs, arguments.containers)
-        result = plan.recipe(materials)
-        if plan.has_effects:
-            _note_versions([weights[n] for n in plan.written[0]] + [arguments.tensors[n] for n in plan.written[1]])
-        prefetcher, prefetched = plan.prefetcher, self._prefetched
-        if prefetcher is not None:
-            outputs[0].handle.prefetcher = prefetcher
-            if prefetched is not None:
-                prefetcher.make_host(prefetched, self._connection)
-                outputs[0].handle.prefetched = prefetched
-        # Whoever waits for the result waits for all that follows.
-        reply, payload = client.receive(self._connection, plan.expected_us)
+            client.release(connection)
         if self._created:
             note_created(self._created)
-        if prefetcher is not None and prefetched is not None:
-            prefetcher.note_arrival(prefetched, payload)
-        plan.expected_us = (reply.finished_ns - reply.started_ns) / 1e3
+        started_ns, finished_ns = reply.started_ns, reply.finished_ns
+        plan.expected_us = (finished_ns - started_ns) / 1e3
         for effect in plan.effects:
             effect.apply(materials)
         simulate_us, plan_us = (0.0, 0.0) if hit else (plan.simulate_us, plan.plan_us)
-        times_ns = self._connection.sent_ns, reply.started_ns, reply.finished_ns
-        note_call(*times_ns, True, hit if is_cached else None, lookup_us, simulate_us, plan_us, reply.restore_us)
+        is_hit = hit if is_cached else None
+        note_call(sent_ns, started_ns, finished_ns, True, is_hit, lookup_us, simulate_us, plan_us, reply.restore_us)
         return result
+
+    def _take_back(self) -> None:
+        """Let what was passed be passed once more, and the place for a result be used again: they were of no use."""
+        self._place = None
+        for unmade in self._passed.values():
+            unmade.was_passed = False
+
+    def _outputs(self) -> list[RemoteTensor]:
+        client, tensor_id, outputs = self.plan.client, self._base_id, []
+        for meta, number in self.plan.output_metas:
+            outputs.append(RemoteTensor(meta, Handle(client, tensor_id), number))
+            tensor_id += 1
+        return outputs
+
+    def _expect_result(self, prefetcher: Prefetcher, handle: Handle) -> Prefetched | None:
+        handle.prefetcher = prefetcher
+        if not self._wants_result:
+            return None
+        handle.prefetched = prefetched = prefetcher.expect(self._place, self._write_number, self._connection)
+        return prefetched
 
 
 def _passable(

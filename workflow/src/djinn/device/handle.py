@@ -75,10 +75,11 @@ class Handle:
 
         A simulation gets none: they would be read where nobody sees it.
         """
-        if self.prefetched is not None and is_simulating():
+        prefetched = self.prefetched
+        if prefetched is None or is_simulating():
             return None
-        prefetched, self.prefetched = self.prefetched, None
-        if prefetched is None or prefetched.write_number != self.client.write_number:
+        self.prefetched = None
+        if prefetched.write_number != self.client.write_number:
             return None
         prefetched.is_used = True
         return prefetched.host

@@ -68,6 +68,7 @@ _refusals: dict[Any, str] = {}
 _failures: Counter[Any] = Counter()
 _call_numbers = itertools.count()
 # Asked at each call.
+_is_recording = torch.is_grad_enabled
 _is_inference = torch.is_inference_mode_enabled
 _default_dtype = torch.get_default_dtype
 _is_math_attention = torch._C._get_math_sdp_enabled
@@ -156,10 +157,10 @@ class PlannedCall:
         return self._module() is module
 
     def _refusal(self, module: torch.nn.Module) -> str | None:
-        if self._num_side_effects[_is_training(module)] > _MAX_SIDE_EFFECTS:
-            return "forward keeps changing what the module keeps"
-        if torch.is_grad_enabled():
+        if _is_recording():
             return "autograd is recording; call under torch.no_grad() for a plan"
+        if self._num_side_effects and self._num_side_effects[_is_training(module)] > _MAX_SIDE_EFFECTS:
+            return "forward keeps changing what the module keeps"
         if forward_ad._current_level >= 0:
             return "forward-mode differentiation is on"
         if _is_autocast():
@@ -177,8 +178,7 @@ class PlannedCall:
         reason = self._descriptions.refusal(description)
         if reason is not None:
             raise UnplannableError(reason)
-        arguments = Arguments(self._number, description.number, *_settings())
-        arguments.key.extend((len(args), *kwargs))
+        arguments = Arguments((self._number, description.number, *_settings(), len(args), *kwargs))
         arguments.take(args)
         if kwargs:
             arguments.take(kwargs.values())
@@ -252,7 +252,7 @@ class PlannedCall:
                 _refuse(call.key, str(error))
                 raise
             plan_cache.put(call.key, plan, plan.held_bytes)
-            self._num_side_effects[_is_training(module)] = 0
+            self._num_side_effects.pop(_is_training(module), None)
             return plan
 
 

@@ -7,8 +7,6 @@ tensor: then it may have been written to as well, through an alias.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from djinn.client.client import Client
@@ -23,28 +21,23 @@ MAX_PREFETCHED_BYTES = 4 * 2**20
 MAX_COPIED_BYTES = 65_536
 
 
-@dataclass(slots=True, eq=False)
 class Prefetched:
     """A result that comes along with its call.
 
     Attributes:
-        place: where it comes to and stays; None if it is copied on arrival.
-        write_number: the client's, when the call was sent.
         host: its elements, once it has arrived.
-        content: where they are copied to on arrival.
+        write_number: the client's, when the call was sent.
+        content: where they are copied to on arrival; None if they stay where they come to.
         is_used: whether somebody fetched it.
     """
 
-    place: ReplyBuffer | None
-    write_number: int
-    host: torch.Tensor | None = None
-    content: memoryview | None = None
-    is_used: bool = False
+    __slots__ = ("content", "host", "is_used", "write_number")
 
-    @property
-    def offset_bytes(self) -> int:
-        """Offset of its place in shared memory, 0 for none."""
-        return 0 if self.place is None else self.place.offset_bytes
+    def __init__(self, host: torch.Tensor, write_number: int, content: memoryview | None) -> None:
+        self.host = host
+        self.write_number = write_number
+        self.content = content
+        self.is_used = False
 
 
 class Prefetcher:
@@ -59,25 +52,31 @@ class Prefetcher:
         self._is_wanted = False
         self._last: Prefetched | None = None
 
-    def ask(self, client: Client) -> Prefetched | None:
-        """Return the next result if it shall come along: not if the last one was brought in vain."""
+    def wants_next(self) -> bool:
+        """Decide whether the next result shall come along: not if the last one was brought in vain."""
         last, self._last = self._last, None
-        if last is not None:
-            self._is_wanted &= last.is_used
-        del last  # with which its place is free again
-        if not self._is_wanted:
-            return None
-        place = client.reply_buffer(self._num_bytes) if self._num_bytes > MAX_COPIED_BYTES else None
-        return Prefetched(place, client.write_number)
+        if last is not None and not last.is_used:
+            self._is_wanted = False
+        return self._is_wanted  # the last one's place is free again
 
-    def make_host(self, prefetched: Prefetched, connection: Connection) -> None:
-        """Make the host tensor of a result, nobody else's, and have a place ready for the next; done while the server computes."""
-        if prefetched.place is None:
-            prefetched.host = torch.empty_like(self._like, memory_format=torch.contiguous_format)
-            prefetched.content = writable_bytes(prefetched.host)
-        else:
-            prefetched.host = torch.frombuffer(prefetched.place.view, dtype=self._dtype).view(self._shape)
+    def find_place(self, client: Client) -> ReplyBuffer | None:
+        """Return where the next result shall come to and stay; None if it is copied on arrival. Raises as `Client.send` does."""
+        return client.reply_buffer(self._num_bytes) if self._num_bytes > MAX_COPIED_BYTES else None
+
+    def expect(self, place: ReplyBuffer | None, write_number: int, connection: Connection) -> Prefetched:
+        """Make the host tensor of a result, nobody else's, and have a place ready for the next; done while the server computes.
+
+        Args:
+            place: where it comes to, if it stays there.
+            write_number: the client's, when the call was sent.
+            connection: where it comes through.
+        """
+        if place is not None:
+            host = torch.frombuffer(place.view, dtype=self._dtype).view(self._shape)
             connection.prepare_reply_buffer(self._num_bytes)
+            return Prefetched(host, write_number, None)
+        host = torch.empty_like(self._like, memory_format=torch.contiguous_format)
+        return Prefetched(host, write_number, writable_bytes(host))
 
     def note_arrival(self, prefetched: Prefetched, payload: memoryview) -> None:
         """Take what came with the reply.

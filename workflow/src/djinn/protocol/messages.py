@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-PROTOCOL_VERSION = 8
+PROTOCOL_VERSION = 9
 # A request may return this many tensors; their identifiers are base_id, base_id + 1, ...
 MAX_OUTPUTS = 1 << 16
 # Up to this size a tensor's elements travel with the first request that uses it, which saves a round trip.

@@ -51,6 +51,7 @@ class Scheduler:
         self._residency = Residency(policy, self, budget_bytes=budget_bytes, pool_bytes=pool_bytes)
         self._entries: dict[str, Entry] = {}
         self._num_signals = 0
+        self._nothing_running = Running(self._leave)
         self._num_timeouts = 0
         # Guards the residency; whoever waits for a session to be moved waits for `_moved`.
         self._lock = threading.RLock()
@@ -101,9 +102,9 @@ class Scheduler:
             WithdrawnError: one of them is not idle in memory, for which the caller may not wait, or end its own wait.
             OutOfMemoryError: one of them cannot be restored in time.
         """
-        running = Running(self._leave)
         if not session_ids:
-            return running
+            return self._nothing_running
+        running = Running(self._leave)
         try:
             for session_id in session_ids if len(session_ids) == 1 else sorted(set(session_ids)):
                 entry = self._entry(session_id)

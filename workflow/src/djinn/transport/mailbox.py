@@ -33,6 +33,8 @@ _NUMBER, _SENT, _CONFIRMED, _WITHDRAWN, _TAKEN, _AWAKE = 0, 4, 5, 6, 8, 9
 _LENGTHS = struct.Struct("QQQ")
 _LENGTHS_AT, _BODY_AT = 8, 128
 MAX_BODY_BYTES = MAILBOX_BYTES - _BODY_AT
+# Stands for the offset of a payload that is the end of its message's body.
+ENCLOSED = 2**64 - 1
 # The peer may have written anything.
 _LAST_NUMBER = 2**64 - 1
 
@@ -83,12 +85,12 @@ class Outbox(_Mailbox):
         Args:
             body: the message.
             payload_bytes: length of its payload, which is in shared memory.
-            payload_offset: where there.
+            payload_offset: where there, or ENCLOSED.
 
         Returns:
             Whether the receiver is still awake, otherwise it has to be rung; None if the message has to take another way.
         """
-        return self.put_written(len(body), payload_bytes, payload_offset) if self.write(body) else None
+        return self._publish(len(body), payload_bytes, payload_offset) if self.write(body) else None
 
     def write(self, body: bytes) -> bool:
         """Write a message where the next one will lie, and tell whether `put` would have left it here.
@@ -103,10 +105,12 @@ class Outbox(_Mailbox):
 
     def put_written(self, num_bytes: int, payload_bytes: int, payload_offset: int, last_bytes: bytes = b"") -> bool:
         """Leave here what was written, so many bytes that end with `last_bytes` now; returns as `put` does, but never None."""
+        end = _BODY_AT + num_bytes
+        self._memory[end - len(last_bytes) : end] = last_bytes
+        return self._publish(num_bytes, payload_bytes, payload_offset)
+
+    def _publish(self, num_bytes: int, payload_bytes: int, payload_offset: int) -> bool:
         words = self._words
-        if last_bytes:
-            end = _BODY_AT + num_bytes
-            self._memory[end - len(last_bytes) : end] = last_bytes
         _LENGTHS.pack_into(self._memory, _LENGTHS_AT, num_bytes, payload_bytes, payload_offset)
         sent = words[_SENT]
         words[_SENT] = words[_NUMBER] = sent + 1 if sent < _LAST_NUMBER else 0

@@ -17,11 +17,13 @@ from time import perf_counter_ns
 from djinn.errors import ConnectionFailedError, ProtocolError
 from djinn.protocol.frames import pack_header, pack_ring
 from djinn.transport.frame_reader import FrameReader
-from djinn.transport.mailbox import IS_SUPPORTED, Inbox, Outbox
+from djinn.transport.mailbox import ENCLOSED, IS_SUPPORTED, Inbox, Outbox
 from djinn.transport.shared_memory import KEPT_BYTES, Place, SharedMemory
 
 # The socket is looked at now and then while the mailbox is watched; one look costs as much as five there.
 _LOOKS_AT_MAILBOX = 5
+# So small a payload is copied along with the message sooner than it is left elsewhere in shared memory, and found there.
+MAX_ENCLOSED_BYTES = 3_072
 _RING = pack_ring()
 _NO_PAYLOAD = memoryview(b"")
 
@@ -63,6 +65,11 @@ class FramedStream:
         return self._outbox is not None and self._outbox.is_peer_awake
 
     @property
+    def has_message(self) -> bool:
+        """Whether the next message is in the mailbox."""
+        return self._inbox is not None and self._inbox.has_next()
+
+    @property
     def is_taken(self) -> bool:
         """Whether the peer has taken the last message, as far as this end can tell."""
         return self._is_sent and (self._outbox is None or self._outbox.is_all_taken)
@@ -83,13 +90,13 @@ class FramedStream:
         """
         self._num_prepared = 0
         self._is_sent = False
-        is_shared = bool(payload or self._num_trimmable) and self._share(payload, offset_bytes)
+        outbox, num_bytes, is_awake = self._outbox, len(payload), None
         try:
-            outbox = None if payload and not is_shared else self._outbox
-            is_awake = None if outbox is None else outbox.put(body, len(payload), offset_bytes)
+            if outbox is not None and num_bytes <= MAX_ENCLOSED_BYTES and not (offset_bytes or self._num_trimmable):
+                is_awake = outbox.put(body + payload, num_bytes, ENCLOSED)
             if is_awake is None:
-                self._send_streamed(body, payload, offset_bytes if is_shared else None)
-            elif not is_awake:
+                is_awake = self._send_apart(body, payload, offset_bytes)
+            if not is_awake:
                 self._socket.sendall(_RING)
         except OSError as error:
             raise _closed(error) from error
@@ -143,7 +150,11 @@ class FramedStream:
             message = None if inbox is None else inbox.take()
             if message is not None:
                 body, payload_bytes, payload_offset = message
-                return body, self._shared_payload(payload_bytes, payload_offset) if payload_bytes else _NO_PAYLOAD
+                if not payload_bytes:
+                    return body, _NO_PAYLOAD
+                if payload_offset != ENCLOSED or payload_bytes > len(body):
+                    return body, self._shared_payload(payload_bytes, payload_offset)
+                return body[:-payload_bytes], memoryview(bytearray(body[-payload_bytes:]))
             if inbox is not None and not reader.has_begun and not inbox.falls_asleep():
                 continue
             header = reader.read_header()
@@ -287,6 +298,15 @@ class FramedStream:
                 f"{self.shared.payload_bytes} to {self.shared.num_bytes}; connect again."
             )
         return self.shared.num_bytes - offset_bytes
+
+    def _send_apart(self, body: bytes, payload: memoryview | bytes, offset_bytes: int) -> bool:
+        """Send a message and its payload by ways of their own, and tell whether the peer need not be rung."""
+        is_shared = bool(payload or self._num_trimmable) and self._share(payload, offset_bytes)
+        outbox = None if payload and not is_shared else self._outbox
+        is_awake = None if outbox is None else outbox.put(body, len(payload), offset_bytes)
+        if is_awake is None:
+            self._send_streamed(body, payload, offset_bytes if is_shared else None)
+        return is_awake is not False
 
     def _send_streamed(self, body: bytes, payload: memoryview | bytes, payload_offset: int | None) -> None:
         is_shared = payload_offset is not None
