@@ -426,6 +426,36 @@ def test_what_happens_while_the_module_is_looked_at_takes_no_reply_away(
     assert not client_runtime.current_client().connection().awaits_reply
 
 
+@pytest.mark.parametrize("turns_off", [False, True])
+def test_plans_that_are_dropped_while_the_module_is_looked_at_are_made_anew(
+    turns_off: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or not kept any more: the call has its result, and so has the next one."""
+    module = _Scaled().to(DEVICE)
+    value = torch.ones(4, device=DEVICE) + 0
+    _warm(module, value)
+    descriptions = module._compiled_call_impl._descriptions  # type: ignore[union-attr]
+    current = descriptions.current
+
+    def meddle(described: nn.Module) -> Any:
+        monkeypatch.undo()
+        djinn.plan_cache.clear()
+        djinn.plan_cache.enabled = not turns_off
+        return current(described)
+
+    monkeypatch.setattr(descriptions, "current", meddle)
+    try:
+        for _ in range(2):
+            assert module(value).tolist() == [6.0] * 4
+            last = djinn.last_call()
+            assert last is not None
+            assert last.planned
+    finally:
+        djinn.plan_cache.enabled = True
+    assert module(value).tolist() == [6.0] * 4
+    assert djinn.stats()["client"]["num_plans"] == 1
+
+
 def test_an_error_of_a_call_in_vain_is_nobodys(sent: list[Execution]) -> None:
     """The server refuses a plan that it dropped; the call is planned again."""
     module = _Scaled().to(DEVICE)

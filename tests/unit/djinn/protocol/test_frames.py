@@ -15,6 +15,7 @@ from djinn.protocol.frames import (
     pack_header,
     unpack_header,
 )
+from djinn.protocol.messages import PROTOCOL_VERSION
 
 
 @given(st.integers(0, MAX_BODY_BYTES), st.integers(0, MAX_PAYLOAD_BYTES), st.booleans(), st.integers(0, 2**64 - 1))
@@ -32,7 +33,7 @@ def test_random_bytes_are_refused(raw: bytes) -> None:
             unpack_header(raw)
 
 
-@pytest.mark.parametrize(("position", "value"), [(4, 9), (5, 4), (6, 1)])
+@pytest.mark.parametrize(("position", "value"), [(4, PROTOCOL_VERSION + 1), (5, 4), (6, 1)])
 def test_foreign_version_flags_and_reserved_bytes_are_refused(position: int, value: int) -> None:
     """Only what this version defines is understood."""
     raw = bytearray(pack_header(1, 1, is_shared=False))

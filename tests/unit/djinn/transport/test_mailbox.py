@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -153,6 +154,19 @@ def test_numbers_that_the_peer_made_up_do_no_harm(number: int) -> None:
         inbox.count()
         if outbox.put(b"body", 0, 0) is not None:
             assert inbox.has_next()
+
+
+def test_a_message_that_comes_while_it_is_watched_for_is_found() -> None:
+    """As is one that is there at the first look; after the last one nobody waits."""
+    outbox, inbox = _ends()
+    assert not inbox.watch(32)
+    sending = threading.Timer(0.05, outbox.put, (b"late", 0, 0))
+    sending.start()
+    assert inbox.watch(1 << 40)
+    assert inbox.watch(1)
+    sending.join()
+    assert inbox.take() == (b"late", 0, 0)
+    assert not inbox.watch(1)
 
 
 def test_a_receiver_with_a_message_does_not_fall_asleep() -> None:

@@ -174,10 +174,12 @@ class Connection:
             Exception: what the server reports, as the class that a local call would raise.
             ConnectionFailedError: the server is gone.
         """
-        if not self._stream.has_message:
+        received = self._stream.take()
+        if received is None:
             self._await_reply(expected_us)
-        body, payload = self._stream.receive()
+            received = self._stream.receive()
         self.awaits_reply = False
+        body, payload = received
         reply = decode_reply(body)
         if isinstance(reply, m.Failed):
             raise to_exception(reply)

@@ -90,7 +90,8 @@ def current_client() -> Client:
 
 def current_session() -> str | None:
     """Return the session that this thread or task entered last and has not left."""
-    for entered in reversed(_sessions.get()):
+    sessions = _sessions.get()
+    for entered in reversed(sessions) if sessions else ():
         if not entered.is_left:
             return entered.session_id
     return None

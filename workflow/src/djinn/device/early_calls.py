@@ -74,16 +74,17 @@ class EarlyCalls:
             input_ids[place] = handle.tensor_id
             if handle.pending is not None:
                 pending.append((place, value))
+        early = Execution(plan, input_ids, pending, is_provisional=True)
         self._num_sent += 1
-        return Execution(plan, input_ids, pending, is_provisional=True)
+        return early
 
-    def settle(self, early: Execution, plan: ClientPlan | None, tensors: list[RemoteTensor]) -> bool:
-        """Confirm a call if it is this plan's on these tensors, otherwise withdraw it, and tell which.
+    def settle(self, early: Execution, key: tuple[Any, ...], tensors: list[RemoteTensor]) -> bool:
+        """Confirm a call if this is its key and these are its tensors, otherwise withdraw it, and tell which.
 
         Raises:
             ConnectionFailedError: the server is gone.
         """
-        if early.is_of(plan, tensors):
+        if early.is_of(key, tensors):
             early.confirm()
             return True
         self.note_in_vain()

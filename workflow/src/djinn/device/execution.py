@@ -19,6 +19,9 @@ from djinn.device.transfer import creations, known_ids, note_created
 from djinn.errors import ConnectionFailedError, ProtocolError, WithdrawnError
 from djinn.protocol import messages as m
 
+_NOTHING_PASSED: dict[int, Pending] = {}
+_NOTHING_CREATED: list[RemoteTensor] = []
+
 
 class Execution:
     """A plan that the server was told to execute; `complete` has to follow, or `withdraw` if it is provisional.
@@ -55,37 +58,38 @@ class Execution:
             pending: those arguments that the server may not know, with their numbers, ascending.
             is_provisional: whether it begins only once it is confirmed.
         """
-        client = plan.client
-        self.plan = plan
-        self._input_ids = input_ids
-        self._base_id = client.new_ids()
+        client, prefetcher = plan.client, plan.prefetcher
+        base_id = client.new_ids()
         if plan.has_effects:
             client.note_write()
-        self._write_number = client.write_number
-        prefetcher = plan.prefetcher
-        self._wants_result = prefetcher is not None and prefetcher.wants_next()
-        self._place = None if prefetcher is None or not self._wants_result else prefetcher.find_place(client)
-        self._passed: dict[int, Pending] = {}
-        self._created: list[RemoteTensor] = []
-        named_ids, passed = input_ids, []
+        write_number, wants_result, place = client.write_number, False, None
+        if prefetcher is not None:
+            wants_result = prefetcher.wants_next()
+            place = prefetcher.find_place(client) if wants_result and prefetcher.needs_place else None
+        named_ids, passable, created, passed, made = input_ids, _NOTHING_PASSED, _NOTHING_CREATED, [], []
         if pending:
-            self._passed = _passable(plan, input_ids, pending)
-            self._created = [tensor for number, tensor in pending if number not in self._passed]
-            named_ids = [tensor_id for number, tensor_id in enumerate(input_ids) if number not in self._passed]
-            passed = [(number, unmade.pass_once()) for number, unmade in self._passed.items()]
+            passable = _passable(plan, input_ids, pending)
+            created = [tensor for number, tensor in pending if number not in passable]
+            named_ids = [tensor_id for number, tensor_id in enumerate(input_ids) if number not in passable]
+            passed = [(number, unmade.pass_once()) for number, unmade in passable.items()]
+            made = creations(client, created)
         self._connection = client.send(
             m.ExecutePlan(
                 plan_id=plan.plan_id,
                 input_ids=named_ids,
-                base_id=self._base_id,
+                base_id=base_id,
                 passed=passed,
-                creations=creations(client, self._created) if self._created else [],
+                creations=made,
                 session_id=runtime.current_session(),
-                wants_result=self._wants_result,
-                reply_offset=0 if self._place is None else self._place.offset_bytes,
+                wants_result=wants_result,
+                reply_offset=0 if place is None else place.offset_bytes,
                 is_provisional=is_provisional,
             )
         )
+        # From here on the server works, too.
+        self.plan, self._input_ids, self._base_id = plan, input_ids, base_id
+        self._passed, self._created = passable, created
+        self._wants_result, self._place, self._write_number = wants_result, place, write_number
 
     @classmethod
     def on(cls, plan: ClientPlan, tensors: Sequence[RemoteTensor]) -> Execution:
@@ -93,9 +97,9 @@ class Execution:
         input_ids = known_ids(plan.client, tensors)
         return cls(plan, input_ids, [each for each in enumerate(tensors) if each[1].handle.pending is not None])
 
-    def is_of(self, plan: ClientPlan | None, tensors: Sequence[RemoteTensor]) -> bool:
-        """Tell whether it is this plan's on these tensors."""
-        return self.plan is plan and self._input_ids == [tensor.handle.tensor_id for tensor in tensors]
+    def is_of(self, key: tuple[Any, ...], tensors: Sequence[RemoteTensor]) -> bool:
+        """Tell whether it is that of a call with this key on these tensors."""
+        return self.plan.key == key and self._input_ids == [tensor.handle.tensor_id for tensor in tensors]
 
     def confirm(self) -> None:
         """Let a provisional one begin; if that comes too late, `complete` raises WithdrawnError."""
@@ -140,8 +144,10 @@ class Execution:
         plan, client, connection = self.plan, self.plan.client, self._connection
         try:
             outputs = self._outputs()
-            materials = Materials(weights, arguments.originals, outputs, arguments.containers)
-            result = plan.recipe(materials)
+            materials = None
+            if not plan.is_plain:
+                materials = Materials(weights, arguments.originals, outputs, arguments.containers)
+            result = outputs[0] if materials is None else plan.recipe(materials)
             if plan.has_effects:
                 _note_versions([weights[n] for n in plan.written[0]] + [arguments.tensors[n] for n in plan.written[1]])
             prefetcher = plan.prefetcher
@@ -160,8 +166,9 @@ class Execution:
             note_created(self._created)
         started_ns, finished_ns = reply.started_ns, reply.finished_ns
         plan.expected_us = (finished_ns - started_ns) / 1e3
-        for effect in plan.effects:
-            effect.apply(materials)
+        if materials is not None:
+            for effect in plan.effects:
+                effect.apply(materials)
         simulate_us, plan_us = (0.0, 0.0) if hit else (plan.simulate_us, plan.plan_us)
         is_hit = hit if is_cached else None
         note_call(sent_ns, started_ns, finished_ns, True, is_hit, lookup_us, simulate_us, plan_us, reply.restore_us)

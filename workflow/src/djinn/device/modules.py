@@ -88,8 +88,8 @@ class _Call:
         description: of the module.
         arguments: what it was passed, taken apart.
         key: of its plan.
+        lookup_us: how long looking for that took.
         plan: as it was found.
-        lookup_us: how long looking for it took.
     """
 
     args: tuple[Any, ...]
@@ -97,8 +97,15 @@ class _Call:
     description: Description
     arguments: Arguments
     key: tuple[Any, ...]
-    plan: ClientPlan | None
     lookup_us: float
+    plan: ClientPlan | None = None
+
+    def find_plan(self, early: Execution | None) -> None:
+        """Look the plan up; a call that was confirmed has one, whatever other threads drop."""
+        start_ns = perf_counter_ns()
+        found = plan_cache.get(self.key)
+        self.plan = found if early is None else early.plan
+        self.lookup_us += (perf_counter_ns() - start_ns) / 1e3
 
 
 class PlannedCall:
@@ -127,17 +134,20 @@ class PlannedCall:
             return module._call_impl(*args, **kwargs)
         call: _Call | None = None
         reason = self._refusal(module) or ""
-        early = None if reason or _len_function_stack() else self._early_calls.send(args, kwargs)
+        is_late = reason or not plan_cache.enabled or _len_function_stack()
+        early = None if is_late else self._early_calls.send(args, kwargs)
         try:
             if not reason:
-                call = self._look_up(module, args, kwargs)
+                call = self._look(module, args, kwargs)
         except UnplannableError as error:
             reason = str(error)
         finally:
-            plan, tensors = (None, []) if call is None else (call.plan, call.arguments.tensors)
-            if early is not None and not self._early_calls.settle(early, plan, tensors):
-                early = None
+            if early is not None:
+                key, tensors = ((), []) if call is None else (call.key, call.arguments.tensors)
+                if not self._early_calls.settle(early, key, tensors):
+                    early = None
         if call is not None:
+            call.find_plan(early)
             try:
                 return self._execute(module, call, early)
             except UnplannableError as error:
@@ -171,8 +181,8 @@ class PlannedCall:
             return "a torch dispatch mode is active"
         return None
 
-    def _look_up(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
-        """Look for a call's plan; raises UnplannableError for a call that can have none."""
+    def _look(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
+        """Look at a call; raises UnplannableError for one that can have no plan."""
         start_ns = perf_counter_ns()
         description = self._descriptions.current(module)
         reason = self._descriptions.refusal(description)
@@ -185,9 +195,7 @@ class PlannedCall:
         if arguments.containers and description.snapshot.keeps_any(arguments.containers):
             raise UnplannableError("an argument is a list, dictionary or object that the module keeps")
         key = tuple(arguments.key)
-        plan = plan_cache.get(key)
-        lookup_us = (perf_counter_ns() - start_ns) / 1e3
-        return _Call(args, kwargs, description, arguments, key, plan, lookup_us)
+        return _Call(args, kwargs, description, arguments, key, (perf_counter_ns() - start_ns) / 1e3)
 
     def _execute(self, module: torch.nn.Module, call: _Call, early: Execution | None) -> Any:
         plan = call.plan

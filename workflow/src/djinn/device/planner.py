@@ -19,7 +19,7 @@ from djinn.device.composites import COMPOSITES
 from djinn.device.meta_numbers import number_of
 from djinn.device.mutations import simulating
 from djinn.device.prefetch import MAX_PREFETCHED_BYTES, Prefetcher
-from djinn.device.recipes import Describer, Effect, Recipe
+from djinn.device.recipes import FIRST_OUTPUT, Describer, Effect, Recipe
 from djinn.device.side_effects import without_side_effects
 from djinn.device.snapshot import Snapshot
 from djinn.device.tensor import DEVICE, RemoteTensor
@@ -39,12 +39,14 @@ class ClientPlan:
 
     Attributes:
         plan_id: its identifier there.
+        key: of the calls that it is for.
         client: who holds it.
         module_name: class of the module that is called.
         num_operations: length of its trace.
         output_metas: metadata of each output of the trace, with the number that stands for it.
         recipe: rebuilds what the call returns.
         effects: what the call does to the containers that it is passed.
+        is_plain: whether the call returns the first output and has no such effects.
         expected_us: how long the last execution took.
         simulate_us: time that the simulation took.
         plan_us: time that the server took to plan and bind.
@@ -62,12 +64,14 @@ class ClientPlan:
     """
 
     plan_id: int
+    key: tuple[Any, ...]
     client: Client
     module_name: str
     num_operations: int
     output_metas: list[tuple[TensorMeta, int]]
     recipe: Recipe
     effects: tuple[Effect, ...]
+    is_plain: bool
     expected_us: float
     simulate_us: float
     plan_us: float
@@ -127,12 +131,14 @@ def make_plan(
     owns_output = bool(trace.outputs) and output_storages[0] >= trace.num_inputs
     return ClientPlan(
         plan_id=reply.plan_id,
+        key=tuple(arguments.key),
         client=client,
         module_name=type(module).__qualname__,
         num_operations=len(trace.nodes),
         output_metas=[(meta, number_of(meta)) for meta in output_metas],
         recipe=simulation.recipe,
         effects=simulation.effects,
+        is_plain=simulation.recipe == FIRST_OUTPUT and not simulation.effects,
         expected_us=float("inf"),
         simulate_us=(simulated_ns - start_ns) / 1e3,
         plan_us=(planned_ns - simulated_ns) / 1e3,

@@ -41,12 +41,17 @@ class Prefetched:
 
 
 class Prefetcher:
-    """Whether one plan's results, dense and row-major, shall come along."""
+    """Whether one plan's results, dense and row-major, shall come along.
 
-    __slots__ = ("_dtype", "_is_wanted", "_last", "_like", "_num_bytes", "_shape")
+    Attributes:
+        needs_place: whether they should stay where they come to, since copying them takes longer than finding a place.
+    """
+
+    __slots__ = ("_dtype", "_is_wanted", "_last", "_like", "_num_bytes", "_shape", "needs_place")
 
     def __init__(self, meta: TensorMeta) -> None:
         self._shape, self._dtype, self._num_bytes = meta.shape, meta.dtype, meta.extent_bytes
+        self.needs_place = self._num_bytes > MAX_COPIED_BYTES
         # Making one like it takes half the time of making one of its shape.
         self._like = torch.empty((), dtype=meta.dtype, device="cpu").expand(meta.shape)
         self._is_wanted = False
@@ -60,8 +65,8 @@ class Prefetcher:
         return self._is_wanted  # the last one's place is free again
 
     def find_place(self, client: Client) -> ReplyBuffer | None:
-        """Return where the next result shall come to and stay; None if it is copied on arrival. Raises as `Client.send` does."""
-        return client.reply_buffer(self._num_bytes) if self._num_bytes > MAX_COPIED_BYTES else None
+        """Return where the next result shall come to and stay; None if there is no room. Raises as `Client.send` does."""
+        return client.reply_buffer(self._num_bytes)
 
     def expect(self, place: ReplyBuffer | None, write_number: int, connection: Connection) -> Prefetched:
         """Make the host tensor of a result, nobody else's, and have a place ready for the next; done while the server computes.

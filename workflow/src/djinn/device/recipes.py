@@ -71,6 +71,9 @@ class _Output:
         return materials.outputs[self.number]
 
 
+FIRST_OUTPUT = _Output(0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Container:
     number: int

@@ -171,11 +171,12 @@ class Executor:
 
     def _arguments(self, stored: StoredPlan, named: list[Entry], passed: Sequence[tuple[int, bytes]]) -> list[Entry]:
         """Return a call's arguments, those that were passed in places of the plan's."""
-        num_weights = len(stored.weights)
-        num_needed, num_given = stored.plan.trace.num_inputs - num_weights, len(named) + len(passed)
-        if num_given != num_needed:
-            raise PlanError(f"A plan of {num_needed} arguments was given {num_given}; plan the call again.")
-        last = -1
+        num_given = len(named) + len(passed)
+        if num_given != stored.num_arguments:
+            raise PlanError(f"A plan of {stored.num_arguments} arguments was given {num_given}; plan the call again.")
+        if not passed:
+            return named
+        num_weights, last = len(stored.weights), -1
         for number, content in passed:
             if not last < number <= len(named):
                 raise PlanError(f"Argument {number} was passed out of order; pass them by ascending number.")

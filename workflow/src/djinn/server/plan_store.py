@@ -19,6 +19,7 @@ class StoredPlan:
 
     Attributes:
         session_ids: the sessions in whose arenas weights lie.
+        num_arguments: how many tensors a call names besides the weights.
         written_weights: those that the plan writes to.
         is_dropped: whether it is not kept any more, so that its weights may go before it runs.
         use_number: larger than those of plans that were used earlier.
@@ -31,9 +32,11 @@ class StoredPlan:
     session_ids: list[str]
     is_dropped: bool = False
     use_number: int = -1
+    num_arguments: int = field(init=False)
     written_weights: list[Entry] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.num_arguments = self.plan.trace.num_inputs - len(self.weights)
         written = self.binding.written_inputs
         self.written_weights = [weight for number, weight in enumerate(self.weights) if number in written]
 

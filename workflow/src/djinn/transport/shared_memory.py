@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from djinn.errors import ProtocolError
 from djinn.transport.mailbox import MAILBOX_BYTES
 from djinn.units import PAGE_BYTES, MiB, align_up
 
@@ -64,6 +65,30 @@ class SharedMemory:
         if not (num_bytes and self.payload_bytes <= offset_bytes <= self.num_bytes - num_bytes):
             return None
         return Place(self, offset_bytes, self.view[offset_bytes : offset_bytes + num_bytes])
+
+    def write(self, payload: memoryview | bytes, offset_bytes: int) -> bool:
+        """Write a payload, not an empty one, to where the other end wants it, and tell whether there is room.
+
+        Raises:
+            ProtocolError: no payload may come there.
+        """
+        num_bytes, room_bytes = len(payload), self.payload_bytes
+        if offset_bytes:
+            if not self.payload_bytes <= offset_bytes < self.num_bytes:
+                raise ProtocolError(
+                    f"A reply was wanted at byte {offset_bytes} of shared memory, where replies have bytes "
+                    f"{self.payload_bytes} to {self.num_bytes}; connect again."
+                )
+            room_bytes = self.num_bytes - offset_bytes
+        if not 0 < num_bytes <= room_bytes:
+            return False
+        self.view[offset_bytes : offset_bytes + num_bytes] = payload
+        return True
+
+    def read(self, num_bytes: int, offset_bytes: int) -> memoryview | None:
+        """Return a payload that the other end wrote; None if it cannot lie there."""
+        end = offset_bytes + num_bytes
+        return self.view[offset_bytes:end] if end <= self.num_bytes else None
 
     def trim(self, num_bytes: int) -> None:
         """Give the pages of a large payload of `num_bytes`, which both ends are done with, back to the system."""

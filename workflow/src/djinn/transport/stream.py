@@ -7,7 +7,6 @@ messages to a peer that polls.
 
 from __future__ import annotations
 
-import array
 import io
 import os
 import select
@@ -20,8 +19,9 @@ from djinn.transport.frame_reader import FrameReader
 from djinn.transport.mailbox import ENCLOSED, IS_SUPPORTED, Inbox, Outbox
 from djinn.transport.shared_memory import KEPT_BYTES, Place, SharedMemory
 
-# The socket is looked at now and then while the mailbox is watched; one look costs as much as five there.
-_LOOKS_AT_MAILBOX = 5
+# While the mailbox is watched, the core is offered to others now and then, and the socket is looked at more rarely still. A
+# system call takes as long as ten looks at the mailbox, and what follows it runs slowly.
+_LOOKS_A_ROUND, _ROUNDS = 32, 4
 # So small a payload is copied along with the message sooner than it is left elsewhere in shared memory, and found there.
 MAX_ENCLOSED_BYTES = 3_072
 _RING = pack_ring()
@@ -63,11 +63,6 @@ class FramedStream:
     def is_peer_awake(self) -> bool:
         """Whether the peer polls, as far as this end can tell."""
         return self._outbox is not None and self._outbox.is_peer_awake
-
-    @property
-    def has_message(self) -> bool:
-        """Whether the next message is in the mailbox."""
-        return self._inbox is not None and self._inbox.has_next()
 
     @property
     def is_taken(self) -> bool:
@@ -138,6 +133,19 @@ class FramedStream:
         self._is_sent = True
         return True
 
+    def take(self) -> tuple[bytes, memoryview] | None:
+        """Receive one message if it is in the mailbox; raises and returns as `receive` does, or returns None."""
+        inbox = self._inbox
+        message = None if inbox is None else inbox.take()
+        if message is None:
+            return None
+        body, payload_bytes, payload_offset = message
+        if not payload_bytes:
+            return body, _NO_PAYLOAD
+        if payload_offset != ENCLOSED or payload_bytes > len(body):
+            return body, self._shared_payload(payload_bytes, payload_offset)
+        return body[:-payload_bytes], memoryview(bytearray(body[-payload_bytes:]))
+
     def receive(self) -> tuple[bytes, memoryview]:
         """Receive one message: its body, and its payload, which is valid until the next call.
 
@@ -147,14 +155,9 @@ class FramedStream:
         """
         inbox, reader = self._inbox, self._reader
         while True:
-            message = None if inbox is None else inbox.take()
+            message = self.take()
             if message is not None:
-                body, payload_bytes, payload_offset = message
-                if not payload_bytes:
-                    return body, _NO_PAYLOAD
-                if payload_offset != ENCLOSED or payload_bytes > len(body):
-                    return body, self._shared_payload(payload_bytes, payload_offset)
-                return body[:-payload_bytes], memoryview(bytearray(body[-payload_bytes:]))
+                return message
             if inbox is not None and not reader.has_begun and not inbox.falls_asleep():
                 continue
             header = reader.read_header()
@@ -227,22 +230,16 @@ class FramedStream:
         return is_confirmed
 
     def send_file(self, file: io.FileIO) -> None:
-        """Pass an open file to the peer of a Unix socket.
-
-        Raises:
-            ConnectionFailedError: the peer is gone.
-        """
-        rights = array.array("i", [file.fileno()])
+        """Pass an open file to the peer of a Unix socket; raises ConnectionFailedError if that is gone."""
         try:
-            self._socket.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            socket.send_fds(self._socket, [b"\0"], [file.fileno()])
         except OSError as error:
             raise _closed(error) from error
 
     def receive_file(self) -> io.FileIO | None:
         """Take the open file that the peer passes next; None if a message comes instead, or nothing any more.
 
-        Raises:
-            ConnectionFailedError: the peer is gone.
+        Raises as `send_file` does.
         """
         try:
             first, descriptors, _, _ = socket.recv_fds(self._socket, 1, 1)
@@ -261,12 +258,12 @@ class FramedStream:
             self.shared.close()
 
     def _is_in_mailbox(self) -> bool:
-        """Watch the mailbox for a microsecond or two."""
+        """Watch the mailbox for some microseconds."""
         inbox = self._inbox
         if inbox is None:
             return False
-        for _ in range(_LOOKS_AT_MAILBOX):
-            if inbox.has_next():
+        for _ in range(_ROUNDS):
+            if inbox.watch(_LOOKS_A_ROUND):
                 return True
             # The system likes to wake the peer on this very core, where it could not run while this thread polls.
             os.sched_yield()
@@ -274,30 +271,15 @@ class FramedStream:
 
     def _share(self, payload: memoryview | bytes, offset_bytes: int) -> bool:
         """Write a payload to the shared memory and tell whether it went there; raises as `send` does."""
-        shared, num_bytes = self.shared, len(payload)
+        shared = self.shared
         if shared is None:
             return False
         if self._num_trimmable:
             shared.trim(self._num_trimmable)
             self._num_trimmable = 0
         place, self._place = self._place, None
-        if place is not None and payload is place.view and offset_bytes == place.offset_bytes:
-            return True
-        room_bytes = self._room(offset_bytes) if offset_bytes else shared.payload_bytes
-        if not 0 < num_bytes <= room_bytes:
-            return False
-        shared.view[offset_bytes : offset_bytes + num_bytes] = payload
-        return True
-
-    def _room(self, offset_bytes: int) -> int:
-        """Return how many bytes of payload the shared memory has room for at an offset; raises as `send` does."""
-        assert self.shared is not None, "there is no shared memory"
-        if not self.shared.payload_bytes <= offset_bytes < self.shared.num_bytes:
-            raise ProtocolError(
-                f"A reply was wanted at byte {offset_bytes} of shared memory, where replies have bytes "
-                f"{self.shared.payload_bytes} to {self.shared.num_bytes}; connect again."
-            )
-        return self.shared.num_bytes - offset_bytes
+        lies_there = place is not None and payload is place.view and offset_bytes == place.offset_bytes
+        return lies_there or shared.write(payload, offset_bytes)
 
     def _send_apart(self, body: bytes, payload: memoryview | bytes, offset_bytes: int) -> bool:
         """Send a message and its payload by ways of their own, and tell whether the peer need not be rung."""
@@ -318,11 +300,11 @@ class FramedStream:
             self._socket.sendall(payload)
 
     def _shared_payload(self, payload_bytes: int, payload_offset: int) -> memoryview:
-        end = payload_offset + payload_bytes
-        if self.shared is None or end > self.shared.num_bytes:
+        payload = None if self.shared is None else self.shared.read(payload_bytes, payload_offset)
+        if payload is None:
             raise ProtocolError("The peer refers to shared memory that this connection does not have; connect again.")
         self._num_trimmable = payload_bytes if payload_bytes > KEPT_BYTES and not payload_offset else 0
-        return self.shared.view[payload_offset:end]
+        return payload
 
 
 def _closed(error: OSError) -> ConnectionFailedError:
