@@ -65,6 +65,13 @@ def _warm(module: nn.Module, *arguments: torch.Tensor) -> None:
         module(*arguments)
 
 
+def _make_looked_at() -> tuple[nn.Module, torch.Tensor, Any]:
+    """Return a module whose next call is sent early, what to call it on, and what looks at the module then."""
+    module, value = _Scaled().to(DEVICE), torch.ones(4, device=DEVICE) + 0
+    _warm(module, value)
+    return module, value, module._compiled_call_impl._descriptions  # type: ignore[union-attr]
+
+
 def _num_tensors() -> int:
     return int(djinn.stats()["client"]["num_tensors"])
 
@@ -402,10 +409,7 @@ def test_what_happens_while_the_module_is_looked_at_takes_no_reply_away(
     is_interrupted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither an interrupt nor other requests of the thread, for which the server stops waiting."""
-    module = _Scaled().to(DEVICE)
-    value = torch.ones(4, device=DEVICE) + 0
-    _warm(module, value)
-    descriptions = module._compiled_call_impl._descriptions  # type: ignore[union-attr]
+    module, value, descriptions = _make_looked_at()
     current = descriptions.current
 
     def meddle(described: nn.Module) -> Any:
@@ -431,10 +435,7 @@ def test_plans_that_are_dropped_while_the_module_is_looked_at_are_made_anew(
     turns_off: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or not kept any more: the call has its result, and so has the next one."""
-    module = _Scaled().to(DEVICE)
-    value = torch.ones(4, device=DEVICE) + 0
-    _warm(module, value)
-    descriptions = module._compiled_call_impl._descriptions  # type: ignore[union-attr]
+    module, value, descriptions = _make_looked_at()
     current = descriptions.current
 
     def meddle(described: nn.Module) -> Any:
