@@ -9,7 +9,9 @@ import pytest
 import torch
 
 import djinn
+from djinn.memory import cuda_driver
 from djinn.server.locked_places import LockedPlaces
+from djinn.transport.mailbox import ENDED_AT_BYTES
 from djinn.transport.shared_memory import SharedMemory
 
 DEVICE = "remote_accelerator:0"
@@ -42,6 +44,31 @@ def test_what_is_copied_to_a_place_is_seen_by_both_ends() -> None:
             ours.before_close.pop()()
     ours.close()
     theirs.close()
+
+
+def test_the_device_says_that_it_is_done_after_what_it_was_told_before() -> None:
+    """Not while a kernel of a tenth of a second runs; whoever sees the number sees the result."""
+    shared = SharedMemory.create(1 << 20)
+    places, mailbox, place = LockedPlaces(), shared.mailbox_place(of_creator=True), shared.place(1 << 19, 40_000)
+    assert place is not None
+    source = torch.zeros(10_000, device="cuda")
+    host, address = places.tensor(place, source), places.address(mailbox)
+    assert host is not None
+    assert address is not None
+    assert cuda_driver.can_write_to_host(torch.cuda.current_device())
+    word = mailbox.view[ENDED_AT_BYTES : ENDED_AT_BYTES + 8].cast("Q")
+    for number in (1, 2, 2**64 - 1):
+        torch.cuda._sleep(200_000_000)
+        source.fill_(number % 1_000)
+        host.copy_(source, non_blocking=True)
+        cuda_driver.write_number(torch.device("cuda", torch.cuda.current_device()), address + ENDED_AT_BYTES, number)
+        assert word[0] != number
+        while word[0] != number:
+            pass
+        assert torch.equal(host, torch.full((10_000,), float(number % 1_000)))
+    torch.cuda.synchronize()
+    del host, place, mailbox, word
+    shared.close()
 
 
 def test_places_that_overlap_are_copied_to() -> None:

@@ -48,8 +48,8 @@ def test_whoever_slept_tells_its_core_with_the_next_request(
 ) -> None:
     """The server's reply may have woken it on the server's own core, where both would take turns."""
     for has_come in (True, False, True, True):
-        monkeypatch.setattr(connection._stream, "wait_spinning", lambda _, has_come=has_come: has_come)
-        monkeypatch.setattr(connection._stream, "wait_asleep", lambda _: True)
+        monkeypatch.setattr(connection._stream, "wait_spinning", lambda *_, has_come=has_come, **__: has_come)
+        monkeypatch.setattr(connection._stream, "wait_asleep", lambda *_, **__: True)
         connection.request(m.Ping(busy_us=0.0), expected_us=0.0 if has_come else expected_us)
     assert [core != NO_CORE for core in cores] == [False, False, True, False]
 
@@ -58,7 +58,7 @@ def test_whoever_only_polls_tells_its_core_now_and_then(
     connection: Connection, cores: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It costs a microsecond, and a thread that never sleeps may be moved too."""
-    monkeypatch.setattr(connection._stream, "wait_spinning", lambda _: True)
+    monkeypatch.setattr(connection._stream, "wait_spinning", lambda *_, **__: True)
     for _ in range(40):
         connection.request(m.Ping(busy_us=0.0), expected_us=SPIN_US / 2)
     assert [number for number, core in enumerate(cores) if core != NO_CORE] == [8, 25]

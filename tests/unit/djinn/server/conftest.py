@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from djinn.server import core as server_core
 from djinn.transport.shared_memory import SharedMemory
 from djinn.transport.stream import FramedStream
+from late_device import LateDevice
 
 _SHARED_BYTES = 16_384
 
@@ -26,3 +28,11 @@ def ends() -> Iterator[tuple[FramedStream, FramedStream]]:
     yield server, client
     server.close()
     client.close()
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> LateDevice:
+    """What a server computes on that is made from now on."""
+    made = LateDevice()
+    monkeypatch.setattr(server_core, "make_compute", lambda _: made)
+    return made

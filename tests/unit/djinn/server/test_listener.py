@@ -24,10 +24,10 @@ from djinn.protocol import messages as m
 from djinn.protocol.codec import decode_reply, encode
 from djinn.protocol.frames import pack_header
 from djinn.server import listener
-from djinn.server.compute import Compute
 from djinn.server.core import ServerCore
 from djinn.transport.address import Address
 from djinn.transport.stream import FramedStream
+from late_device import LateDevice
 from support import operator_call
 
 
@@ -188,11 +188,8 @@ def test_what_was_computed_for_a_connection_that_left_is_freed(address: str, wai
     client.close()
 
 
-def test_what_a_plan_computed_for_a_connection_that_left_is_freed(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its reply was written while the device computed, but nobody took it."""
-    monkeypatch.setattr(Compute, "is_asynchronous", True)
+def test_what_a_plan_computed_for_a_connection_that_left_is_freed(device: LateDevice, address: str) -> None:
+    """Its reply was sent while the device computed, but nobody took it."""
     client = Client(address, Config())
     others = set(threading.enumerate())
     leaving = Connection(Address.parse(address), client.connection().welcome.client_token)
@@ -213,6 +210,8 @@ def test_what_a_plan_computed_for_a_connection_that_left_is_freed(
     leaving.send(execution)
     assert leaving._stream.wait_spinning(10e6)
     leaving.close()
+    assert device.num_announced == 1
+    device.ends.set()
     serving.join(30)
     assert not serving.is_alive()
     assert client.request(m.Stats())[0].values["client"]["num_tensors"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from djinn.errors import DjinnError
 from djinn.memory import cuda_driver
 from djinn.server.locked_places import LockedPlaces
+from djinn.transport.mailbox import MAILBOX_BYTES
 from djinn.transport.shared_memory import Place, SharedMemory
 from djinn.units import PAGE_BYTES
 
@@ -61,6 +63,20 @@ def test_a_place_is_locked_once_and_until_its_memory_is_closed(driver: _Driver) 
         del host, place
     shared.close()
     assert not driver.locked
+
+
+def test_the_address_of_a_place_is_that_of_its_locked_pages(driver: _Driver) -> None:
+    """Of a mailbox, too; None if it cannot be locked."""
+    shared, places = SharedMemory.create(2 * _HALF_BYTES), LockedPlaces(MAILBOX_BYTES)
+    mailbox = shared.mailbox_place(of_creator=False)
+    address = places.address(mailbox)
+    assert address is not None
+    assert driver.locked == {address: MAILBOX_BYTES}
+    mailbox.view[:8] = (1234).to_bytes(8, "little")
+    assert ctypes.c_uint64.from_address(address).value == 1234
+    assert places.address(shared.mailbox_place(of_creator=True)) is None
+    del mailbox
+    shared.close()
 
 
 def test_a_place_that_grew_or_is_refused_is_not_used(driver: _Driver) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from djinn.errors import ProtocolError
-from djinn.transport.mailbox import _AWAKE, MAILBOX_BYTES, MAX_BODY_BYTES, Inbox, Outbox
+from djinn.transport.mailbox import _AWAKE, ENDED_AT_BYTES, MAILBOX_BYTES, MAX_BODY_BYTES, Inbox, Outbox
 
 Ends = tuple[Outbox, Inbox]
 
@@ -59,46 +59,43 @@ def test_a_message_of_exactly_the_room_is_taken() -> None:
     assert inbox.take()[0] == b"x" * MAX_BODY_BYTES
 
 
-def test_what_is_written_is_there_once_it_is_put() -> None:
-    """With other last bytes than were written, as many as there are."""
-    outbox, inbox = _ends()
-    for last_bytes in (b"", b"END", b"everything"):
-        assert outbox.write(b"everything")
-        assert not inbox.has_next()
-        assert outbox.is_all_taken
-        assert outbox.put_written(10, 7, 9, last_bytes)
-        assert inbox.take() == (b"everything"[: 10 - len(last_bytes)] + last_bytes, 7, 9)
+def test_what_a_message_announced_ends_with_its_number() -> None:
+    """Which a device writes; not with that of the message before, whichever way either took."""
+    memory = memoryview(bytearray(MAILBOX_BYTES))
+    outbox, inbox = Outbox(memory), Inbox(memory)
+    inbox.wake()
+    device = memory[ENDED_AT_BYTES : ENDED_AT_BYTES + 8].cast("Q")
+    for turn in range(4):
+        number = outbox.next_number
+        if turn % 2:
+            outbox.count()
+            inbox.count()
+        else:
+            assert outbox.put(b"x" * MAX_BODY_BYTES, 0, 0)
+            assert inbox.take() is not None
+        assert not inbox.has_ended()
+        assert not inbox.watch(3, awaits_end=True)
+        device[0] = number
+        assert inbox.has_ended()
+        assert inbox.watch(3, awaits_end=True)
+        assert not inbox.watch(3)
 
 
-def test_another_message_takes_the_place_of_what_was_only_written() -> None:
-    """Through the mailbox or past it."""
-    outbox, inbox = _ends()
-    assert outbox.write(b"written")
-    assert outbox.put(b"put", 0, 0)
-    assert inbox.take()[0] == b"put"
-    assert outbox.write(b"written")
-    outbox.count()
-    assert not inbox.has_next()
-
-
-def test_nothing_is_written_over_a_message_or_for_a_receiver_that_sleeps() -> None:
-    """Nor what has no room."""
-    outbox, inbox = _ends()
-    assert not outbox.write(b"x" * (MAX_BODY_BYTES + 1))
-    outbox.put(b"first", 0, 0)
-    assert not outbox.write(b"second")
-    assert inbox.take()[0] == b"first"
+def test_nobody_falls_asleep_who_waits_for_what_has_ended() -> None:
+    """Only who waits for the next message does."""
+    memory = memoryview(bytearray(MAILBOX_BYTES))
+    outbox, inbox = Outbox(memory), Inbox(memory)
+    inbox.wake()
+    number = outbox.next_number
+    outbox.put(b"announced", 0, 0)
+    inbox.take()
+    assert inbox.falls_asleep(awaits_end=True)
+    assert not outbox.is_peer_awake
+    inbox.wake()
+    memory[ENDED_AT_BYTES : ENDED_AT_BYTES + 8].cast("Q")[0] = number
+    assert not inbox.falls_asleep(awaits_end=True)
+    assert outbox.is_peer_awake
     assert inbox.falls_asleep()
-    assert not outbox.write(b"second")
-
-
-def test_whoever_fell_asleep_since_a_message_was_written_is_rung() -> None:
-    """It said that it sleeps before the message was there."""
-    outbox, inbox = _ends()
-    assert outbox.write(b"written")
-    assert inbox.falls_asleep()
-    assert not outbox.put_written(7, 0, 0)
-    assert inbox.has_next()
 
 
 def test_nothing_is_left_for_a_receiver_that_sleeps() -> None:

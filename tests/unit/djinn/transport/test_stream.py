@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import random
@@ -10,14 +9,14 @@ import socket
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from djinn.errors import ConnectionFailedError, ProtocolError
 from djinn.protocol.frames import pack_header, pack_ring
 from djinn.transport import stream as stream_module
-from djinn.transport.mailbox import _AWAKE, ENCLOSED, IS_SUPPORTED, MAX_BODY_BYTES
+from djinn.transport.mailbox import _AWAKE, ENCLOSED, ENDED_AT_BYTES, IS_SUPPORTED, MAX_BODY_BYTES
 from djinn.transport.shared_memory import KEPT_BYTES, SharedMemory
 from djinn.transport.stream import MAX_ENCLOSED_BYTES, FramedStream
 from djinn.units import GiB, MiB
@@ -270,85 +269,105 @@ def test_messages_arrive_in_order_whichever_way_they_take(mail_pair: Pair, seed:
             assert receiver.receive() == (body, payload)
 
 
+def _announce(sender: FramedStream) -> Callable[[], None]:
+    """Announce something with a message, and return what its device does in the end."""
+    end = sender.end_of_next()
+    assert end is not None
+    place, number = end
+    sender.send(b"announced")
+
+    def end_it() -> None:
+        place.view[ENDED_AT_BYTES : ENDED_AT_BYTES + 8].cast("Q")[0] = number
+
+    return end_it
+
+
 @has_mailboxes
-@pytest.mark.parametrize(("num_bytes", "offset_bytes"), [(0, 0), (4096, 0), (96, 8000)])
-@pytest.mark.parametrize("sleeps", [False, True])
-def test_what_was_prepared_arrives_with_its_end(
-    mail_pair: Pair, num_bytes: int, offset_bytes: int, sleeps: bool
-) -> None:
-    """And its payload, also to a peer that fell asleep meanwhile; before it is sent nothing is seen of it."""
+@pytest.mark.parametrize("wait", ["spinning", "asleep", "blocking"])
+def test_what_was_announced_is_awaited(mail_pair: Pair, wait: str) -> None:
+    """By polling, by sleeping for a while, or until it comes; whoever sleeps is rung by the device's owner."""
     sender, receiver = mail_pair
-    sender.prepare(b"begin end")
-    assert not receiver.wait_asleep(1.0) if sleeps else not receiver.wait_spinning(1.0)
-    assert sender.is_taken
-    taken: list[tuple[bytes, bytes]] = []
-    receiving = threading.Thread(
-        target=lambda: taken.extend((body, bytes(rest)) for body, rest in [receiver.receive()])
-    )
-    if sleeps:
-        receiving.start()
-        while sender.is_peer_awake:
+    waits: dict[str, Callable[[], bool]] = {
+        "spinning": lambda: receiver.wait_spinning(10e6, awaits_end=True),
+        "asleep": lambda: receiver.wait_asleep(10e6, awaits_end=True),
+        "blocking": receiver.await_end,
+    }
+    answers: list[bool] = []
+    for _ in range(3):
+        end_it = _announce(sender)
+        assert receiver.receive()[0] == b"announced"
+        assert not receiver.has_ended()
+        assert not receiver.wait_spinning(1.0, awaits_end=True)
+        assert not receiver.wait_asleep(1.0, awaits_end=True)
+        waiting = threading.Thread(target=lambda: answers.append(waits[wait]()))
+        waiting.start()
+        while wait != "spinning" and sender.is_peer_awake:
             time.sleep(1e-3)
-    assert sender.send_prepared(b"END", b"p" * num_bytes, offset_bytes=offset_bytes)
-    if not sleeps:
-        receiving.start()
-    receiving.join(10)
-    assert taken == [(b"begin END", b"p" * num_bytes)]
-    assert sender.is_taken
+        end_it()
+        sender.note_end()
+        waiting.join(10)
+        assert answers.pop()
+        assert receiver.has_ended()
+        assert receiver.await_end()
+    sender.send(b"next")
+    assert receiver.receive()[0] == b"next"
 
 
 @has_mailboxes
-def test_what_was_not_prepared_is_not_sent(mail_pair: Pair) -> None:
-    """Because the peer slept, another message came between, it was sent already, or its payload has no room."""
+@pytest.mark.parametrize("wait", ["spinning", "asleep", "blocking"])
+@pytest.mark.parametrize("body_bytes", [4, MAX_BODY_BYTES + 1])
+def test_another_message_may_come_instead_of_the_end(mail_pair: Pair, wait: str, body_bytes: int) -> None:
+    """Through the mailbox or the socket; it is the next one."""
     sender, receiver = mail_pair
-    assert not sender.send_prepared(b"END")
-    sender.prepare(b"begin end")
-    sender.send(b"another")
-    assert not sender.send_prepared(b"END")
-    assert receiver.receive()[0] == b"another"
-    sender.prepare(b"begin end")
-    assert sender.send_prepared(b"END")
-    assert not sender.send_prepared(b"END")
-    assert receiver.receive()[0] == b"begin END"
-    sender.prepare(b"begin end")
-    assert not sender.send_prepared(b"END", bytes(8193))
-    assert receiver._inbox is not None
-    sender.prepare(b"begin end")
-    assert receiver._inbox.falls_asleep()
-    sender.prepare(b"another end")
-    assert not sender.send_prepared(b"END")
-    sender.send(b"last")
-    assert receiver.receive()[0] == b"last"
-
-
-def test_nothing_is_prepared_without_shared_memory(pair: Pair) -> None:
-    """It is sent in the usual way."""
-    pair[0].prepare(b"begin end")
-    assert not pair[0].send_prepared(b"END")
+    _announce(sender)
+    receiver.receive()
+    waits: dict[str, Callable[[], bool]] = {
+        "spinning": lambda: receiver.wait_spinning(10e6, awaits_end=True),
+        "asleep": lambda: receiver.wait_asleep(10e6, awaits_end=True),
+        "blocking": lambda: not receiver.await_end(),
+    }
+    came: list[bool] = []
+    waiting = threading.Thread(target=lambda: came.append(waits[wait]()))
+    waiting.start()
+    while wait != "spinning" and sender.is_peer_awake:
+        time.sleep(1e-3)
+    sender.send(b"x" * body_bytes)
+    waiting.join(10)
+    assert came == [True]
+    assert not receiver.await_end()
+    assert receiver.receive()[0] == b"x" * body_bytes
 
 
 @has_mailboxes
-@pytest.mark.parametrize("has_left", [True, False])
-def test_what_was_prepared_for_a_peer_that_cannot_be_woken_is_not_sent(mail_pair: Pair, has_left: bool) -> None:
-    """It left in its sleep or takes nothing from its socket, and the connection has failed: nothing comes twice."""
+def test_nobody_waits_for_the_end_of_a_peer_that_left(mail_pair: Pair) -> None:
+    """Its device may never say so."""
     sender, receiver = mail_pair
-    sender.prepare(b"begin end")
-    assert receiver._inbox is not None
-    assert receiver._inbox.falls_asleep()
-    if has_left:
-        receiver._socket.close()
-    else:
-        sender._socket.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                sender._socket.send(bytes(65_536))
-    assert not sender.send_prepared(b"END")
-    assert not sender.is_taken
-    receiver._inbox.wake()
-    assert receiver._inbox.take() is not None
+    _announce(sender)
+    receiver.receive()
+    sender._socket.close()
     with pytest.raises(ConnectionFailedError):
-        sender.send(b"begin END")
-    assert receiver._inbox.take() is None
+        receiver.wait_spinning(10e6, awaits_end=True)
+    with pytest.raises(ConnectionFailedError):
+        receiver.await_end()
+
+
+@has_mailboxes
+def test_nothing_is_announced_to_a_peer_that_sleeps(mail_pair: Pair) -> None:
+    """It is woken once, when everything is there."""
+    sender, receiver = mail_pair
+    assert receiver._inbox is not None
+    assert receiver._inbox.falls_asleep()
+    assert sender.end_of_next() is None
+    receiver._inbox.wake()
+    assert sender.end_of_next() is not None
+
+
+def test_nothing_is_announced_without_mailboxes(pair: Pair) -> None:
+    """And a peer that says it does all the same is not waited for."""
+    assert pair[0].end_of_next() is None
+    pair[0].note_end()
+    with pytest.raises(ProtocolError):
+        pair[1].await_end()
 
 
 @has_mailboxes
@@ -492,6 +511,17 @@ def test_needless_rings_are_skipped(mail_pair: Pair) -> None:
         assert receiver.wait_spinning(1e6)
         assert receiver.receive()[0] == bytes([number])
     sender.send(b"x" * (MAX_BODY_BYTES + 1))
+    assert len(receiver.receive()[0]) == MAX_BODY_BYTES + 1
+
+
+def test_whoever_polls_takes_no_notice_of_rings(mail_pair: Pair) -> None:
+    """One that is awake looks into the mailbox anyway; what follows them in the socket is a message."""
+    sender, receiver = mail_pair
+    sender._socket.sendall(pack_ring() * 2)
+    assert not receiver.wait_spinning(1e3)
+    sender._socket.sendall(pack_ring())
+    sender.send(b"x" * (MAX_BODY_BYTES + 1))
+    assert receiver.wait_spinning(1e6)
     assert len(receiver.receive()[0]) == MAX_BODY_BYTES + 1
 
 

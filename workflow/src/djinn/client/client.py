@@ -171,6 +171,13 @@ class Client:
         except ConnectionFailedError as error:
             raise self._explained(error) from error
 
+    def await_end(self, connection: Connection, expected_us: float) -> int:
+        """Wait for the end that the reply announced, and return it; raises as `Connection.await_end` and `send` do."""
+        try:
+            return connection.await_end(expected_us)
+        except ConnectionFailedError as error:
+            raise self._explained(error) from error
+
     def release(self, connection: Connection) -> None:
         """Let a connection be used again, unless the wait for its reply was interrupted: it still comes."""
         connection.is_busy = connection.awaits_reply

@@ -42,7 +42,7 @@ class Connection:
     Attributes:
         welcome: what the server said of itself.
         sent_ns: when the last request was encoded and handed to the transport.
-        awaits_reply: whether a request was sent whose reply was not received.
+        awaits_reply: whether a request was sent whose reply was not received, or announced what has not ended.
         is_busy: whether what the reply brought may not have been taken yet, either. Whoever sends something meanwhile, a
             finalizer or the handler of a signal, or the next call after an interrupted one, takes another connection.
     """
@@ -178,21 +178,43 @@ class Connection:
         if received is None:
             self._await_reply(expected_us)
             received = self._stream.receive()
-        self.awaits_reply = False
         body, payload = received
         reply = decode_reply(body)
+        self.awaits_reply = type(reply) is m.Launched
         if isinstance(reply, m.Failed):
             raise to_exception(reply)
         return reply, payload
 
-    def _await_reply(self, expected_us: float) -> None:
+    def await_end(self, expected_us: float) -> int:
+        """Wait until the server's device has done what a reply of `Launched` announced.
+
+        Args:
+            expected_us: how long that will probably take, see `receive`.
+
+        Returns:
+            The end, in nanoseconds of `perf_counter_ns`.
+
+        Raises:
+            Exception: what the server reports instead.
+            ConnectionFailedError: the server is gone.
+        """
+        stream = self._stream
+        if not stream.has_ended():
+            self._await_reply(expected_us, awaits_end=True)
+            if not stream.await_end():
+                self.receive()
+                raise ProtocolError("The server sent a second reply to a request; connect to a server of this version.")
+        self.awaits_reply = False
+        return perf_counter_ns()
+
+    def _await_reply(self, expected_us: float, *, awaits_end: bool = False) -> None:
         """Poll through a short wait, sleep through most of a long one and poll at its end; one polling thread is enough."""
         sleeps = expected_us > self._polled_us
-        if sleeps and not self._stream.wait_asleep(_SLEPT_SHARE * expected_us):
+        if sleeps and not self._stream.wait_asleep(_SLEPT_SHARE * expected_us, awaits_end=awaits_end):
             expected_us *= _POLLED_SHARE
         if expected_us < _MAX_POLLED_US and _spin_turn.acquire(blocking=False):
             try:
-                sleeps |= not self._stream.wait_spinning(self._late_us + expected_us)
+                sleeps |= not self._stream.wait_spinning(self._late_us + expected_us, awaits_end=awaits_end)
             finally:
                 _spin_turn.release()
         if sleeps:

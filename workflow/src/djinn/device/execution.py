@@ -154,23 +154,24 @@ class Execution:
             prefetched = None if prefetcher is None else self._expect_result(prefetcher, outputs[0].handle)
             # Whoever waits for the result waits for all that follows.
             reply, payload = client.receive(connection, plan.expected_us)
-            sent_ns = connection.sent_ns
+            sent_ns, started_ns = connection.sent_ns, reply.started_ns
             if prefetcher is not None and prefetched is not None:
                 prefetcher.note_arrival(prefetched, payload)
+            if self._created:
+                note_created(self._created)
+            if materials is not None:
+                for effect in plan.effects:
+                    effect.apply(materials)
+            simulate_us, plan_us = (0.0, 0.0) if hit else (plan.simulate_us, plan.plan_us)
+            is_hit = hit if is_cached else None
+            is_launched = type(reply) is m.Launched
+            finished_ns = client.await_end(connection, plan.expected_us) if is_launched else reply.finished_ns
         except WithdrawnError:
             self._take_back()
             raise
         finally:
             client.release(connection)
-        if self._created:
-            note_created(self._created)
-        started_ns, finished_ns = reply.started_ns, reply.finished_ns
         plan.expected_us = (finished_ns - started_ns) / 1e3
-        if materials is not None:
-            for effect in plan.effects:
-                effect.apply(materials)
-        simulate_us, plan_us = (0.0, 0.0) if hit else (plan.simulate_us, plan.plan_us)
-        is_hit = hit if is_cached else None
         note_call(sent_ns, started_ns, finished_ns, True, is_hit, lookup_us, simulate_us, plan_us, reply.restore_us)
         return result
 

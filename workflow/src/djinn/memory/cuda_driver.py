@@ -13,6 +13,7 @@ from djinn.errors import DjinnError
 # Of cuda.h.
 _INVALID_CONTEXT = 201
 _CAPTURE_MODE_THREAD_LOCAL = 1
+_CAN_USE_ADDRESSES_OF_LOCKED_MEMORY, _CAN_WRITE_EIGHT_BYTES = 91, 122
 
 
 @cache
@@ -59,6 +60,26 @@ def copy(device: torch.device, destination: int, source: int, num_bytes: int) ->
         _queue(_copy_on_device(), device, destination, source, num_bytes, None)
 
 
+def can_write_to_host(device_index: int) -> bool:
+    """Tell whether `write_number` works with the host's own addresses of memory that was locked."""
+    value = ctypes.c_int()
+    for attribute in (_CAN_USE_ADDRESSES_OF_LOCKED_MEMORY, _CAN_WRITE_EIGHT_BYTES):
+        if library().cuDeviceGetAttribute(ctypes.byref(value), attribute, device_index) or not value.value:
+            return False
+    return True
+
+
+def write_number(device: torch.device, address: int, number: int) -> None:
+    """Let the device write eight bytes of locked host memory once it comes to here on its default stream.
+
+    Whoever sees them sees what was written before.
+
+    Raises:
+        DjinnError: the driver refuses.
+    """
+    _queue(_write_number(), device, None, address, number, 0)
+
+
 def begin_capture(stream: torch.cuda.Stream) -> None:
     """Begin to record what this thread queues on a stream; raises as `call` does."""
     call("cuStreamBeginCapture_v2", ctypes.c_void_p(stream.cuda_stream), _CAPTURE_MODE_THREAD_LOCAL)
@@ -75,6 +96,13 @@ def _copy_to_device() -> Any:
 def _copy_on_device() -> Any:
     function = library().cuMemcpyDtoDAsync_v2
     function.argtypes = (ctypes.c_uint64, ctypes.c_uint64, ctypes.c_size_t, ctypes.c_void_p)
+    return function
+
+
+@cache
+def _write_number() -> Any:
+    function = library().cuStreamWriteValue64_v2
+    function.argtypes = (ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint)
     return function
 
 

@@ -10,7 +10,7 @@ import torch
 
 from djinn.core import DTYPE_CODES, DTYPES, ValueRef
 from djinn.errors import ProtocolError
-from djinn.protocol.messages import AnyReply, AnyRequest, Done, OperatorCall, Reply, Request
+from djinn.protocol.messages import AnyReply, AnyRequest, OperatorCall, Reply, Request
 from djinn.protocol.operands import OWN_DEVICE, OwnDevice
 
 _VALUE, _DTYPE, _MEMORY_FORMAT, _LAYOUT, _DEVICE, _COMPLEX = range(1, 7)
@@ -22,10 +22,6 @@ _MEMORY_FORMATS = (
     torch.channels_last_3d,
 )
 _LAYOUTS = (torch.strided,)
-# MessagePack writes an integer in as few bytes as hold it, this one in the eight that hold any.
-_UNFINISHED_NS = 2**63
-# What a reply of `encode_unfinished` has to end with.
-finish_bytes = struct.Struct(">Q").pack
 
 
 def _encode_ref(index: int) -> msgspec.msgpack.Ext:
@@ -91,12 +87,6 @@ def encode(message: Request | Reply) -> bytes:
 def encode_call(call: OperatorCall) -> bytes:
     """Encode an operator call: equal bytes are equal calls, down to the sign of a zero; raises as `encode` does."""
     return _encoder.encode(call)
-
-
-def encode_unfinished(done: Done) -> bytes:
-    """Encode a reply whose end is not known yet, which is noted in it; its last bytes are to become `finish_bytes`."""
-    done.finished_ns = _UNFINISHED_NS
-    return _encoder.encode(done)
 
 
 def decode_request(body: bytes | memoryview) -> AnyRequest:

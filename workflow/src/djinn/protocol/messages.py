@@ -1,6 +1,7 @@
 """What client and server say to each other, one struct a message.
 
-Every request is answered by exactly one reply on the same connection. Tensor bytes travel beside a message as its
+Every request is answered by exactly one reply on the same connection; one that says `Launched` may turn out wrong, and
+another one follows. Tensor bytes travel beside a message as its
 payload. Identifiers of tensors are chosen by the client: a request that makes tensors names the first, `base_id`.
 """
 
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-PROTOCOL_VERSION = 9
+PROTOCOL_VERSION = 10
 # A request may return this many tensors; their identifiers are base_id, base_id + 1, ...
 MAX_OUTPUTS = 1 << 16
 # Up to this size a tensor's elements travel with the first request that uses it, which saves a round trip.
@@ -220,14 +221,24 @@ class Done(Reply):
     """The request was carried out; times on the server's monotonic clock.
 
     `learned` is what the last node of a plan returned, if the plan was made to learn that. `restore_us` is how long
-    bringing its sessions back into device memory took, beside any wait for room there. What is known last stands last, see
-    `encode_unfinished`.
+    bringing its sessions back into device memory took, beside any wait for room there.
     """
 
     started_ns: int = 0
+    finished_ns: int = 0
     learned: Any = None
     restore_us: float = 0.0
-    finished_ns: int = 0
+
+
+class Launched(Reply):
+    """The device was told to carry the request out, and writes to the mailbox itself when it has: this message's number.
+
+    Until then a payload that comes to an offset is not there. If the device fails, a reply of `Failed` follows. Times are as in
+    `Done`.
+    """
+
+    started_ns: int
+    restore_us: float = 0.0
 
 
 class Failed(Reply):
@@ -306,4 +317,4 @@ class Counters(Reply):
     values: dict[str, Any]
 
 
-AnyReply = Done | Failed | Welcome | Challenge | Described | Bytes | Planned | Opened | Digest | Counters
+AnyReply = Done | Launched | Failed | Welcome | Challenge | Described | Bytes | Planned | Opened | Digest | Counters

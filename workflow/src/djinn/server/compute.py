@@ -20,14 +20,12 @@ class Compute:
 
     Attributes:
         device: where tensors are made.
-        is_asynchronous: whether what is called goes on after the call has returned, until `wait` returns.
         min_adopted_bytes: from which size bound plans take over what an operator without `out=` form allocated, instead
             of copying it; None for never.
     """
 
     # A copy costs no more than what is spread over the heap instead: measured alike on a layer with results of 393 KB.
     min_adopted_bytes: int | None = None
-    is_asynchronous = False
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")
@@ -48,7 +46,7 @@ class Compute:
     def replay(self, binding: Binding, inputs: Inputs, caller: Caller, *, fetches_first: bool) -> Results:
         """Run a plan on its inputs and return its results, which later replays leave alone; `await_results` has to follow.
 
-        Nothing that could be seen happens before the caller's `await_confirmation` returns; raises as that does. With
+        Only what runs in the same order as every later replay may go on until then: others can begin before. Nothing that could be seen happens before the caller's `await_confirmation` returns; raises as that does. With
         `fetches_first` the first result's elements come along.
         """
         binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)

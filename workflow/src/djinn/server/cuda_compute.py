@@ -19,13 +19,15 @@ from djinn.server.graphs import Graph, Graphs
 from djinn.server.locked_places import LockedPlaces
 from djinn.server.results import Results
 from djinn.server.slots import Inputs
+from djinn.transport.mailbox import ENDED_AT_BYTES
+
+_Fetched = tuple[torch.Tensor, memoryview | None]
 
 
 class CudaCompute(Compute):
     """The current CUDA device."""
 
     min_adopted_bytes: int | None = 0  # a copy is a kernel, whatever its size
-    is_asynchronous = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,6 +45,7 @@ class CudaCompute(Compute):
         self._plain_replays: Counter[str] = Counter()
         self._places = LockedPlaces()
         self._computed = torch.cuda.Event()
+        self._can_announce = cuda_driver.can_write_to_host(self.device.index)
 
     def default_generator(self) -> torch.Generator:
         """Return the device's."""
@@ -62,20 +65,19 @@ class CudaCompute(Compute):
         graph = self._graph(binding, inputs)
         if graph is not None:
             graph.launch(inputs, caller)
-            fetched = self._begin_to_fetch(graph.outputs, caller) if fetches_first else None
-            self._computed.record(torch.cuda.current_stream(self.device))
+            fetched, is_announced = self._end(graph.outputs if fetches_first else [], caller)
             results = graph.take_results()
         else:
             caller.await_confirmation()
             results = self._replay_calls(binding, inputs)
-            fetched = self._begin_to_fetch(results.tensors, caller) if fetches_first else None
-            self._computed.record(torch.cuda.current_stream(self.device))
+            fetched, is_announced = self._end(results.tensors if fetches_first else [], caller)
         if fetched is not None:
             results.fetch(*fetched)
+        results.is_announced = is_announced
         return results
 
     def await_results(self) -> None:
-        """Return when the event that follows the results has passed."""
+        """Return when the event that follows the results has passed, or that of a later replay."""
         self._computed.synchronize()
 
     def make_ready(self, binding: Binding) -> None:
@@ -133,13 +135,30 @@ class CudaCompute(Compute):
             self._num_graph_replays += 1
         return graph
 
-    def _begin_to_fetch(
-        self, outputs: list[torch.Tensor], caller: Caller
-    ) -> tuple[torch.Tensor, memoryview | None] | None:
+    def _end(self, fetched: list[torch.Tensor], caller: Caller) -> tuple[_Fetched | None, bool]:
+        """Queue what the caller waits for, the first of these results too, and the event behind it.
+
+        Returns:
+            That result on the host, and whether the caller hears of the end from the device.
+        """
+        copy = self._begin_to_fetch(fetched[0], caller) if fetched else None
+        # What comes to pinned memory has to be copied from there when it has come.
+        is_in_place = copy is None or copy[1] is not None
+        is_announced = self._can_announce and is_in_place and self._announce(caller)
+        self._computed.record(torch.cuda.current_stream(self.device))
+        return copy, is_announced
+
+    def _announce(self, caller: Caller) -> bool:
+        """Let the device tell the caller when it comes to here, and tell whether it will."""
+        end = caller.place_of_end()
+        address = None if end is None else self._places.address(end[0])
+        if end is None or address is None:
+            return False
+        cuda_driver.write_number(self.device, address + ENDED_AT_BYTES, end[1])
+        return True
+
+    def _begin_to_fetch(self, first: torch.Tensor, caller: Caller) -> _Fetched:
         """Queue a copy of the first output to where the caller wants it, or to pinned memory."""
-        if not outputs:
-            return None
-        first = outputs[0]
         place = caller.place_of_result(first.nbytes)
         host = None if place is None else self._places.tensor(place, first)
         if place is None or host is None:

@@ -38,7 +38,7 @@ class Executed:
 
 @dataclass(slots=True)
 class Replayed:
-    """When a replay began and ended, what it returned, and the entries of its arguments."""
+    """When a replay began and ended, or was announced, what it returned, and the entries of its arguments."""
 
     started_ns: int
     finished_ns: int
@@ -190,10 +190,17 @@ class Executor:
     def _replay(self, binding: Binding, inputs: Inputs, caller: Caller, *, fetches_result: bool) -> Replayed:
         started_ns = perf_counter_ns()
         results = self._compute.replay(binding, inputs, caller, fetches_first=fetches_result)
-        if self._compute.is_asynchronous:
-            caller.prepare_reply(started_ns)
-        self._compute.await_results()
+        if not results.is_announced:
+            self._compute.await_results()
         return Replayed(started_ns, perf_counter_ns(), results, inputs.arguments)
+
+    def await_results(self) -> None:
+        """Return when a replay whose end was announced has ended.
+
+        Raises:
+            RuntimeError: the device failed.
+        """
+        self._compute.await_results()
 
     def register_outputs(self, table: TensorTable, stored: StoredPlan, base_id: int, replayed: Replayed) -> None:
         """Register what a replay returned, from `base_id`."""

@@ -68,7 +68,7 @@ class Handler:
         }
 
     def answer(self, request: m.Request, payload: memoryview) -> Answer:
-        """Carry a request out and return the reply with its payload, or SENT; every error becomes a reply too.
+        """Carry a request out and return the reply with its payload; every error becomes a reply too.
 
         What nobody waits for is left to `settle`, which has to be called after the reply was sent.
         """
@@ -80,12 +80,16 @@ class Handler:
             if isinstance(request, m.ExecutePlan):  # which would leave this to `settle`
                 with self._client.settling:
                     self._entrance.free(request.frees)
-            return m.Failed(error=type(error).__name__, message=self._client.unqualified(str(error))), b""
+            return self._failed(error), b""
 
-    def settle(self) -> None:
-        """Do what the last answer left to do, now that it was sent."""
+    def settle(self) -> m.Failed | None:
+        """Do what the last answer left to do, now that it was sent; return another one, if that was wrong."""
         self._lent = None
-        self._plans.settle()
+        error = self._plans.settle()
+        return None if error is None else self._failed(error)
+
+    def _failed(self, error: Exception) -> m.Failed:
+        return m.Failed(error=type(error).__name__, message=self._client.unqualified(str(error)))
 
     def take_back(self, request: m.Request, reply: m.Reply) -> None:
         """Undo what made something for a client that left before it knew: nobody else would free it while others stay.

@@ -17,7 +17,6 @@ from djinn.protocol.codec import decode_request, encode
 from djinn.server.core import ServerCore
 from djinn.server.greeting import greet, welcome
 from djinn.server.handler import Handler
-from djinn.server.plan_requests import SENT
 from djinn.transport.address import Address
 from djinn.transport.cores import Seat
 from djinn.transport.secret import load_secret
@@ -140,10 +139,11 @@ class Listener:
                 reply, reply_payload = handler.answer(request, payload)
                 answered = request, reply
                 try:
-                    if reply is not SENT:
-                        stream.send(encode(reply), reply_payload, offset_bytes=request.reply_offset)
+                    stream.send(encode(reply), reply_payload, offset_bytes=request.reply_offset)
                 finally:
-                    handler.settle()
+                    failed = handler.settle()
+                if failed is not None:
+                    stream.send(encode(failed))
         finally:
             if answered is not None and not stream.is_taken:
                 handler.take_back(*answered)

@@ -33,14 +33,22 @@ class LockedPlaces:
 
     def tensor(self, place: Place, like: torch.Tensor) -> torch.Tensor | None:
         """Return a dense host tensor at a place, of another one's dtype and shape; None if the place cannot be locked."""
+        pages = self._pages(place)
+        if pages is None or pages.nbytes < like.nbytes:
+            return None
+        return pages[: like.nbytes].view(like.dtype).view(like.shape)
+
+    def address(self, place: Place) -> int | None:
+        """Return where a place begins; None if it cannot be locked."""
+        pages = self._pages(place)
+        return None if pages is None else pages.data_ptr()
+
+    def _pages(self, place: Place) -> torch.Tensor | None:
         mapping = self._mappings.get(place.shared)
         if mapping is None:
             with self._lock:
                 mapping = self._mappings[place.shared] = _Mapping(self, place.shared)
-        pages = mapping.pages(place)
-        if pages is None or pages.nbytes < like.nbytes:
-            return None
-        return pages[: like.nbytes].view(like.dtype).view(like.shape)
+        return mapping.pages(place)
 
     def reserve(self, num_bytes: int) -> bool:
         """Count bytes that are about to be locked, if there may be so many; a negative number when they no longer are."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from functools import partial
 from time import perf_counter_ns
 
 from djinn.errors import PlanError, UnknownPlanError
@@ -22,8 +20,6 @@ from djinn.server.subexpressions import share_subexpressions
 from djinn.server.traces import trace_of
 from djinn.transport.stream import FramedStream
 
-# Stands for a reply that was sent already.
-SENT = m.Done()
 _NOTHING = memoryview(b"")
 
 
@@ -38,7 +34,7 @@ class PlanRequests:
         self._client = client
         self._entrance = entrance
         self._stream = stream
-        self._unsettled: Callable[[], None] | None = None
+        self._unsettled: tuple[m.ExecutePlan, StoredPlan, Replayed, Running] | None = None
 
     def make(self, request: m.MakePlan, payload: memoryview) -> m.Reply:
         """Plan a trace and bind the plan."""
@@ -64,13 +60,12 @@ class PlanRequests:
         )
 
     def execute(self, request: m.ExecutePlan, payload: memoryview) -> tuple[m.Reply, memoryview]:
-        """Execute a plan and return the reply, or SENT; the results are registered by `settle`."""
+        """Execute a plan, or launch it, and return the reply; the results are registered by `settle`."""
         stored = self._client.plans.get(request.plan_id)
         may_wait = not request.is_provisional  # others would wait for what may be withdrawn
         running = self._entrance.enter(request, request.input_ids, stored.session_ids, may_wait=may_wait)
-        caller = RemoteCaller(self._stream, request, running.restore_us)
         try:
-            done = self._replay(request, stored, caller)
+            done = self._replay(request, stored)
         except BaseException:
             running.leave()
             raise
@@ -80,18 +75,24 @@ class PlanRequests:
             running.leave()
             raise UnknownPlanError("A tensor that the plan returns was freed before its reply; plan the call again.")
         # It keeps the results until they were sent, whose memory the content is.
-        self._unsettled = partial(self._settle, request, stored, done, running)
-        try:
-            return self._reply(request, stored, done, caller)
-        except BaseException:
-            self.settle()  # others wait for it
-            raise
+        self._unsettled = request, stored, done, running
+        return _reply(request, stored, done, running.restore_us)
 
-    def settle(self) -> None:
-        """Do what the last execution left to do, once its reply was sent."""
+    def settle(self) -> Exception | None:
+        """Do what the last execution left to do, once its reply was sent; return why a device failed that was to end it."""
         unsettled, self._unsettled = self._unsettled, None
-        if unsettled is not None:
-            unsettled()
+        if unsettled is None:
+            return None
+        request, stored, done, running = unsettled
+        try:
+            self._register(request, stored, done)
+        finally:
+            # Its sessions stay where they are for as long as the device reads and writes them.
+            try:
+                error = self._await_end() if done.results.is_announced else None
+            finally:
+                running.leave()
+        return error
 
     def drop(self, request: m.DropPlans, payload: memoryview) -> m.Reply:
         """Forget plans."""
@@ -99,43 +100,47 @@ class PlanRequests:
             self._client.plans.drop(plan_id)
         return m.Done()
 
-    def _replay(self, request: m.ExecutePlan, stored: StoredPlan, caller: RemoteCaller) -> Replayed:
+    def _replay(self, request: m.ExecutePlan, stored: StoredPlan) -> Replayed:
+        pace_s = self._server.config.plan_pace_s
+        hears_end = pace_s is None and stored.binding.guard is None
         done = self._server.executor.execute(
             self._client.table,
             self._client.generator,
             stored,
             request.input_ids,
             request.base_id,
-            caller,
+            RemoteCaller(self._stream, request, hears_end=hears_end),
             passed=request.passed,
             fetches_result=request.wants_result,
         )
-        pace_s = self._server.config.plan_pace_s
         if pace_s is not None:
             time.sleep(max(0.0, pace_s - (perf_counter_ns() - done.started_ns) / 1e9))
         return done
 
-    def _reply(
-        self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed, caller: RemoteCaller
-    ) -> tuple[m.Reply, memoryview]:
-        content = (done.results.content if request.wants_result else None) or _NOTHING
-        guard = stored.binding.guard
-        if guard is None and self._server.compute.is_asynchronous and caller.reply(done.finished_ns, content):
-            return SENT, _NOTHING
-        return m.Done(
-            started_ns=done.started_ns,
-            learned=None if guard is None else guard.learned,
-            restore_us=caller.restore_us,
-            finished_ns=done.finished_ns,
-        ), content
-
-    def _settle(self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed, running: Running) -> None:
+    def _register(self, request: m.ExecutePlan, stored: StoredPlan, done: Replayed) -> None:
         try:
             self._server.executor.register_outputs(self._client.table, stored, request.base_id, done)
             self._entrance.free(request.frees)
             self._server.executor.make_ready(stored.binding)
         finally:
-            try:
-                running.leave()
-            finally:
-                self._client.settling.release()
+            self._client.settling.release()
+
+    def _await_end(self) -> Exception | None:
+        assert self._stream is not None, "an end was announced to nobody"
+        try:
+            self._server.executor.await_results()
+        except Exception as error:  # the client gets it; the server lives on
+            return error
+        self._stream.note_end()
+        return None
+
+
+def _reply(request: m.ExecutePlan, stored: StoredPlan, done: Replayed, restore_us: float) -> tuple[m.Reply, memoryview]:
+    content = (done.results.content if request.wants_result else None) or _NOTHING
+    if done.results.is_announced:
+        return m.Launched(started_ns=done.started_ns, restore_us=restore_us), content
+    guard = stored.binding.guard
+    learned = None if guard is None else guard.learned
+    return m.Done(
+        started_ns=done.started_ns, finished_ns=done.finished_ns, learned=learned, restore_us=restore_us
+    ), content

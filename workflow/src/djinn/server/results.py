@@ -13,13 +13,15 @@ class Results:
     Attributes:
         tensors: what the plan returns.
         content: the elements of the first one, for as long as this object lives; None if nobody fetched them.
+        is_announced: whether the device says itself when all of this is there.
     """
 
-    __slots__ = ("_fetched", "content", "tensors")
+    __slots__ = ("_fetched", "content", "is_announced", "tensors")
 
     def __init__(self, tensors: list[torch.Tensor]) -> None:
         self.tensors = tensors
         self.content: memoryview | None = None
+        self.is_announced = False
         self._fetched: torch.Tensor | None = None
 
     def fetch(self, fetched: torch.Tensor, content: memoryview | None = None) -> None:

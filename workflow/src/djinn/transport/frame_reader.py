@@ -43,13 +43,15 @@ class FrameReader:
         return self._num_buffered > 0
 
     def look(self) -> bool:
-        """Read what has come and tell whether that is anything; raises as `read_header` does."""
+        """Read what has come and tell whether that is anything but rings, for one who is awake; raises as `read_header` does."""
         if not self._num_buffered:
             try:
                 self._num_buffered = self._read(self._view, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return False
-        return True
+        while self._num_buffered >= HEADER_BYTES and unpack_header(self._view[:HEADER_BYTES]).is_ring:
+            self.skip_header()
+        return self._num_buffered > 0
 
     def put_first(self, content: bytes) -> None:
         """Take in what was read from the socket by other means, before anything else was."""

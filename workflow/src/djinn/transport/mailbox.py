@@ -13,6 +13,9 @@ uses the mailbox of one that is awake, and rings through the socket for one that
 Whichever fence comes first, one of the two sees what the other wrote: no message is left lying. A receiver that is rung
 for a message that it has taken already takes no notice. Elsewhere than on x86 other cores may see words in another order
 than they were written in, which Python has no means against; messages keep to the socket there.
+
+A message may announce that a device will do something, which ends when the device itself writes the message's number behind
+the mailbox's own words: so the receiver sees it without the sender, which rings all the same for one that sleeps.
 """
 
 from __future__ import annotations
@@ -28,10 +31,12 @@ IS_SUPPORTED = platform.machine() in ("x86_64", "AMD64")
 
 # Each end writes to a cache line of its own: the sender what is here and how many messages it sent, whatever their way,
 # and which of them it confirmed or withdrew last, the receiver how many it took and whether it is awake. A forked process
-# that takes over finds all of it here.
-_NUMBER, _SENT, _CONFIRMED, _WITHDRAWN, _TAKEN, _AWAKE = 0, 4, 5, 6, 8, 9
+# that takes over finds all of it here. The third line is the device's, with the last message whose announcement it fulfilled.
+_NUMBER, _SENT, _CONFIRMED, _WITHDRAWN, _TAKEN, _AWAKE, _ENDED = 0, 4, 5, 6, 8, 9, 16
 _LENGTHS = struct.Struct("QQQ")
-_LENGTHS_AT, _BODY_AT = 8, 128
+_LENGTHS_AT, _BODY_AT = 8, 192
+# Where in a mailbox the device writes.
+ENDED_AT_BYTES = _ENDED * 8
 MAX_BODY_BYTES = MAILBOX_BYTES - _BODY_AT
 # Stands for the offset of a payload that is the end of its message's body.
 ENCLOSED = 2**64 - 1
@@ -67,6 +72,11 @@ class Outbox(_Mailbox):
         """Whether the receiver has taken every message."""
         return self._words[_TAKEN] == self._words[_SENT]
 
+    @property
+    def next_number(self) -> int:
+        """Number of the message that is sent next, whatever its way."""
+        return _after(self._words[_SENT])
+
     def count(self) -> None:
         """Note a message that takes another way."""
         self._words[_SENT] = _after(self._words[_SENT])
@@ -90,29 +100,12 @@ class Outbox(_Mailbox):
         Returns:
             Whether the receiver is still awake, otherwise it has to be rung; None if the message has to take another way.
         """
-        return self._publish(len(body), payload_bytes, payload_offset) if self.write(body) else None
-
-    def write(self, body: bytes) -> bool:
-        """Write a message where the next one will lie, and tell whether `put` would have left it here.
-
-        Nobody sees it before `put_written`, or at all if another message is sent instead.
-        """
         words, num_bytes = self._words, len(body)
-        if not words[_AWAKE] or words[_TAKEN] != words[_SENT] or num_bytes > MAX_BODY_BYTES:
-            return False
-        self._memory[_BODY_AT : _BODY_AT + num_bytes] = body
-        return True
-
-    def put_written(self, num_bytes: int, payload_bytes: int, payload_offset: int, last_bytes: bytes = b"") -> bool:
-        """Leave here what was written, so many bytes that end with `last_bytes` now; returns as `put` does, but never None."""
-        end = _BODY_AT + num_bytes
-        self._memory[end - len(last_bytes) : end] = last_bytes
-        return self._publish(num_bytes, payload_bytes, payload_offset)
-
-    def _publish(self, num_bytes: int, payload_bytes: int, payload_offset: int) -> bool:
-        words = self._words
-        _LENGTHS.pack_into(self._memory, _LENGTHS_AT, num_bytes, payload_bytes, payload_offset)
         sent = words[_SENT]
+        if not words[_AWAKE] or words[_TAKEN] != sent or num_bytes > MAX_BODY_BYTES:
+            return None
+        self._memory[_BODY_AT : _BODY_AT + num_bytes] = body
+        _LENGTHS.pack_into(self._memory, _LENGTHS_AT, num_bytes, payload_bytes, payload_offset)
         words[_SENT] = words[_NUMBER] = sent + 1 if sent < _LAST_NUMBER else 0
         with self._fence:
             pass
@@ -128,12 +121,15 @@ class Inbox(_Mailbox):
         """Say that this end will look here before it sleeps."""
         self._words[_AWAKE] = 1
 
-    def falls_asleep(self) -> bool:
-        """Say that only the socket wakes this end from now on, unless the next message is here; tell whether that was said."""
+    def falls_asleep(self, *, awaits_end: bool = False) -> bool:
+        """Say that only the socket wakes this end from now on, and tell whether that was said.
+
+        It is not if the next message is here, or with `awaits_end` what the last one announced has ended.
+        """
         self._words[_AWAKE] = 0
         with self._fence:
             pass
-        if self.has_next():
+        if self.has_next() or (awaits_end and self.has_ended()):
             self.wake()
             return False
         return True
@@ -143,12 +139,20 @@ class Inbox(_Mailbox):
         words = self._words
         return words[_NUMBER] == words[_TAKEN] + 1
 
-    def watch(self, num_looks: int) -> bool:
-        """Tell whether the next message is here or comes while this looks so many times, twenty in a microsecond."""
+    def has_ended(self) -> bool:
+        """Tell whether a device has done what the last message announced."""
         words = self._words
-        number = words[_TAKEN] + 1
+        return words[_ENDED] == words[_TAKEN]
+
+    def watch(self, num_looks: int, *, awaits_end: bool = False) -> bool:
+        """Tell whether the next message is here or comes while this looks so many times, twenty in a microsecond.
+
+        With `awaits_end` it looks for the end of what the last message announced instead.
+        """
+        words = self._words
+        place, number = (_ENDED, words[_TAKEN]) if awaits_end else (_NUMBER, words[_TAKEN] + 1)
         for _ in range(num_looks):
-            if words[_NUMBER] == number:
+            if words[place] == number:
                 break
         else:
             return False

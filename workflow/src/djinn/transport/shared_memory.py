@@ -57,8 +57,12 @@ class SharedMemory:
 
     def mailbox(self, *, of_creator: bool) -> memoryview:
         """Return the memory of the mailbox that the creator of the memory receives from, or that of the other end."""
+        return self.mailbox_place(of_creator=of_creator).view
+
+    def mailbox_place(self, *, of_creator: bool) -> Place:
+        """Return the same, for a device that writes there."""
         begin = self.num_bytes if of_creator else self.num_bytes + MAILBOX_BYTES
-        return self.view[begin : begin + MAILBOX_BYTES]
+        return Place(self, begin, self.view[begin : begin + MAILBOX_BYTES])
 
     def place(self, offset_bytes: int, num_bytes: int) -> Place | None:
         """Return a part, not an empty one, of what is not overwritten by the next message; None if it is not there."""
