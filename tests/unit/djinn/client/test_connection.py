@@ -50,7 +50,8 @@ def test_whoever_slept_tells_its_core_with_the_next_request(
     for has_come in (True, False, True, True):
         monkeypatch.setattr(connection._stream, "wait_spinning", lambda *_, has_come=has_come, **__: has_come)
         monkeypatch.setattr(connection._stream, "wait_asleep", lambda *_, **__: True)
-        connection.request(m.Ping(busy_us=0.0), expected_us=0.0 if has_come else expected_us)
+        # Long enough that this thread looks for the reply before it is there, whatever else runs here.
+        connection.request(m.Ping(busy_us=20_000.0), expected_us=0.0 if has_come else expected_us)
     assert [core != NO_CORE for core in cores] == [False, False, True, False]
 
 
