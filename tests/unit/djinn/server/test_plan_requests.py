@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -202,8 +201,7 @@ def test_an_execution_with_a_pace_is_not_announced(
 ) -> None:
     """Its reply comes when that much time has passed."""
     handler, _ = handlers
-    config = dataclasses.replace(handler._server.config, plan_pace_s=0.05)
-    monkeypatch.setattr(handler._server, "config", config)
+    monkeypatch.setattr(handler._plans, "_pace_s", 0.05)
     start_s = time.monotonic()
     assert isinstance(handler.answer(_request(handler, _NEGATE), _NOTHING)[0], m.Done)
     assert time.monotonic() - start_s >= 0.05

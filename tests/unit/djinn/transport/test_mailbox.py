@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from djinn.errors import ProtocolError
-from djinn.transport.mailbox import _AWAKE, ENDED_AT_BYTES, MAILBOX_BYTES, MAX_BODY_BYTES, Inbox, Outbox
+from djinn.transport.mailbox import (
+    _AWAKE,
+    ENCLOSED,
+    ENDED_AT_BYTES,
+    MAILBOX_BYTES,
+    MAX_BODY_BYTES,
+    Elsewhere,
+    Inbox,
+    Outbox,
+)
 
 Ends = tuple[Outbox, Inbox]
 
@@ -23,17 +32,34 @@ def _ends() -> Ends:
     return outbox, inbox
 
 
-@given(st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))))
-def test_what_is_put_is_taken(messages: list[tuple[bytes, int, int]]) -> None:
-    """One after the other, however long each is."""
+@given(
+    st.lists(
+        st.tuples(
+            st.binary(max_size=300),
+            st.binary(max_size=300) | st.builds(Elsewhere, st.integers(1, 2**64 - 1), st.integers(0, 2**64 - 2)),
+        )
+    )
+)
+def test_what_is_put_is_taken(messages: list[tuple[bytes, bytes | Elsewhere]]) -> None:
+    """One after the other, however long each is, with its payload behind it or elsewhere."""
     outbox, inbox = _ends()
-    for body, payload_bytes, payload_offset in messages:
-        assert outbox.put(body, payload_bytes, payload_offset) is True
+    for body, payload in messages:
+        if isinstance(payload, Elsewhere):
+            assert outbox.put(body, *payload) is True
+        else:
+            assert outbox.put(body + payload, len(payload), ENCLOSED) is True
         assert inbox.has_next()
         assert not outbox.is_all_taken
-        assert inbox.take() == (body, payload_bytes, payload_offset)
+        assert inbox.take() == (body, payload)
         assert outbox.is_all_taken
         assert not inbox.has_next()
+
+
+def test_a_payload_longer_than_its_message_is_not_enclosed() -> None:
+    """A sender that says so is asked for it in shared memory, where there is none."""
+    outbox, inbox = _ends()
+    outbox.put(b"body", 5, ENCLOSED)
+    assert inbox.take() == (b"body", Elsewhere(5, ENCLOSED))
 
 
 def test_only_the_last_message_is_confirmed_or_withdrawn() -> None:
@@ -162,7 +188,7 @@ def test_a_message_that_comes_while_it_is_watched_for_is_found() -> None:
     assert inbox.watch(1 << 40)
     assert inbox.watch(1)
     sending.join()
-    assert inbox.take() == (b"late", 0, 0)
+    assert inbox.take() == (b"late", b"")
     assert not inbox.watch(1)
 
 
@@ -181,11 +207,12 @@ class _Meanwhile:
     def __init__(self, happen: Callable[[], Any]) -> None:
         self._happen = happen
 
-    def __enter__(self) -> None:
-        self._happen()
+    def acquire(self, blocking: bool) -> None:
+        """Be a lock that is free."""
 
-    def __exit__(self, *_: object) -> None:
-        """Nothing is left to do."""
+    def release(self) -> None:
+        """Let it happen."""
+        self._happen()
 
 
 def test_whoever_falls_asleep_while_a_message_is_left_is_rung_or_finds_it() -> None:
@@ -206,6 +233,18 @@ def test_whoever_falls_asleep_while_a_message_is_left_is_rung_or_finds_it() -> N
     outbox, inbox = _ends()
     outbox._fence = _Meanwhile(lambda: inbox._words.__setitem__(_AWAKE, 0))  # type: ignore[assignment]
     assert outbox.put(b"third", 0, 0) is False
+
+
+def test_a_fence_that_an_interrupt_left_taken_is_passed() -> None:
+    """At either end, and however often."""
+    outbox, inbox = _ends()
+    for _ in range(3):
+        outbox._fence.acquire(blocking=False)
+        assert outbox.put(b"body", 0, 0) is True
+        assert inbox.take() == (b"body", b"")
+        inbox._fence.acquire(blocking=False)
+        assert inbox.falls_asleep()
+        inbox.wake()
 
 
 @pytest.mark.parametrize("num_bytes", [MAX_BODY_BYTES + 1, 2**64 - 1])

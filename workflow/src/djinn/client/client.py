@@ -17,6 +17,7 @@ from djinn.protocol import messages as m
 from djinn.protocol.messages import MAX_OUTPUTS
 from djinn.transport.address import Address
 from djinn.transport.mailbox import IS_SUPPORTED as HAS_MAILBOXES
+from djinn.transport.receiver import Payload
 from djinn.transport.reply_buffers import ReplyBuffer
 
 _MAX_FREES = 4096
@@ -161,7 +162,7 @@ class Client:
         except ConnectionFailedError as error:
             raise self._explained(error) from error
 
-    def receive(self, connection: Connection, expected_us: float = 0.0) -> tuple[Any, memoryview]:
+    def receive(self, connection: Connection, expected_us: float = 0.0) -> tuple[Any, Payload]:
         """Wait for the reply to what was sent, whose payload is good until `release`.
 
         Raises as `Connection.receive` and `send` do.
@@ -234,9 +235,10 @@ class Client:
             connection.close()
 
     def _take_frees(self) -> list[int]:
-        taken: list[int] = []
         frees = self._frees
+        taken: list[int] = []
         try:
+            taken.append(frees.popleft())
             while frees and len(taken) < _MAX_FREES:
                 taken.append(frees.popleft())
         except IndexError:  # other threads take at the same time

@@ -14,6 +14,7 @@ from djinn.protocol import messages as m
 from djinn.protocol.codec import decode_reply, encode
 from djinn.transport.address import Address
 from djinn.transport.cores import current_core
+from djinn.transport.receiver import Payload
 from djinn.transport.reply_buffers import ReplyBuffer, ReplyBuffers
 from djinn.transport.secret import is_proof, load_secret, new_nonce, prove
 from djinn.transport.shared_memory import SharedMemory
@@ -123,7 +124,7 @@ class Connection:
 
     def request(
         self, message: m.Request, payload: memoryview | bytes = b"", *, expected_us: float = 0.0
-    ) -> tuple[m.Reply, memoryview]:
+    ) -> tuple[m.Reply, Payload]:
         """Send a request and wait for its reply; raises as `send` and `receive` do."""
         self.send(message, payload)
         received = self.receive(expected_us)
@@ -164,7 +165,7 @@ class Connection:
             with contextlib.suppress(ValueError):  # another thread closed this end, as `receive` will say
                 self._reply_buffers.prepare(num_bytes)
 
-    def receive(self, expected_us: float = 0.0) -> tuple[m.Reply, memoryview]:
+    def receive(self, expected_us: float = 0.0) -> tuple[m.Reply, Payload]:
         """Wait for the reply.
 
         Args:
@@ -181,7 +182,7 @@ class Connection:
         body, payload = received
         reply = decode_reply(body)
         self.awaits_reply = type(reply) is m.Launched
-        if isinstance(reply, m.Failed):
+        if type(reply) is m.Failed:
             raise to_exception(reply)
         return reply, payload
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from djinn.errors import OutOfMemoryError
 from djinn.memory.host_region import HostRegion
 from djinn.memory.variants import MakeRegion
-from djinn.units import TENSOR_ALIGNMENT_BYTES, align_up
+from djinn.units import TENSOR_ALIGNMENT_BYTES
+
+_ALIGNMENT_MASK = TENSOR_ALIGNMENT_BYTES - 1
 
 
 class StackSegment:
@@ -36,10 +38,10 @@ class StackSegment:
             OutOfMemoryError: the bytes do not fit.
         """
         base = self.watermark_bytes
-        top = align_up(base + num_bytes, TENSOR_ALIGNMENT_BYTES)
-        if top > self.region.capacity_bytes:
+        top = (base + num_bytes + _ALIGNMENT_MASK) & ~_ALIGNMENT_MASK
+        if top > self.peak_bytes:  # as it is not at most calls of a plan
             self.check_fits(top)
-        self.peak_bytes = max(self.peak_bytes, top)
+            self.peak_bytes = top
         self.watermark_bytes = top
         return base
 

@@ -8,8 +8,6 @@ without copying any bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 
 from djinn.core import TensorMeta
@@ -72,6 +70,7 @@ class Binding:
         for index, input_slot in self.inputs.items():
             input_slot.expect(self._trace.values[index].meta)
         self._weights_bound_at = -1
+        self._argument_slots: list[InputSlot | None] = []
         self.replayer: object | None = None
         adopted = adopted_storages(self._trace, min_adopted_bytes)
         output_storages = {self._trace.values[index].storage for index in self._trace.outputs}
@@ -151,17 +150,18 @@ class Binding:
             arguments: the others.
             num_moves: how often any tensor got other memory; weights are bound again only after that.
         """
-        first = len(weights)
         if num_moves != self._weights_bound_at:
-            for index, slot in self.inputs.items():
-                if index < first:
-                    slot.bind(weights[index].tensor)
+            slots = list(map(self.inputs.get, range(self._trace.num_inputs)))
+            for slot, entry in zip(slots, weights, strict=False):
+                if slot is not None:
+                    slot.bind(entry.tensor)
+            self._argument_slots = slots[len(weights) :]
             self._weights_bound_at = num_moves
-        for number, entry in enumerate(arguments, start=first):
-            argument = self.inputs.get(number)
-            if argument is not None:
-                argument.bind(entry.tensor)
-        self.make_results_ready()
+        for slot, entry in zip(self._argument_slots, arguments, strict=True):
+            if slot is not None and slot.source is not entry.tensor:
+                slot.bind(entry.tensor)
+        if self._ready is None:
+            self.make_results_ready()
 
     def make_results_ready(self) -> None:
         """Exchange the storages of earlier results that somebody still holds, and make the next results over them."""
@@ -184,15 +184,15 @@ class Binding:
                 slot.let_go()
             raise
 
-    def check(self, inputs: Inputs, numbers: Iterable[int] | None = None) -> None:
-        """Refuse arguments (all of them, or those of `numbers`) of other metadata than was planned for.
+    def check(self, inputs: Inputs) -> None:
+        """Refuse arguments of other metadata than was planned for.
 
         Raises:
             PlanError: there is one.
         """
-        for number in self.inputs if numbers is None else numbers:
+        for number, slot in self.inputs.items():
             if number >= inputs.num_weights:
-                self.inputs[number].check(inputs.tensor(number))
+                slot.check(inputs.tensor(number))
 
     def point_inputs_at(self, buffers: dict[int, torch.Tensor]) -> None:
         """Let inputs, by number, be read from other tensors until `let_inputs_go`."""

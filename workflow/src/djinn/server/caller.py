@@ -37,7 +37,7 @@ class RemoteCaller(Caller):
 
     __slots__ = ("_hears_end", "_request", "_stream")
 
-    def __init__(self, stream: FramedStream | None, request: m.ExecutePlan, *, hears_end: bool) -> None:
+    def __init__(self, stream: FramedStream | None, request: m.ExecutePlan, hears_end: bool) -> None:
         """Use the connection that the request came through, if it can do any of this.
 
         Args:

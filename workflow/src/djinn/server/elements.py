@@ -75,8 +75,9 @@ def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def from_bytes(payload: memoryview, meta: TensorMeta) -> torch.Tensor:
-    """Return a host tensor over a payload."""
+def from_bytes(payload: memoryview | bytes, meta: TensorMeta) -> torch.Tensor:
+    """Return a host tensor over a payload, or over a copy of bytes, which nobody may write to."""
     if not payload:
         return torch.empty(meta.shape, dtype=meta.dtype)
-    return torch.frombuffer(payload, dtype=meta.dtype).view(meta.shape)
+    memory = bytearray(payload) if isinstance(payload, bytes) else payload
+    return torch.frombuffer(memory, dtype=meta.dtype).view(meta.shape)

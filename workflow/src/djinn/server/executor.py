@@ -141,41 +141,45 @@ class Executor:
             SharedInputsError: it writes to elements that several inputs share.
             WithdrawnError: the caller did not confirm it.
         """
-        binding, weights = stored.binding, stored.weights
-        num_weights = len(weights)
+        binding = stored.binding
         with self._lock:
             if stored.is_dropped:
                 raise UnknownPlanError("The plan was dropped while its call waited; plan the call again.")
-            arguments = self._arguments(stored, table.entries(input_ids), passed)
+            arguments = table.entries(input_ids)
+            if passed or len(arguments) != stored.num_arguments:
+                self._take_passed(stored, arguments, passed)
             table.check_room(base_id, binding.num_outputs)
             if binding.written_inputs:
-                others = binding.overlaps.others(arguments, self._store.num_moves)
-                written = [arguments[place] for place in others if num_weights + place in binding.written_inputs]
-                for entry in stored.written_weights + written:
-                    self._store.make_writable(table, entry)
-                binding.overlaps.check(weights, arguments, others, self._store.num_moves)
-            base = self._vmu.stack.push(stored.plan.placement.peak_bytes)
+                self._make_written_own(table, stored, arguments)
+            stack = self._vmu.stack
+            base = stack.push(stored.plan.placement.peak_bytes)
             assert base == 0, f"the Stack begins at {base}, but plans are bound to its start"
-            inputs = Inputs(weights, arguments, self._store.num_moves)
+            inputs = Inputs(stored.weights, arguments, self._store.num_moves)
             try:
-                default_dtype = stored.plan.trace.default_dtype
-                if default_dtype is torch.float32 and not binding.uses_random_numbers:
-                    return self._replay(binding, inputs, caller, fetches_result=fetches_result)
+                if stored.is_self_contained:
+                    return self._replay(binding, inputs, caller, fetches_result)
                 with (
-                    self.computing(default_dtype),
+                    self.computing(stored.plan.trace.default_dtype),
                     self._random_state(generator) if binding.uses_random_numbers else _NOTHING,
                 ):
-                    return self._replay(binding, inputs, caller, fetches_result=fetches_result)
+                    return self._replay(binding, inputs, caller, fetches_result)
             finally:
-                self._vmu.stack.pop(base)
+                stack.pop(base)
 
-    def _arguments(self, stored: StoredPlan, named: list[Entry], passed: Sequence[tuple[int, bytes]]) -> list[Entry]:
-        """Return a call's arguments, those that were passed in places of the plan's."""
+    def _make_written_own(self, table: TensorTable, stored: StoredPlan, arguments: list[Entry]) -> None:
+        """See that what a plan writes to belongs to nobody else; raises as `Overlaps.check` and `make_writable` do."""
+        binding, num_weights = stored.binding, len(stored.weights)
+        others = binding.overlaps.others(arguments, self._store.num_moves)
+        written = [arguments[place] for place in others if num_weights + place in binding.written_inputs]
+        for entry in stored.written_weights + written:
+            self._store.make_writable(table, entry)
+        binding.overlaps.check(stored.weights, arguments, others, self._store.num_moves)
+
+    def _take_passed(self, stored: StoredPlan, named: list[Entry], passed: Sequence[tuple[int, bytes]]) -> None:
+        """Insert what was passed among a call's arguments, in places of the plan's."""
         num_given = len(named) + len(passed)
         if num_given != stored.num_arguments:
             raise PlanError(f"A plan of {stored.num_arguments} arguments was given {num_given}; plan the call again.")
-        if not passed:
-            return named
         num_weights, last = len(stored.weights), -1
         for number, content in passed:
             if not last < number <= len(named):
@@ -185,9 +189,8 @@ class Executor:
             if content:
                 self._compute.fill(place.tensor, content)
             named.insert(number, place)
-        return named
 
-    def _replay(self, binding: Binding, inputs: Inputs, caller: Caller, *, fetches_result: bool) -> Replayed:
+    def _replay(self, binding: Binding, inputs: Inputs, caller: Caller, fetches_result: bool) -> Replayed:
         started_ns = perf_counter_ns()
         results = self._compute.replay(binding, inputs, caller, fetches_first=fetches_result)
         if not results.is_announced:

@@ -23,7 +23,7 @@ from djinn.memory import cuda_driver
 from djinn.server.binding import Binding
 from djinn.server.caller import Caller
 from djinn.server.results import Results
-from djinn.server.slots import Inputs
+from djinn.server.slots import Inputs, InputSlot
 from djinn.server.table import Entry
 
 # Copying a larger argument takes longer than queueing the copy.
@@ -96,6 +96,7 @@ class Graphs:
         self._graphs: OrderedDict[Key, Graph] = OrderedDict()
         self._seen: OrderedDict[Key, None] = OrderedDict()
         self._copied: list[int] = []
+        self._copied_slots: list[tuple[int, InputSlot]] = []
         self._addressed: list[int] | None = None
         self._last: tuple[Key, list[int]] = (), []
         self._num_moves = 0
@@ -112,8 +113,8 @@ class Graphs:
         """
         if inputs.num_moves != self._num_moves:
             self._forget_all(inputs.num_moves)
-        key = self._key(inputs)
-        places = [inputs.tensor(number).data_ptr() for number in self._copied]
+        key, arguments = self._key(inputs), inputs.arguments
+        places = [arguments[place].tensor.data_ptr() for place, _ in self._copied_slots]
         last, self._last = self._last, (key, places)
         if not places or last != self._last:
             return key
@@ -137,10 +138,12 @@ class Graphs:
         if self._addressed is None:
             self._binding.check(inputs)
             self._addressed = self._divide(inputs)
-        addressed = list(map(inputs.arguments.__getitem__, self._addressed))
+        arguments = inputs.arguments
+        addressed = list(map(arguments.__getitem__, self._addressed))
         # A decode step passes dozens of caches, the same ones at every token; what did not move need not be looked at.
         if self._known_key and self._known_key[0] == inputs.num_moves and all(map(is_, addressed, self._known)):
-            self._binding.check(inputs, self._copied)
+            for place, slot in self._copied_slots:
+                slot.check(arguments[place].tensor)
             return self._known_key
         self._binding.check(inputs)
         key = (inputs.num_moves, *(entry.tensor.data_ptr() for entry in addressed))
@@ -208,9 +211,11 @@ class Graphs:
     def _divide(self, inputs: Inputs) -> list[int]:
         """Note which inputs are copied, and return the other arguments' places; metadata decide, the same at every call."""
         kept = self._binding.written_inputs | self._binding.returned_inputs
-        arguments = [number for number in self._binding.inputs if number >= inputs.num_weights]
+        first = inputs.num_weights
+        arguments = [number for number in self._binding.inputs if number >= first]
         self._copied = [n for n in arguments if n not in kept and _is_worth_copying(inputs.tensor(n))]
-        return [number - inputs.num_weights for number in arguments if number not in self._copied]
+        self._copied_slots = [(number - first, self._binding.inputs[number]) for number in self._copied]
+        return [number - first for number in arguments if number not in self._copied]
 
 
 def _is_worth_copying(tensor: torch.Tensor) -> bool:

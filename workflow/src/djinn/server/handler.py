@@ -19,6 +19,7 @@ from djinn.server.core import ServerCore
 from djinn.server.elements import dense_strides, dtype, from_bytes
 from djinn.server.entrance import Entrance
 from djinn.server.plan_requests import PlanRequests
+from djinn.transport.receiver import Payload
 from djinn.transport.stream import FramedStream
 
 MAX_PING_US = 1e6
@@ -26,7 +27,7 @@ MAX_PING_US = 1e6
 MAX_SESSIONS = 1 << 18
 
 # What enters the sessions of its operands makes the tensors that come with it there.
-_ENTERING = (m.ExecutePlan, m.RunOperator, m.Download)
+_ENTERING = (m.RunOperator, m.Download)
 
 Answer = tuple[m.Reply, memoryview | bytes]
 
@@ -49,12 +50,11 @@ class Handler:
         # Kept until the answer was sent, whose payload is its memory.
         self._lent: torch.Tensor | None = None
         self._opened: Arena | None = None
-        self._methods: dict[type[m.Request], Callable[[Any, memoryview], m.Reply | Answer]] = {
+        self._methods: dict[type[m.Request], Callable[[Any, Payload], m.Reply | Answer]] = {
             m.Upload: self._upload,
             m.Download: self._download,
             m.RunOperator: self._run_operator,
             m.MakePlan: self._plans.make,
-            m.ExecutePlan: self._plans.execute,
             m.DropPlans: self._plans.drop,
             m.OpenSession: self._open_session,
             m.CloseSession: self._close_session,
@@ -67,12 +67,14 @@ class Handler:
             m.Ping: _ping,
         }
 
-    def answer(self, request: m.Request, payload: memoryview) -> Answer:
+    def answer(self, request: m.Request, payload: Payload) -> Answer:
         """Carry a request out and return the reply with its payload; every error becomes a reply too.
 
         What nobody waits for is left to `settle`, which has to be called after the reply was sent.
         """
         try:
+            if type(request) is m.ExecutePlan:
+                return self._plans.execute(request)
             self._prepare(request)
             reply = self._methods[type(request)](request, payload)
             return reply if isinstance(reply, tuple) else (reply, b"")
@@ -111,15 +113,13 @@ class Handler:
             self._client.plans.drop(reply.plan_id)
 
     def _prepare(self, request: m.Request) -> None:
-        """Wait for what other connections have left to `settle`, and do what comes with any request."""
+        """Wait for what other connections have left to `settle`, and do what comes with any request but executions."""
         with self._client.settling:
-            # A plan's caller waits for it, and its tensors can be freed while the caller takes the reply.
-            if not isinstance(request, m.ExecutePlan):
-                self._entrance.free(request.frees)
+            self._entrance.free(request.frees)
         if request.creations and not isinstance(request, _ENTERING):
             self._entrance.enter(request, []).leave()
 
-    def _upload(self, request: m.Upload, payload: memoryview) -> m.Reply:
+    def _upload(self, request: m.Upload, payload: Payload) -> m.Reply:
         meta = TensorMeta(request.shape, dense_strides(request.shape), dtype(request.dtype_code))
         if meta.extent_bytes != len(payload):
             raise PlanError(
@@ -134,7 +134,7 @@ class Handler:
             self._server.store.create(self._client.table, request.base_id, meta, session_id).copy_(source)
         return m.Done()
 
-    def _download(self, request: m.Download, payload: memoryview) -> Answer:
+    def _download(self, request: m.Download, payload: Payload) -> Answer:
         with self._entrance.enter(request, [request.tensor_id]):
             entry = self._client.table.entry(request.tensor_id)
             tensor = self._server.compute.begin_fetch(entry.tensor)
@@ -145,7 +145,7 @@ class Handler:
         self._lent = tensor
         return m.Bytes(shape=tuple(tensor.shape), dtype_code=DTYPE_CODES[tensor.dtype]), readable_bytes(tensor)
 
-    def _run_operator(self, request: m.RunOperator, payload: memoryview) -> m.Reply:
+    def _run_operator(self, request: m.RunOperator, payload: Payload) -> m.Reply:
         client = self._client
         with self._entrance.enter(request, request.tensor_ids) as restore_us:
             done = self._server.executor.run_operator(
@@ -159,7 +159,7 @@ class Handler:
             restore_us=restore_us,
         )
 
-    def _open_session(self, request: m.OpenSession, payload: memoryview) -> m.Reply:
+    def _open_session(self, request: m.OpenSession, payload: Payload) -> m.Reply:
         if len(self._client.sessions) >= MAX_SESSIONS:
             raise OutOfMemoryError(
                 f"The client has {len(self._client.sessions)} sessions open, as many as it may have; close some of them."
@@ -169,7 +169,7 @@ class Handler:
         self._client.sessions[qualified] = self._opened = arena
         return m.Opened(arena_bytes=arena.arena_bytes)
 
-    def _close_session(self, request: m.CloseSession, payload: memoryview) -> m.Reply:
+    def _close_session(self, request: m.CloseSession, payload: Payload) -> m.Reply:
         self._close(self._entrance.own_session(request.closed_id))
         return m.Done()
 
@@ -180,35 +180,35 @@ class Handler:
         self._server.scheduler.close(session_id)
         self._client.sessions.pop(session_id, None)
 
-    def _signal(self, request: m.Signal, payload: memoryview) -> m.Reply:
+    def _signal(self, request: m.Signal, payload: Payload) -> m.Reply:
         session_id = self._entrance.own_session(request.signalled_id)
         restore_us = self._server.scheduler.signal(session_id, request.phase, request.estimated_resume_ms)
         return m.Done(restore_us=restore_us)
 
-    def _checksum(self, request: m.Checksum, payload: memoryview) -> m.Reply:
+    def _checksum(self, request: m.Checksum, payload: Payload) -> m.Reply:
         return m.Digest(digest=self._server.scheduler.checksum(self._entrance.own_session(request.checked_id)))
 
-    def _seed(self, request: m.Seed, payload: memoryview) -> m.Reply:
+    def _seed(self, request: m.Seed, payload: Payload) -> m.Reply:
         self._client.generator.manual_seed(request.seed)
         return m.Done()
 
-    def _random_state(self, request: m.RandomState, payload: memoryview) -> Answer:
+    def _random_state(self, request: m.RandomState, payload: Payload) -> Answer:
         state = self._lent = self._client.generator.get_state()
         if payload:
-            self._client.generator.set_state(torch.frombuffer(payload, dtype=torch.uint8).clone())
+            self._client.generator.set_state(torch.frombuffer(bytearray(payload), dtype=torch.uint8))
         return m.Bytes(shape=tuple(state.shape), dtype_code=DTYPE_CODES[state.dtype]), readable_bytes(state)
 
-    def _audit(self, request: m.Audit, payload: memoryview) -> m.Reply:
+    def _audit(self, request: m.Audit, payload: Payload) -> m.Reply:
         self._server.check_integrity()
         return m.Done()
 
-    def _stats(self, request: m.Stats, payload: memoryview) -> m.Reply:
+    def _stats(self, request: m.Stats, payload: Payload) -> m.Reply:
         plans = self._client.plans
         own = {"num_tensors": len(self._client.table), "num_plans": len(plans), "plan_bytes": plans.held_bytes}
         return m.Counters(values={**self._server.stats(), "client": own})
 
 
-def _ping(request: m.Ping, payload: memoryview) -> m.Reply:
+def _ping(request: m.Ping, payload: Payload) -> m.Reply:
     if not 0 <= request.busy_us <= MAX_PING_US:
         raise ValueError(f"A ping of {request.busy_us} us was asked for; ask for 0 to {MAX_PING_US:.0f}.")
     started_ns = perf_counter_ns()

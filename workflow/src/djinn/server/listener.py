@@ -19,6 +19,7 @@ from djinn.server.greeting import greet, welcome
 from djinn.server.handler import Handler
 from djinn.transport.address import Address
 from djinn.transport.cores import Seat
+from djinn.transport.receiver import Payload
 from djinn.transport.secret import load_secret
 from djinn.transport.shared_memory import SharedMemory
 from djinn.transport.stream import FramedStream
@@ -148,7 +149,7 @@ class Listener:
             if answered is not None and not stream.is_taken:
                 handler.take_back(*answered)
 
-    def _receive(self, stream: FramedStream) -> tuple[bytes, memoryview]:
+    def _receive(self, stream: FramedStream) -> tuple[bytes, Payload]:
         if self._spin_turn.acquire(blocking=False):
             try:
                 stream.wait_spinning(SPIN_US)

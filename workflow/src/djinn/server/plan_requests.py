@@ -18,9 +18,8 @@ from djinn.server.folding import fold_constants
 from djinn.server.plan_store import StoredPlan
 from djinn.server.subexpressions import share_subexpressions
 from djinn.server.traces import trace_of
+from djinn.transport.receiver import Payload
 from djinn.transport.stream import FramedStream
-
-_NOTHING = memoryview(b"")
 
 
 class PlanRequests:
@@ -34,9 +33,10 @@ class PlanRequests:
         self._client = client
         self._entrance = entrance
         self._stream = stream
+        self._pace_s = server.config.plan_pace_s
         self._unsettled: tuple[m.ExecutePlan, StoredPlan, Replayed, Running] | None = None
 
-    def make(self, request: m.MakePlan, payload: memoryview) -> m.Reply:
+    def make(self, request: m.MakePlan, payload: Payload) -> m.Reply:
         """Plan a trace and bind the plan."""
         trace = trace_of(request)
         with self._server.executor.computing(trace.default_dtype):
@@ -59,19 +59,29 @@ class PlanRequests:
             has_effects=bool(binding.written_inputs) or binding.uses_random_numbers,
         )
 
-    def execute(self, request: m.ExecutePlan, payload: memoryview) -> tuple[m.Reply, memoryview]:
-        """Execute a plan, or launch it, and return the reply; the results are registered by `settle`."""
-        stored = self._client.plans.get(request.plan_id)
-        may_wait = not request.is_provisional  # others would wait for what may be withdrawn
-        running = self._entrance.enter(request, request.input_ids, stored.session_ids, may_wait=may_wait)
+    def execute(self, request: m.ExecutePlan) -> tuple[m.Reply, memoryview | bytes]:
+        """Execute a plan, or launch it, and return the reply; the results are registered by `settle`.
+
+        What the request frees is freed there, too: the caller does not wait for that.
+        """
+        client = self._client
+        settling = client.settling
+        # What other connections have left to settle may be what this one computes with.
+        settling.acquire()
+        settling.release()
+        stored = client.plans.get(request.plan_id)
+        # Others would wait for what may be withdrawn.
+        running = self._entrance.enter(
+            request, request.input_ids, stored.session_ids, may_wait=not request.is_provisional
+        )
         try:
             done = self._replay(request, stored)
         except BaseException:
             running.leave()
             raise
-        self._client.settling.acquire()
+        settling.acquire()
         if stored.binding.returned_inputs and self._server.executor.has_lost_inputs(stored, done):
-            self._client.settling.release()
+            settling.release()
             running.leave()
             raise UnknownPlanError("A tensor that the plan returns was freed before its reply; plan the call again.")
         # It keeps the results until they were sent, whose memory the content is.
@@ -94,22 +104,21 @@ class PlanRequests:
                 running.leave()
         return error
 
-    def drop(self, request: m.DropPlans, payload: memoryview) -> m.Reply:
+    def drop(self, request: m.DropPlans, payload: Payload) -> m.Reply:
         """Forget plans."""
         for plan_id in request.plan_ids:
             self._client.plans.drop(plan_id)
         return m.Done()
 
     def _replay(self, request: m.ExecutePlan, stored: StoredPlan) -> Replayed:
-        pace_s = self._server.config.plan_pace_s
-        hears_end = pace_s is None and stored.binding.guard is None
+        client, pace_s = self._client, self._pace_s
         done = self._server.executor.execute(
-            self._client.table,
-            self._client.generator,
+            client.table,
+            client.generator,
             stored,
             request.input_ids,
             request.base_id,
-            RemoteCaller(self._stream, request, hears_end=hears_end),
+            RemoteCaller(self._stream, request, pace_s is None and stored.binding.guard is None),
             passed=request.passed,
             fetches_result=request.wants_result,
         )
@@ -135,12 +144,14 @@ class PlanRequests:
         return None
 
 
-def _reply(request: m.ExecutePlan, stored: StoredPlan, done: Replayed, restore_us: float) -> tuple[m.Reply, memoryview]:
-    content = (done.results.content if request.wants_result else None) or _NOTHING
-    if done.results.is_announced:
+def _reply(
+    request: m.ExecutePlan, stored: StoredPlan, done: Replayed, restore_us: float
+) -> tuple[m.Reply, memoryview | bytes]:
+    results = done.results
+    content = (results.content if request.wants_result else None) or b""
+    if results.is_announced:
         return m.Launched(started_ns=done.started_ns, restore_us=restore_us), content
-    guard = stored.binding.guard
-    learned = None if guard is None else guard.learned
-    return m.Done(
-        started_ns=done.started_ns, finished_ns=done.finished_ns, learned=learned, restore_us=restore_us
-    ), content
+    reply = m.Done(started_ns=done.started_ns, finished_ns=done.finished_ns, restore_us=restore_us)
+    if stored.binding.guard is not None:
+        reply.learned = stored.binding.guard.learned
+    return reply, content

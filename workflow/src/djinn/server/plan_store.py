@@ -6,6 +6,8 @@ import itertools
 import threading
 from dataclasses import dataclass, field
 
+import torch
+
 from djinn.errors import UnknownPlanError
 from djinn.planning.plan import MemoryPlan
 from djinn.server.binding import Binding
@@ -21,6 +23,7 @@ class StoredPlan:
         session_ids: the sessions in whose arenas weights lie.
         num_arguments: how many tensors a call names besides the weights.
         written_weights: those that the plan writes to.
+        is_self_contained: whether it computes the same whatever this process's default dtype and random numbers are.
         is_dropped: whether it is not kept any more, so that its weights may go before it runs.
         use_number: larger than those of plans that were used earlier.
     """
@@ -34,10 +37,12 @@ class StoredPlan:
     use_number: int = -1
     num_arguments: int = field(init=False)
     written_weights: list[Entry] = field(init=False)
+    is_self_contained: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.num_arguments = self.plan.trace.num_inputs - len(self.weights)
-        written = self.binding.written_inputs
+        trace, written = self.plan.trace, self.binding.written_inputs
+        self.num_arguments = trace.num_inputs - len(self.weights)
+        self.is_self_contained = trace.default_dtype is torch.float32 and not self.binding.uses_random_numbers
         self.written_weights = [weight for number, weight in enumerate(self.weights) if number in written]
 
 

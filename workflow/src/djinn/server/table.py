@@ -83,12 +83,13 @@ class TensorTable:
             PlanError: one of `count` identifiers from `base_id` is in use.
             OutOfMemoryError: there is no room for so many.
         """
-        for tensor_id in range(base_id, base_id + count):
-            if tensor_id in self._entries:
-                raise PlanError(f"Tensor {tensor_id} exists already; use a new identifier.")
-        if len(self._entries) + count > MAX_TENSORS:
+        entries, tensor_ids = self._entries, range(base_id, base_id + count)
+        if not entries.keys().isdisjoint(tensor_ids):
+            tensor_id = next(filter(entries.__contains__, tensor_ids))
+            raise PlanError(f"Tensor {tensor_id} exists already; use a new identifier.")
+        if len(entries) + count > MAX_TENSORS:
             raise OutOfMemoryError(
-                f"The client holds {len(self._entries)} of the {MAX_TENSORS} tensors that it may; free some of them."
+                f"The client holds {len(entries)} of the {MAX_TENSORS} tensors that it may; free some of them."
             )
 
     def entry(self, tensor_id: int) -> Entry:

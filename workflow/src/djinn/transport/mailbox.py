@@ -23,6 +23,7 @@ from __future__ import annotations
 import platform
 import struct
 import threading
+from typing import NamedTuple
 
 from djinn.errors import ProtocolError
 
@@ -34,14 +35,22 @@ IS_SUPPORTED = platform.machine() in ("x86_64", "AMD64")
 # that takes over finds all of it here. The third line is the device's, with the last message whose announcement it fulfilled.
 _NUMBER, _SENT, _CONFIRMED, _WITHDRAWN, _TAKEN, _AWAKE, _ENDED = 0, 4, 5, 6, 8, 9, 16
 _LENGTHS = struct.Struct("QQQ")
+_pack_lengths, _unpack_lengths = _LENGTHS.pack_into, _LENGTHS.unpack_from
 _LENGTHS_AT, _BODY_AT = 8, 192
 # Where in a mailbox the device writes.
 ENDED_AT_BYTES = _ENDED * 8
 MAX_BODY_BYTES = MAILBOX_BYTES - _BODY_AT
-# Stands for the offset of a payload that is the end of its message's body.
+# Stands for the offset of a payload that follows its message.
 ENCLOSED = 2**64 - 1
 # The peer may have written anything.
 _LAST_NUMBER = 2**64 - 1
+
+
+class Elsewhere(NamedTuple):
+    """Where in shared memory a payload is, that its message does not enclose."""
+
+    num_bytes: int
+    offset_bytes: int
 
 
 class _Mailbox:
@@ -53,7 +62,7 @@ class _Mailbox:
         """Use `MAILBOX_BYTES` of shared memory, zero at first."""
         self._memory = memory
         self._words = memory[:_BODY_AT].cast("Q")
-        # Taking a free lock is a locked instruction: what was written before is seen before anything is read after it.
+        # Releasing a lock is a locked instruction: what was written before is seen before anything is read after it.
         self._fence = threading.Lock()
 
 
@@ -89,26 +98,27 @@ class Outbox(_Mailbox):
         """Let the receiver drop it."""
         self._words[_WITHDRAWN] = self._words[_SENT]
 
-    def put(self, body: bytes, payload_bytes: int, payload_offset: int) -> bool | None:
+    def put(self, content: bytes, payload_bytes: int, payload_offset: int) -> bool | None:
         """Leave the next message here for a receiver that is awake.
 
         Args:
-            body: the message.
-            payload_bytes: length of its payload, which is in shared memory.
-            payload_offset: where there, or ENCLOSED.
+            content: the message, and behind it an enclosed payload.
+            payload_bytes: length of its payload.
+            payload_offset: where that is in shared memory, or ENCLOSED.
 
         Returns:
             Whether the receiver is still awake, otherwise it has to be rung; None if the message has to take another way.
         """
-        words, num_bytes = self._words, len(body)
+        words, memory, num_bytes = self._words, self._memory, len(content)
         sent = words[_SENT]
         if not words[_AWAKE] or words[_TAKEN] != sent or num_bytes > MAX_BODY_BYTES:
             return None
-        self._memory[_BODY_AT : _BODY_AT + num_bytes] = body
-        _LENGTHS.pack_into(self._memory, _LENGTHS_AT, num_bytes, payload_bytes, payload_offset)
-        words[_SENT] = words[_NUMBER] = sent + 1 if sent < _LAST_NUMBER else 0
-        with self._fence:
-            pass
+        memory[_BODY_AT : _BODY_AT + num_bytes] = content
+        _pack_lengths(memory, _LENGTHS_AT, num_bytes, payload_bytes, payload_offset)
+        words[_SENT] = words[_NUMBER] = (sent + 1) & _LAST_NUMBER
+        # An interrupt between the two leaves it taken, which the next release mends.
+        self._fence.acquire(False)
+        self._fence.release()
         return words[_AWAKE] != 0
 
 
@@ -127,8 +137,8 @@ class Inbox(_Mailbox):
         It is not if the next message is here, or with `awaits_end` what the last one announced has ended.
         """
         self._words[_AWAKE] = 0
-        with self._fence:
-            pass
+        self._fence.acquire(False)
+        self._fence.release()
         if self.has_next() or (awaits_end and self.has_ended()):
             self.wake()
             return False
@@ -170,23 +180,31 @@ class Inbox(_Mailbox):
         """Note a message that was taken from elsewhere."""
         self._words[_TAKEN] = _after(self._words[_TAKEN])
 
-    def take(self) -> tuple[bytes, int, int] | None:
-        """Return the next message, and the length and offset of its payload in shared memory; None if it is not here.
+    def take(self) -> tuple[bytes, bytes | Elsewhere] | None:
+        """Return the next message and its payload, or where that is; None if it is not here.
 
         Raises:
             ProtocolError: a length that a mailbox does not hold.
         """
-        words = self._words
+        words, memory = self._words, self._memory
         taken = words[_TAKEN]
         if words[_NUMBER] != taken + 1:
             return None
-        num_bytes, payload_bytes, payload_offset = _LENGTHS.unpack_from(self._memory, _LENGTHS_AT)
+        num_bytes, payload_bytes, payload_offset = _unpack_lengths(memory, _LENGTHS_AT)
         if num_bytes > MAX_BODY_BYTES:
             raise ProtocolError(f"A mailbox of {MAX_BODY_BYTES} bytes is said to hold {num_bytes}; connect again.")
-        body = bytes(self._memory[_BODY_AT : _BODY_AT + num_bytes])
+        end = split = _BODY_AT + num_bytes
+        payload: bytes | Elsewhere = b""
+        if payload_bytes:
+            if payload_offset == ENCLOSED and payload_bytes <= num_bytes:
+                split = end - payload_bytes
+                payload = memory[split:end].tobytes()
+            else:
+                payload = Elsewhere(payload_bytes, payload_offset)
+        body = memory[_BODY_AT:split].tobytes()
         words[_TAKEN] = taken + 1
-        return body, payload_bytes, payload_offset
+        return body, payload
 
 
 def _after(number: int) -> int:
-    return number + 1 if number < _LAST_NUMBER else 0
+    return (number + 1) & _LAST_NUMBER

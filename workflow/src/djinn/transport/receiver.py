@@ -13,13 +13,15 @@ from time import perf_counter_ns
 
 from djinn.errors import ConnectionFailedError, ProtocolError
 from djinn.transport.frame_reader import FrameReader
-from djinn.transport.mailbox import ENCLOSED, Inbox
+from djinn.transport.mailbox import Elsewhere, Inbox
 from djinn.transport.shared_memory import KEPT_BYTES, SharedMemory
 
 # While the mailbox is watched, the core is offered to others now and then, and the socket is looked at more rarely still. A
 # system call takes as long as ten looks at the mailbox, and what follows it runs slowly.
 _LOOKS_A_ROUND, _ROUNDS = 32, 4
-_NO_PAYLOAD = memoryview(b"")
+
+# A small one is a copy, as bytes; a larger one lies in shared memory, where the next one overwrites it.
+Payload = memoryview | bytes
 
 
 class Receiver:
@@ -41,20 +43,16 @@ class Receiver:
         """From now on the peer is known: its messages may begin when they like and be large."""
         self._reader.is_greeted = True
 
-    def take(self) -> tuple[bytes, memoryview] | None:
+    def take(self) -> tuple[bytes, Payload] | None:
         """Receive one message if it is in the mailbox; raises and returns as `receive` does, or returns None."""
         inbox = self._inbox
         message = None if inbox is None else inbox.take()
         if message is None:
             return None
-        body, payload_bytes, payload_offset = message
-        if not payload_bytes:
-            return body, _NO_PAYLOAD
-        if payload_offset != ENCLOSED or payload_bytes > len(body):
-            return body, self._shared_payload(payload_bytes, payload_offset)
-        return body[:-payload_bytes], memoryview(bytearray(body[-payload_bytes:]))
+        body, payload = message
+        return body, self._shared_payload(*payload) if isinstance(payload, Elsewhere) else payload
 
-    def receive(self) -> tuple[bytes, memoryview]:
+    def receive(self) -> tuple[bytes, Payload]:
         """Receive one message: its body, and its payload, which is valid until the next call.
 
         Raises:
@@ -147,12 +145,12 @@ class Receiver:
         inbox = self._inbox
         if inbox is None:
             return False
-        deadline_ns = perf_counter_ns() + int(timeout_us * 1000)
-        while (is_confirmed := inbox.is_confirmed()) is None:
-            if perf_counter_ns() > deadline_ns:
-                return False
-            os.sched_yield()
-        return is_confirmed
+        is_confirmed = inbox.is_confirmed()
+        if is_confirmed is None:
+            deadline_ns = perf_counter_ns() + int(timeout_us * 1000)
+            while (is_confirmed := inbox.is_confirmed()) is None and perf_counter_ns() <= deadline_ns:
+                os.sched_yield()
+        return is_confirmed is True
 
     def _is_in_mailbox(self, awaits_end: bool) -> bool:
         """Watch the mailbox for some microseconds."""
