@@ -27,6 +27,19 @@ def test_the_least_recently_used_entry_goes_first() -> None:
     assert cache.get("a") == "A"
 
 
+def test_a_hit_that_was_noted_renews_its_entry() -> None:
+    """Whoever knew the plan did not look it up; one that is gone meanwhile was known all the same."""
+    dropped: list[str] = []
+    cache: PlanCache[str] = PlanCache(2, 100, on_evict=dropped.append)
+    cache.put("a", "A", 10)
+    cache.put("b", "B", 10)
+    cache.note_hit("a")
+    cache.note_hit("gone")
+    cache.put("c", "C", 10)
+    assert dropped == ["B"]
+    assert (cache.misses, cache.hits) == (0, 2)
+
+
 def test_a_replaced_plan_is_dropped_too() -> None:
     """Two threads may plan the same call; the loser must not leak on the server."""
     dropped: list[str] = []

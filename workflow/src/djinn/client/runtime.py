@@ -91,10 +91,9 @@ def current_client() -> Client:
 def current_session() -> str | None:
     """Return the session that this thread or task entered last and has not left."""
     sessions = _sessions.get()
-    for entered in reversed(sessions) if sessions else ():
-        if not entered.is_left:
-            return entered.session_id
-    return None
+    if not sessions:
+        return None
+    return next((entered.session_id for entered in reversed(sessions) if not entered.is_left), None)
 
 
 def enter_session(session_id: str) -> Entered:

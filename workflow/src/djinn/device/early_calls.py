@@ -7,6 +7,7 @@ processor follows a branch, without an effect before the branch is taken.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +27,15 @@ class _LastCall:
     Attributes:
         plan: that plan.
         names: of its keyword arguments.
-        likenesses: for each tensor that was an argument itself the number of its metadata and its place among all tensors;
-            for any other argument its address, and None.
+        likenesses: for each tensor that was an argument itself the number of its metadata, for any other argument its address.
+        places: among all tensors of those that were arguments themselves, otherwise None.
         input_ids: identifiers of the tensors, those in lists and other containers included.
     """
 
     plan: ClientPlan
     names: tuple[str, ...]
-    likenesses: list[tuple[int, int | None]]
+    likenesses: list[int]
+    places: list[int | None]
     input_ids: list[int]
 
 
@@ -53,15 +55,18 @@ class EarlyCalls:
     def send(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Execution | None:
         """Send a call provisionally if it looks like the last one; `settle` has to follow. Raises as `Execution` does."""
         last = self._last
-        if last is None or tuple(kwargs) != last.names:
+        if last is None:
             return None
-        values = (*args, *kwargs.values()) if kwargs else args
-        plan, likenesses = last.plan, last.likenesses
-        if plan.is_dropped or len(values) != len(likenesses):
+        values, plan = args, last.plan
+        if kwargs or last.names:
+            if tuple(kwargs) != last.names:
+                return None
+            values = (*args, *kwargs.values())
+        if plan.is_dropped or len(values) != len(last.likenesses):
             return None
         input_ids, client = last.input_ids.copy(), plan.client
-        pending: list[tuple[int, RemoteTensor]] = []
-        for value, (likeness, place) in zip(values, likenesses, strict=True):
+        pending: Sequence[tuple[int, RemoteTensor]] = ()
+        for value, likeness, place in zip(values, last.likenesses, last.places, strict=True):
             if place is None:
                 if id(value) != likeness:
                     return None
@@ -73,7 +78,7 @@ class EarlyCalls:
                 return None
             input_ids[place] = handle.tensor_id
             if handle.pending is not None:
-                pending.append((place, value))
+                pending = (*pending, (place, value))
         early = Execution(plan, input_ids, pending, is_provisional=True)
         self._num_sent += 1
         return early
@@ -104,13 +109,15 @@ class EarlyCalls:
             return
         tensors = arguments.tensors
         inner = {id(tensor): place for place, tensor in enumerate(tensors)}
-        likenesses: list[tuple[int, int | None]] = []
-        for value in (*args, *kwargs.values()):
-            place = inner.pop(id(value), None)
-            likenesses.append((id(value), None) if place is None else (tensors[place].meta_number, place))
-        places = [place for _, place in likenesses if place is not None]
+        values = (*args, *kwargs.values())
+        places = [inner.pop(id(value), None) for value in values]
+        likenesses = [
+            id(value) if place is None else tensors[place].meta_number
+            for value, place in zip(values, places, strict=True)
+        ]
+        outer = [place for place in places if place is not None]
         # What a container holds may have gone along with this call and be unknown to the server still.
         is_known = all(tensors[place].handle.pending is None for place in inner.values())
-        if is_known and places == sorted(places):
+        if is_known and outer == sorted(outer):
             input_ids = [tensor.handle.tensor_id for tensor in tensors]
-            self._last = _LastCall(plan, tuple(kwargs), likenesses, input_ids)
+            self._last = _LastCall(plan, tuple(kwargs), likenesses, places, input_ids)

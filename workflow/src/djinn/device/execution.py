@@ -62,33 +62,25 @@ class Execution:
         base_id = client.new_ids()
         if plan.has_effects:
             client.note_write()
-        write_number, wants_result, place = client.write_number, False, None
-        if prefetcher is not None:
-            wants_result = prefetcher.wants_next()
-            place = prefetcher.find_place(client) if wants_result and prefetcher.needs_place else None
-        named_ids, passable, created, passed, made = input_ids, _NOTHING_PASSED, _NOTHING_CREATED, [], []
-        if pending:
-            passable = _passable(plan, input_ids, pending)
-            created = [tensor for number, tensor in pending if number not in passable]
-            named_ids = [tensor_id for number, tensor_id in enumerate(input_ids) if number not in passable]
-            passed = [(number, unmade.pass_once()) for number, unmade in passable.items()]
-            made = creations(client, created)
-        self._connection = client.send(
-            m.ExecutePlan(
-                plan_id=plan.plan_id,
-                input_ids=named_ids,
-                base_id=base_id,
-                passed=passed,
-                creations=made,
-                session_id=runtime.current_session(),
-                wants_result=wants_result,
-                reply_offset=0 if place is None else place.offset_bytes,
-                is_provisional=is_provisional,
-            )
+        write_number, place = client.write_number, None
+        wants_result = prefetcher is not None and prefetcher.wants_next()
+        request = m.ExecutePlan(
+            plan_id=plan.plan_id,
+            input_ids=input_ids,
+            base_id=base_id,
+            session_id=runtime.current_session(),
+            wants_result=wants_result,
+            is_provisional=is_provisional,
         )
+        if wants_result and prefetcher is not None and prefetcher.needs_place:
+            place = prefetcher.find_place(client)
+            request.reply_offset = 0 if place is None else place.offset_bytes
+        self._passed, self._created = _NOTHING_PASSED, _NOTHING_CREATED
+        if pending:
+            self._bring_along(pending, plan, request)
+        self._connection = client.send(request)
         # From here on the server works, too.
         self.plan, self._input_ids, self._base_id = plan, input_ids, base_id
-        self._passed, self._created = passable, created
         self._wants_result, self._place, self._write_number = wants_result, place, write_number
 
     @classmethod
@@ -96,6 +88,17 @@ class Execution:
         """Execute a plan on tensors; raises as `creations` and `Client.send` do."""
         input_ids = known_ids(plan.client, tensors)
         return cls(plan, input_ids, [each for each in enumerate(tensors) if each[1].handle.pending is not None])
+
+    def _bring_along(
+        self, pending: Sequence[tuple[int, RemoteTensor]], plan: ClientPlan, request: m.ExecutePlan
+    ) -> None:
+        """Let a request have what the server may not know of its arguments."""
+        input_ids = request.input_ids
+        self._passed = passable = _passable(plan, input_ids, pending)
+        self._created = [tensor for number, tensor in pending if number not in passable]
+        request.input_ids = [tensor_id for number, tensor_id in enumerate(input_ids) if number not in passable]
+        request.passed = [(number, unmade.pass_once()) for number, unmade in passable.items()]
+        request.creations = creations(plan.client, self._created)
 
     def is_of(self, key: tuple[Any, ...], tensors: Sequence[RemoteTensor]) -> bool:
         """Tell whether it is that of a call with this key on these tensors."""
@@ -152,20 +155,19 @@ class Execution:
                 _note_versions([weights[n] for n in plan.written[0]] + [arguments.tensors[n] for n in plan.written[1]])
             prefetcher = plan.prefetcher
             prefetched = None if prefetcher is None else self._expect_result(prefetcher, outputs[0].handle)
+            sent_ns, expected_us, is_hit = connection.sent_ns, plan.expected_us, hit if is_cached else None
+            simulate_us, plan_us = (0.0, 0.0) if hit else (plan.simulate_us, plan.plan_us)
             # Whoever waits for the result waits for all that follows.
-            reply, payload = client.receive(connection, plan.expected_us)
-            sent_ns, started_ns = connection.sent_ns, reply.started_ns
-            if prefetcher is not None and prefetched is not None:
+            reply, payload = client.receive(connection, expected_us)
+            if prefetched is not None and prefetcher is not None:
                 prefetcher.note_arrival(prefetched, payload)
             if self._created:
                 note_created(self._created)
             if materials is not None:
                 for effect in plan.effects:
                     effect.apply(materials)
-            simulate_us, plan_us = (0.0, 0.0) if hit else (plan.simulate_us, plan.plan_us)
-            is_hit = hit if is_cached else None
-            is_launched = type(reply) is m.Launched
-            finished_ns = client.await_end(connection, plan.expected_us) if is_launched else reply.finished_ns
+            started_ns, is_launched = reply.started_ns, type(reply) is m.Launched
+            finished_ns = client.await_end(connection, expected_us) if is_launched else reply.finished_ns
         except WithdrawnError:
             self._take_back()
             raise

@@ -102,9 +102,12 @@ class _Call:
 
     def find_plan(self, early: Execution | None) -> None:
         """Look the plan up; a call that was confirmed has one, whatever other threads drop."""
+        if early is not None:
+            self.plan = early.plan
+            plan_cache.note_hit(self.key)
+            return
         start_ns = perf_counter_ns()
-        found = plan_cache.get(self.key)
-        self.plan = found if early is None else early.plan
+        self.plan = plan_cache.get(self.key)
         self.lookup_us += (perf_counter_ns() - start_ns) / 1e3
 
 
@@ -199,7 +202,7 @@ class PlannedCall:
 
     def _execute(self, module: torch.nn.Module, call: _Call, early: Execution | None) -> Any:
         plan = call.plan
-        if plan is not None and plan.is_stale:
+        if early is None and plan is not None and plan.is_stale:
             plan_cache.discard(call.key, plan)
             plan = None
         hit = plan is not None

@@ -13,8 +13,10 @@ from djinn.client.client import Client
 from djinn.client.connection import Connection
 from djinn.core import TensorMeta
 from djinn.errors import ProtocolError
-from djinn.host_bytes import writable_bytes
+from djinn.host_bytes import fill, writable_bytes
+from djinn.transport.receiver import Payload
 from djinn.transport.reply_buffers import ReplyBuffer
+from djinn.transport.stream import MAX_ENCLOSED_BYTES
 
 MAX_PREFETCHED_BYTES = 4 * 2**20
 # Up to this size copying costs less than finding a place where the result can stay.
@@ -27,13 +29,13 @@ class Prefetched:
     Attributes:
         host: its elements, once it has arrived.
         write_number: the client's, when the call was sent.
-        content: where they are copied to on arrival; None if they stay where they come to.
+        content: where larger ones are copied to on arrival; None if they stay where they come to.
         is_used: whether somebody fetched it.
     """
 
     __slots__ = ("content", "host", "is_used", "write_number")
 
-    def __init__(self, host: torch.Tensor, write_number: int, content: memoryview | None) -> None:
+    def __init__(self, host: torch.Tensor, write_number: int, content: memoryview | None = None) -> None:
         self.host = host
         self.write_number = write_number
         self.content = content
@@ -47,11 +49,12 @@ class Prefetcher:
         needs_place: whether they should stay where they come to, since copying them takes longer than finding a place.
     """
 
-    __slots__ = ("_dtype", "_is_wanted", "_last", "_like", "_num_bytes", "_shape", "needs_place")
+    __slots__ = ("_dtype", "_is_small", "_is_wanted", "_last", "_like", "_num_bytes", "_shape", "needs_place")
 
     def __init__(self, meta: TensorMeta) -> None:
         self._shape, self._dtype, self._num_bytes = meta.shape, meta.dtype, meta.extent_bytes
         self.needs_place = self._num_bytes > MAX_COPIED_BYTES
+        self._is_small = self._num_bytes <= MAX_ENCLOSED_BYTES
         # Making one like it takes half the time of making one of its shape. Nobody writes to this one, so it takes no memory.
         self._like = torch.empty(meta.shape, dtype=meta.dtype, device="cpu")
         self._is_wanted = False
@@ -79,11 +82,11 @@ class Prefetcher:
         if place is not None:
             host = torch.frombuffer(place.view, dtype=self._dtype).view(self._shape)
             connection.prepare_reply_buffer(self._num_bytes)
-            return Prefetched(host, write_number, None)
+            return Prefetched(host, write_number)
         host = torch.empty_like(self._like)
-        return Prefetched(host, write_number, writable_bytes(host))
+        return Prefetched(host, write_number, None if self._is_small else writable_bytes(host))
 
-    def note_arrival(self, prefetched: Prefetched, payload: memoryview) -> None:
+    def note_arrival(self, prefetched: Prefetched, payload: Payload) -> None:
         """Take what came with the reply.
 
         Raises:
@@ -93,7 +96,9 @@ class Prefetcher:
             raise ProtocolError(
                 f"A result of {self._num_bytes} bytes came along as {len(payload)}; connect to a server of this version."
             )
-        if prefetched.content is not None:
+        if self._is_small:
+            fill(prefetched.host, bytes(payload))
+        elif prefetched.content is not None:
             prefetched.content[:] = payload
             prefetched.content = None
         # Other threads that call the plan have results of their own at the same time.

@@ -52,6 +52,13 @@ class PlanCache(Generic[Entry]):
             self.hits += 1
             return found[0]
 
+    def note_hit(self, key: Hashable) -> None:
+        """Count a plan that its user knew without looking it up; it is kept or not as if that had been done."""
+        with self._lock:
+            self.hits += 1
+            if key in self._entries:
+                self._entries.move_to_end(key)
+
     def peek(self, key: Hashable) -> Entry | None:
         """Look a plan up without counting that; nothing is found while off."""
         if not self.enabled:
