@@ -245,6 +245,19 @@ def test_small_payloads_come_with_their_message(
     assert is_enclosed <= (bytes(received[1]) == payload)
 
 
+@has_mailboxes
+def test_closing_unmaps_the_shared_memory_at_once(mail_pair: Pair) -> None:
+    """A server whose clients come and go would hold descriptors until garbage is collected."""
+    sender, receiver = mail_pair
+    assert sender.shared is not None
+    assert sender.end_of_next() is not None
+    assert sender.place(sender.shared.payload_bytes, 16) is not None
+    sender.send(b"body", b"payload")
+    assert receiver.receive() == (b"body", b"payload")
+    sender.close()
+    assert sender.shared._map.closed
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_messages_arrive_in_order_whichever_way_they_take(mail_pair: Pair, seed: int) -> None:
     """Small and large ones, several at once or one, waited for in every way."""

@@ -132,7 +132,8 @@ class FramedStream(Receiver):
 
     def close(self) -> None:
         """Close the socket and unmap the shared memory."""
-        self._inbox = self._outbox = None
+        # The memory cannot be unmapped while anything views it.
+        self._inbox = self._outbox = self._outbox_place = self._place = None
         self._socket.close()
         if self.shared is not None:
             self.shared.close()
