@@ -13,13 +13,10 @@ import torch
 
 import djinn
 from djinn.client import connection, runtime
-from djinn.config import Config
 from djinn.device.prefetch import MAX_COPIED_BYTES
 from djinn.server import core as server_core
-from djinn.server.core import ServerCore
-from djinn.server.listener import Listener
-from djinn.transport.address import Address
 from djinn.transport.mailbox import IS_SUPPORTED
+from embedded import server_here
 from late_device import LateDevice
 
 pytestmark = pytest.mark.skipif(
@@ -52,14 +49,10 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LateDevi
     made = LateDevice()
     made.ends.set()
     monkeypatch.setattr(server_core, "make_compute", lambda _: made)
-    core = ServerCore(Config())
-    listener = Listener(core, Address.parse(f"unix:{tmp_path / 'socket'}"))
-    threading.Thread(target=listener.serve, daemon=True).start()
-    djinn.init(address=str(listener.address))
-    yield made
-    djinn.shutdown()
-    listener.close()
-    core.scheduler.stop()
+    with server_here(tmp_path) as address:
+        djinn.init(address=address)
+        yield made
+        djinn.shutdown()
 
 
 def test_a_call_returns_when_its_device_is_done(device: LateDevice) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +16,7 @@ from djinn.core import DTYPE_CODES, ValueRef
 from djinn.errors import UnknownPlanError
 from djinn.protocol import messages as m
 from djinn.server import handler, plan_store, table
-from djinn.server.core import ServerCore
-from djinn.server.listener import Listener
-from djinn.transport.address import Address
+from embedded import server_here
 from support import DEVICE
 
 _FLOAT = DTYPE_CODES[torch.float32]
@@ -33,10 +30,8 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(handler, "MAX_SESSIONS", 3)
     monkeypatch.setattr(table, "MAX_TENSORS", 3)
     monkeypatch.setattr(plan_store, "MAX_PLANS", 3)
-    server = Listener(ServerCore(Config()), Address.parse(f"unix:{tmp_path / 'socket'}"))
-    threading.Thread(target=server.serve, daemon=True).start()
-    yield str(server.address)
-    server.close()
+    with server_here(tmp_path) as address:
+        yield address
 
 
 @pytest.fixture

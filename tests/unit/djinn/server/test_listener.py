@@ -24,9 +24,9 @@ from djinn.protocol import messages as m
 from djinn.protocol.codec import decode_reply, encode
 from djinn.protocol.frames import pack_header
 from djinn.server import listener
-from djinn.server.core import ServerCore
 from djinn.transport.address import Address
 from djinn.transport.stream import FramedStream
+from embedded import server_here
 from late_device import LateDevice
 from support import operator_call
 
@@ -37,11 +37,8 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(listener, "MAX_SEND_S", 1)
     monkeypatch.setattr(listener, "MAX_RECEIVE_S", 1)
     monkeypatch.setattr(listener, "MAX_CONNECTIONS", 4)
-    server = listener.Listener(ServerCore(Config()), Address.parse(f"unix:{tmp_path / 'socket'}"))
-    thread = threading.Thread(target=server.serve, daemon=True)
-    thread.start()
-    yield str(server.address)
-    server.close()
+    with server_here(tmp_path) as address:
+        yield address
 
 
 def test_a_client_that_takes_no_replies_is_left(address: str) -> None:
