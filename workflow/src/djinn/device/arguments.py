@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
 import torch
 
 from djinn.device.padding import carries_mask
@@ -14,25 +15,21 @@ from djinn.device.transfer import upload
 from djinn.tracing import UnplannableError
 
 
-class Arguments:
+class Arguments(msgspec.Struct, eq=False):
     """What one walk over a call's arguments finds.
 
     Attributes:
+        key: everything but the following; begins with what else belongs to it.
         tensors: the distinct tensors, in order, on the device.
         hosts: scalars that came from the host, by their place in `tensors`; as on every device, those may.
         containers: the distinct lists, dictionaries and objects, in order.
-        key: everything else.
     """
 
-    __slots__ = ("_numbers", "containers", "hosts", "key", "tensors")
-
-    def __init__(self, key: Iterable[Any]) -> None:
-        """Begin with what else belongs to the key."""
-        self.tensors: list[RemoteTensor] = []
-        self.hosts: dict[int, torch.Tensor] = {}
-        self.containers: list[Any] = []
-        self.key: list[Any] = list(key)
-        self._numbers: dict[int, int] = {}
+    key: list[Any]
+    tensors: list[RemoteTensor] = []
+    hosts: dict[int, torch.Tensor] = {}
+    containers: list[Any] = []
+    _numbers: dict[int, int] = {}
 
     def take(self, values: Iterable[Any]) -> None:
         """Take values apart.

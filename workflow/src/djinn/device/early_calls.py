@@ -79,7 +79,7 @@ class EarlyCalls:
             input_ids[place] = handle.tensor_id
             if handle.pending is not None:
                 pending = (*pending, (place, value))
-        early = Execution(plan, input_ids, pending, is_provisional=True)
+        early = Execution.send(plan, input_ids, pending, is_provisional=True)
         self._num_sent += 1
         return early
 

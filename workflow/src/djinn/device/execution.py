@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from torch.autograd.graph import increment_version
 
 from djinn.client import runtime
+from djinn.client.connection import Connection
 from djinn.device.arguments import Arguments
 from djinn.device.call_times import note_call
 from djinn.device.handle import Handle, Pending
@@ -18,38 +20,39 @@ from djinn.device.tensor import RemoteTensor
 from djinn.device.transfer import creations, known_ids, note_created
 from djinn.errors import ConnectionFailedError, ProtocolError, WithdrawnError
 from djinn.protocol import messages as m
+from djinn.transport.reply_buffers import ReplyBuffer
 
-_NOTHING_PASSED: dict[int, Pending] = {}
-_NOTHING_CREATED: list[RemoteTensor] = []
+# Past the type's own call, which would look for something to initialise.
+_make_tensor = RemoteTensor.__new__
+_NOTHING: tuple[dict[int, Pending], list[RemoteTensor]] = {}, []
 
 
-class Execution:
+class Execution(msgspec.Struct, eq=False):
     """A plan that the server was told to execute; `complete` has to follow, or `withdraw` if it is provisional.
 
     Attributes:
         plan: what is executed.
     """
 
-    __slots__ = (
-        "_base_id",
-        "_connection",
-        "_created",
-        "_input_ids",
-        "_passed",
-        "_place",
-        "_wants_result",
-        "_write_number",
-        "plan",
-    )
+    plan: ClientPlan
+    _connection: Connection
+    _input_ids: list[int]
+    _base_id: int
+    _wants_result: bool
+    _place: ReplyBuffer | None
+    _write_number: int
+    _passed: dict[int, Pending]
+    _created: list[RemoteTensor]
 
-    def __init__(
-        self,
+    @classmethod
+    def send(
+        cls,
         plan: ClientPlan,
         input_ids: list[int],
         pending: Sequence[tuple[int, RemoteTensor]],
         *,
         is_provisional: bool = False,
-    ) -> None:
+    ) -> Execution:
         """Send the request; raises as `Client.send` does.
 
         Args:
@@ -75,30 +78,16 @@ class Execution:
         if wants_result and prefetcher is not None and prefetcher.needs_place:
             place = prefetcher.find_place(client)
             request.reply_offset = 0 if place is None else place.offset_bytes
-        self._passed, self._created = _NOTHING_PASSED, _NOTHING_CREATED
-        if pending:
-            self._bring_along(pending, plan, request)
-        self._connection = client.send(request)
+        passed, created = _bring_along(pending, plan, request) if pending else _NOTHING
+        connection = client.send(request)
         # From here on the server works, too.
-        self.plan, self._input_ids, self._base_id = plan, input_ids, base_id
-        self._wants_result, self._place, self._write_number = wants_result, place, write_number
+        return cls(plan, connection, input_ids, base_id, wants_result, place, write_number, passed, created)
 
     @classmethod
     def on(cls, plan: ClientPlan, tensors: Sequence[RemoteTensor]) -> Execution:
         """Execute a plan on tensors; raises as `creations` and `Client.send` do."""
         input_ids = known_ids(plan.client, tensors)
-        return cls(plan, input_ids, [each for each in enumerate(tensors) if each[1].handle.pending is not None])
-
-    def _bring_along(
-        self, pending: Sequence[tuple[int, RemoteTensor]], plan: ClientPlan, request: m.ExecutePlan
-    ) -> None:
-        """Let a request have what the server may not know of its arguments."""
-        input_ids = request.input_ids
-        self._passed = passable = _passable(plan, input_ids, pending)
-        self._created = [tensor for number, tensor in pending if number not in passable]
-        request.input_ids = [tensor_id for number, tensor_id in enumerate(input_ids) if number not in passable]
-        request.passed = [(number, unmade.pass_once()) for number, unmade in passable.items()]
-        request.creations = creations(plan.client, self._created)
+        return cls.send(plan, input_ids, [each for each in enumerate(tensors) if each[1].handle.pending is not None])
 
     def is_of(self, key: tuple[Any, ...], tensors: Sequence[RemoteTensor]) -> bool:
         """Tell whether it is that of a call with this key on these tensors."""
@@ -186,7 +175,7 @@ class Execution:
     def _outputs(self) -> list[RemoteTensor]:
         client, tensor_id, outputs = self.plan.client, self._base_id, []
         for meta, number in self.plan.output_metas:
-            outputs.append(RemoteTensor(meta, Handle(client, tensor_id), number))
+            outputs.append(_make_tensor(RemoteTensor, meta, Handle(client, tensor_id), number))
             tensor_id += 1
         return outputs
 
@@ -196,6 +185,19 @@ class Execution:
             return None
         handle.prefetched = prefetched = prefetcher.expect(self._place, self._write_number, self._connection)
         return prefetched
+
+
+def _bring_along(
+    pending: Sequence[tuple[int, RemoteTensor]], plan: ClientPlan, request: m.ExecutePlan
+) -> tuple[dict[int, Pending], list[RemoteTensor]]:
+    """Let a request have what the server may not know of its arguments: what is passed with it, and what it creates."""
+    input_ids = request.input_ids
+    passable = _passable(plan, input_ids, pending)
+    created = [tensor for number, tensor in pending if number not in passable]
+    request.input_ids = [tensor_id for number, tensor_id in enumerate(input_ids) if number not in passable]
+    request.passed = [(number, unmade.pass_once()) for number, unmade in passable.items()]
+    request.creations = creations(plan.client, created)
+    return passable, created
 
 
 def _passable(

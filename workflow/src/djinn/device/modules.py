@@ -12,10 +12,10 @@ import itertools
 import os
 import weakref
 from collections import Counter
-from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
 
+import msgspec
 import torch
 from torch.autograd import forward_ad
 from torch.backends import mha
@@ -79,8 +79,7 @@ _len_function_stack = torch._C._len_torch_function_stack
 _len_dispatch_stack = torch._C._len_torch_dispatch_stack
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(msgspec.Struct, eq=False):
     """A call that can have a plan.
 
     Attributes:
@@ -191,7 +190,7 @@ class PlannedCall:
         reason = self._descriptions.refusal(description)
         if reason is not None:
             raise UnplannableError(reason)
-        arguments = Arguments((self._number, description.number, *_settings(), len(args), *kwargs))
+        arguments = Arguments([self._number, description.number, *_settings(), len(args), *kwargs])
         arguments.take(args)
         if kwargs:
             arguments.take(kwargs.values())

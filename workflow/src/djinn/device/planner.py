@@ -55,7 +55,7 @@ class ClientPlan:
         held_bytes: what the server holds for it.
         has_effects: whether executing it changes any of its inputs, or the random numbers that follow.
         prefetcher: for the plan's result, if there is one that could come along.
-        returns_weights: whether what the call returns has weights, or elements of them.
+        needs_weights: whether a call has to have the weights at hand: it returns some, or elements of them, or writes to them.
         written: numbers of the weights, and of the arguments, that the call writes to.
         kept: numbers of the arguments that the server has to keep: written ones, and those that results view.
         host_reads: host tensors on whose elements the plan relies, with what `_state` returned of each.
@@ -80,17 +80,12 @@ class ClientPlan:
     held_bytes: int
     has_effects: bool
     prefetcher: Prefetcher | None
-    returns_weights: bool
+    needs_weights: bool
     written: tuple[list[int], list[int]]
     kept: frozenset[int]
     host_reads: list[tuple[torch.Tensor, Any]]
     is_dropped: bool = False
     process_id: int = field(default_factory=os.getpid)
-
-    @property
-    def needs_weights(self) -> bool:
-        """Whether a call has to have the weights at hand."""
-        return self.returns_weights or bool(self.written[0])
 
     @property
     def may_be_early(self) -> bool:
@@ -147,7 +142,9 @@ def make_plan(
         held_bytes=reply.held_bytes,
         has_effects=reply.has_effects,
         prefetcher=Prefetcher(output_metas[0]) if owns_output and _could_come_along(output_metas) else None,
-        returns_weights=simulation.returns_weights or any(s < len(simulation.weights) for s in output_storages),
+        needs_weights=bool(
+            simulation.returns_weights or written[0] or any(s < len(simulation.weights) for s in output_storages)
+        ),
         written=written,
         kept=frozenset(written[1]).union(s - len(simulation.weights) for s in output_storages if s < trace.num_inputs),
         host_reads=[(tensor, _state(tensor)) for tensor in trace.host_reads],

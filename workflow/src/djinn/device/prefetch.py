@@ -7,6 +7,7 @@ tensor: then it may have been written to as well, through an alias.
 
 from __future__ import annotations
 
+import msgspec
 import torch
 
 from djinn.client.client import Client
@@ -23,7 +24,7 @@ MAX_PREFETCHED_BYTES = 4 * 2**20
 MAX_COPIED_BYTES = 65_536
 
 
-class Prefetched:
+class Prefetched(msgspec.Struct, eq=False):
     """A result that comes along with its call.
 
     Attributes:
@@ -33,13 +34,10 @@ class Prefetched:
         is_used: whether somebody fetched it.
     """
 
-    __slots__ = ("content", "host", "is_used", "write_number")
-
-    def __init__(self, host: torch.Tensor, write_number: int, content: memoryview | None = None) -> None:
-        self.host = host
-        self.write_number = write_number
-        self.content = content
-        self.is_used = False
+    host: torch.Tensor
+    write_number: int
+    content: memoryview | None = None
+    is_used: bool = False
 
 
 class Prefetcher:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from djinn.errors import WithdrawnError
 from djinn.protocol import messages as m
 from djinn.transport.shared_memory import Place
@@ -11,10 +13,8 @@ from djinn.transport.stream import FramedStream
 MAX_UNCONFIRMED_US = 200.0
 
 
-class Caller:
+class Caller(msgspec.Struct, eq=False):
     """Nobody who says, hears or wants anything before the execution has ended."""
-
-    __slots__ = ()
 
     def await_confirmation(self) -> None:
         """Return when the execution may do what could be seen.
@@ -33,32 +33,28 @@ class Caller:
 
 
 class RemoteCaller(Caller):
-    """The client that sent one request."""
+    """The client that sent one request, by way of the connection that it came through, if that can do any of this.
 
-    __slots__ = ("_hears_end", "_request", "_stream")
+    Attributes:
+        stream: the connection.
+        request: the request.
+        hears_end: whether the reply may be sent before the execution has ended.
+    """
 
-    def __init__(self, stream: FramedStream | None, request: m.ExecutePlan, hears_end: bool) -> None:
-        """Use the connection that the request came through, if it can do any of this.
-
-        Args:
-            stream: the connection.
-            request: the request.
-            hears_end: whether the reply may be sent before the execution has ended.
-        """
-        self._stream = stream
-        self._request = request
-        self._hears_end = hears_end
+    stream: FramedStream | None
+    request: m.ExecutePlan
+    hears_end: bool
 
     def await_confirmation(self) -> None:
         """Wait for the client's word on a provisional call, which is not worth waiting for long."""
-        stream = self._stream
-        if self._request.is_provisional and (stream is None or not stream.await_confirmation(MAX_UNCONFIRMED_US)):
+        stream = self.stream
+        if self.request.is_provisional and (stream is None or not stream.await_confirmation(MAX_UNCONFIRMED_US)):
             raise WithdrawnError("A provisional call was not confirmed in time; send it again, as a final one.")
 
     def place_of_result(self, num_bytes: int) -> Place | None:
         """Return the place that the client said, if it can stay there."""
-        return None if self._stream is None else self._stream.place(self._request.reply_offset, num_bytes)
+        return None if self.stream is None else self.stream.place(self.request.reply_offset, num_bytes)
 
     def place_of_end(self) -> tuple[Place, int] | None:
         """Return where the client looks while it polls."""
-        return self._stream.end_of_next() if self._stream is not None and self._hears_end else None
+        return self.stream.end_of_next() if self.stream is not None and self.hears_end else None

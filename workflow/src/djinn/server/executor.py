@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
 
+import msgspec
 import torch
 
 from djinn.errors import PlanError, UnknownPlanError
@@ -26,8 +26,7 @@ from djinn.server.store import TensorStore
 from djinn.server.table import Entry, TensorTable
 
 
-@dataclass(slots=True)
-class Executed:
+class Executed(msgspec.Struct, eq=False):
     """When an operator call began and ended, and its outputs as `Described` has them."""
 
     started_ns: int
@@ -36,8 +35,7 @@ class Executed:
     is_sequence: bool = False
 
 
-@dataclass(slots=True)
-class Replayed:
+class Replayed(msgspec.Struct, eq=False):
     """When a replay began and ended, or was announced, what it returned, and the entries of its arguments."""
 
     started_ns: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
 import torch
 
 from djinn.core import TensorMeta
@@ -11,8 +12,7 @@ from djinn.errors import PlanError
 from djinn.server.table import Entry
 
 
-@dataclass(slots=True)
-class Inputs:
+class Inputs(msgspec.Struct, eq=False):
     """What one call of a plan is given.
 
     Attributes:
