@@ -17,12 +17,10 @@ from typing import Any
 
 import msgspec
 import torch
-from torch.autograd import forward_ad
-from torch.backends import mha
-from torch.utils._device import DeviceContext
 
 from djinn.client import runtime
 from djinn.device.arguments import Arguments
+from djinn.device.circumstances import num_function_modes, refusal, settings
 from djinn.device.descriptions import Description, Descriptions
 from djinn.device.early_calls import EarlyCalls
 from djinn.device.execution import Execution
@@ -67,16 +65,6 @@ fallbacks: Counter[str] = Counter()
 _refusals: dict[Any, str] = {}
 _failures: Counter[Any] = Counter()
 _call_numbers = itertools.count()
-# Asked at each call.
-_is_recording = torch.is_grad_enabled
-_is_inference = torch.is_inference_mode_enabled
-_default_dtype = torch.get_default_dtype
-_is_math_attention = torch._C._get_math_sdp_enabled
-_is_flash_attention = torch._C._get_flash_sdp_enabled
-_tracing_state = torch._C._get_tracing_state
-_is_autocast = torch._C._is_any_autocast_enabled
-_len_function_stack = torch._C._len_torch_function_stack
-_len_dispatch_stack = torch._C._len_torch_dispatch_stack
 
 
 class _Call(msgspec.Struct, eq=False):
@@ -135,8 +123,8 @@ class PlannedCall:
         if is_simulating():
             return module._call_impl(*args, **kwargs)
         call: _Call | None = None
-        reason = self._refusal(module) or ""
-        is_late = reason or not plan_cache.enabled or _len_function_stack()
+        reason = refusal() or self._refusal(module)
+        is_late = reason or not plan_cache.enabled or num_function_modes()
         early = None if is_late else self._early_calls.send(args, kwargs)
         try:
             if not reason:
@@ -168,20 +156,10 @@ class PlannedCall:
         """Tell whether it is the calls of this module that are taken over."""
         return self._module() is module
 
-    def _refusal(self, module: torch.nn.Module) -> str | None:
-        if _is_recording():
-            return "autograd is recording; call under torch.no_grad() for a plan"
+    def _refusal(self, module: torch.nn.Module) -> str:
         if self._num_side_effects and self._num_side_effects[_is_training(module)] > _MAX_SIDE_EFFECTS:
             return "forward keeps changing what the module keeps"
-        if forward_ad._current_level >= 0:
-            return "forward-mode differentiation is on"
-        if _is_autocast():
-            return "autocast is on"
-        if _tracing_state() is not None:
-            return "torch.jit is tracing"
-        if _len_dispatch_stack():
-            return "a torch dispatch mode is active"
-        return None
+        return ""
 
     def _look(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
         """Look at a call; raises UnplannableError for one that can have no plan."""
@@ -190,7 +168,7 @@ class PlannedCall:
         reason = self._descriptions.refusal(description)
         if reason is not None:
             raise UnplannableError(reason)
-        arguments = Arguments([self._number, description.number, *_settings(), len(args), *kwargs])
+        arguments = Arguments([self._number, description.number, *settings(), len(args), *kwargs])
         arguments.take(args)
         if kwargs:
             arguments.take(kwargs.values())
@@ -268,30 +246,6 @@ class PlannedCall:
 
 def _is_training(module: torch.nn.Module) -> bool:
     return vars(module).get("training") is True
-
-
-def _settings() -> tuple[Any, ...]:
-    """Return what else decides which operations a call performs; raises as `_default_devices` does."""
-    return (
-        _is_inference(),
-        _default_dtype(),
-        _is_math_attention(),
-        _is_flash_attention(),
-        mha._is_fastpath_enabled,
-        _default_devices() if _len_function_stack() else None,
-    )
-
-
-def _default_devices() -> tuple[torch.device | None, ...]:
-    """Return the devices of the scopes that this thread is in.
-
-    Raises:
-        UnplannableError: it is in the scope of a torch function mode of another kind.
-    """
-    modes = torch.overrides._get_current_function_mode_stack()
-    if not all(isinstance(mode, DeviceContext) for mode in modes):
-        raise UnplannableError("a torch function mode is active")
-    return tuple(mode.device for mode in modes)
 
 
 def _refuse(key: tuple[Any, ...], reason: str) -> None:
