@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,7 @@ def server_here(folder: Path) -> Iterator[str]:
     try:
         yield str(listener.address)
     finally:
+        listener._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept, as closing does not
         listener.close()
         core.scheduler.stop()
     # Where there are other threads, what forward counts is not put back.

@@ -21,6 +21,7 @@ class LateDevice(Compute):
         launched: set once a replay was announced.
         ends: to be set for announced replays to end.
         error: what the device fails with instead.
+        later_error: what it fails with right after it ended.
         num_announced: how many replays were announced.
     """
 
@@ -28,6 +29,7 @@ class LateDevice(Compute):
         super().__init__()
         self.launched, self.ends = threading.Event(), threading.Event()
         self.error: Exception | None = None
+        self.later_error: Exception | None = None
         self.num_announced = 0
         self._finish: Callable[[], None] = _nothing
 
@@ -65,6 +67,8 @@ class LateDevice(Compute):
         if self.error is not None:
             raise self.error
         finish()
+        if self.later_error is not None:
+            raise self.later_error
 
 
 def _nothing(*_: Any) -> None:

@@ -44,7 +44,7 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LateDevi
 
     Both take turns at one interpreter, so the client polls for longer than it would beside a process.
     """
-    for name in ("SPIN_US", "_SPARE_SPIN_US", "_SPARE_LATE_US"):
+    for name in ("SPIN_US", "_SPARE_SPIN_US", "_SPARE_LATE_US", "_MAX_POLLED_US"):
         monkeypatch.setattr(connection, name, _POLLED_US)
     made = LateDevice()
     made.ends.set()
@@ -109,6 +109,32 @@ def test_a_device_that_fails_is_an_operation_that_fails(device: LateDevice) -> N
         device.error = None
         assert module(value).tolist() == [0.0, 2.0, 4.0, 6.0]
         assert Counter(djinn.stats()["fallbacks"]) - before == {"an operation failed with RuntimeError": 1}
+
+
+class _Kept(torch.nn.Module):
+    factor: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("factor", torch.tensor(2.0))
+
+    def forward(self, value: torch.Tensor, kept: list[torch.Tensor]) -> torch.Tensor:
+        kept.append(value * self.factor)
+        return kept[-1]
+
+
+def test_a_device_that_fails_leaves_what_is_passed_alone(device: LateDevice) -> None:
+    """A list that forward appends to has one entry more after each call, whichever way that took."""
+    module, value = _Kept().to(_DEVICE), torch.ones(MAX_COPIED_BYTES, device=_DEVICE)
+    with torch.no_grad():
+        module(value, [])  # whoever calls for the first time sleeps, and is not told by the device
+        for has_failed in (False, True, False, True):
+            kept: list[torch.Tensor] = []
+            device.error = RuntimeError("the device is lost") if has_failed else None
+            num_announced = device.num_announced
+            result = module(value, kept)
+            assert device.num_announced == num_announced + 1
+            assert [each.cpu().unique().tolist() for each in (result, *kept)] == [[2.0]] * 2
 
 
 def test_an_interrupted_wait_keeps_its_connection_busy(device: LateDevice, monkeypatch: pytest.MonkeyPatch) -> None:

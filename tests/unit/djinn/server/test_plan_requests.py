@@ -177,11 +177,27 @@ def test_a_device_that_fails_is_told_of_in_a_second_reply(
     handler, other = handlers
     reply, _ = handler.answer(_request(handler, _NEGATE), _NOTHING)
     assert isinstance(reply, m.Launched)
+    ends[0].send(encode(reply))
     device.error = RuntimeError("the device is lost")
     device.ends.set()
     assert handler.settle() == m.Failed(error="RuntimeError", message="the device is lost")
     assert not handler._client.settling.locked()
     assert isinstance(other.answer(m.Stats(), _NOTHING)[0], m.Counters)
+
+
+def test_a_device_that_fails_after_it_said_so_is_not_told_of_again(
+    handlers: tuple[Handler, Handler], ends: tuple[FramedStream, FramedStream], device: LateDevice
+) -> None:
+    """The client has gone on: a second reply would be taken for that to its next request."""
+    handler, _ = handlers
+    reply, _ = handler.answer(_request(handler, _NEGATE), _NOTHING)
+    assert isinstance(reply, m.Launched)
+    ends[0].send(encode(reply))
+    device.later_error = RuntimeError("the device is lost")
+    device.ends.set()
+    assert handler.settle() is None
+    ends[1].receive()
+    assert ends[1].has_ended()
 
 
 def test_nothing_is_announced_to_a_client_that_sleeps(

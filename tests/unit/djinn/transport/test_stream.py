@@ -527,6 +527,20 @@ def test_needless_rings_are_skipped(mail_pair: Pair) -> None:
     assert len(receiver.receive()[0]) == MAX_BODY_BYTES + 1
 
 
+@has_mailboxes
+def test_whoever_sleeps_takes_no_notice_of_late_rings(mail_pair: Pair) -> None:
+    """One that was for what had been seen before it: the sleep goes on, until a message comes whichever way."""
+    sender, receiver = mail_pair
+    sender._socket.sendall(pack_ring())
+    assert not receiver.wait_asleep(20_000.0)
+    sender._socket.sendall(pack_ring())
+    waking = threading.Timer(0.05, lambda: sender.send(b"body"))
+    waking.start()
+    assert receiver.wait_asleep(30e6)
+    assert receiver.receive()[0] == b"body"
+    waking.join()
+
+
 def test_whoever_polls_takes_no_notice_of_rings(mail_pair: Pair) -> None:
     """One that is awake looks into the mailbox anyway; what follows them in the socket is a message."""
     sender, receiver = mail_pair

@@ -152,11 +152,12 @@ class Execution(msgspec.Struct, eq=False):
                 prefetcher.note_arrival(prefetched, payload)
             if self._created:
                 note_created(self._created)
+            started_ns, is_launched = reply.started_ns, type(reply) is m.Launched
+            finished_ns = client.await_end(connection, expected_us) if is_launched else reply.finished_ns
+            # A device that fails until then leaves the caller's containers as they are: the call is made in another way.
             if materials is not None:
                 for effect in plan.effects:
                     effect.apply(materials)
-            started_ns, is_launched = reply.started_ns, type(reply) is m.Launched
-            finished_ns = client.await_end(connection, expected_us) if is_launched else reply.finished_ns
         except WithdrawnError:
             self._take_back()
             raise

@@ -1,8 +1,8 @@
 """What client and server say to each other, one struct a message.
 
-Every request is answered by exactly one reply on the same connection; one that says `Launched` may turn out wrong, and
-another one follows. Tensor bytes travel beside a message as its
-payload. Identifiers of tensors are chosen by the client: a request that makes tensors names the first, `base_id`.
+Every request is answered by exactly one reply on the same connection, but that one of `Launched` is followed by one of
+`Failed` if the device fails before it ends. Tensor bytes travel beside a message as its payload. Identifiers of tensors are
+chosen by the client: a request that makes tensors names the first, `base_id`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whom an execution is for: it waits for that caller's word, leaves its result where it is wanted, and may say itself when it ends."""
+"""Whom an execution is for: it waits for that caller's word and leaves its result, and word of its end, where they are wanted."""
 
 from __future__ import annotations
 

@@ -45,8 +45,9 @@ class Compute:
     def replay(self, binding: Binding, inputs: Inputs, caller: Caller, *, fetches_first: bool) -> Results:
         """Run a plan on its inputs and return its results, which later replays leave alone; `await_results` has to follow.
 
-        Only what runs in the same order as every later replay may go on until then: others can begin before. Nothing that could be seen happens before the caller's `await_confirmation` returns; raises as that does. With
-        `fetches_first` the first result's elements come along.
+        Work may still be queued when this returns, if every later replay is queued behind it. Nothing that could be seen
+        happens before the caller's `await_confirmation` returns; raises as that does. With `fetches_first` the first
+        result's elements come along.
         """
         binding.prepare(inputs.weights, inputs.arguments, inputs.num_moves)
         caller.await_confirmation()

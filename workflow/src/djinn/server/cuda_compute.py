@@ -6,11 +6,13 @@ of their own, because nothing else may be queued on a stream that is being captu
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from typing import Any
 
 import torch
 
+from djinn.errors import DjinnError
 from djinn.memory import cuda_driver
 from djinn.server.binding import Binding
 from djinn.server.caller import Caller
@@ -22,6 +24,13 @@ from djinn.server.slots import Inputs
 from djinn.transport.mailbox import ENDED_AT_BYTES
 
 _Fetched = tuple[torch.Tensor, memoryview | None]
+
+
+class _Own(threading.local):
+    """What each thread that computes has of its own."""
+
+    def __init__(self) -> None:
+        self.computed = torch.cuda.Event()
 
 
 class CudaCompute(Compute):
@@ -44,7 +53,7 @@ class CudaCompute(Compute):
         self._num_graph_replays = 0
         self._plain_replays: Counter[str] = Counter()
         self._places = LockedPlaces()
-        self._computed = torch.cuda.Event()
+        self._own = _Own()
         self._can_announce = cuda_driver.can_write_to_host(self.device.index)
 
     def default_generator(self) -> torch.Generator:
@@ -66,7 +75,7 @@ class CudaCompute(Compute):
         if graph is not None:
             graph.launch(inputs, caller)
             fetched, is_announced = self._end(graph.outputs if fetches_first else [], caller)
-            results = graph.take_results()
+            results = self._take_results(graph)
         else:
             caller.await_confirmation()
             results = self._replay_calls(binding, inputs)
@@ -77,8 +86,8 @@ class CudaCompute(Compute):
         return results
 
     def await_results(self) -> None:
-        """Return when the event that follows the results has passed, or that of a later replay."""
-        self._computed.synchronize()
+        """Return when the event has passed that follows the results of this thread's last replay."""
+        self._own.computed.synchronize()
 
     def make_ready(self, binding: Binding) -> None:
         """Do nothing: a graph has outputs of its own, so another storage would be held in vain."""
@@ -145,7 +154,7 @@ class CudaCompute(Compute):
         # What comes to pinned memory has to be copied from there when it has come.
         is_in_place = copy is None or copy[1] is not None
         is_announced = self._can_announce and is_in_place and self._announce(caller)
-        self._computed.record(torch.cuda.current_stream(self.device))
+        self._own.computed.record(torch.cuda.current_stream(self.device))
         return copy, is_announced
 
     def _announce(self, caller: Caller) -> bool:
@@ -154,8 +163,19 @@ class CudaCompute(Compute):
         address = None if end is None else self._places.address(end[0])
         if end is None or address is None:
             return False
-        cuda_driver.write_number(self.device, address + ENDED_AT_BYTES, end[1])
-        return True
+        try:
+            cuda_driver.write_number(self.device, address + ENDED_AT_BYTES, end[1])
+        except DjinnError:  # a driver that says it can, and does not
+            self._can_announce = False
+        return self._can_announce
+
+    def _take_results(self, graph: Graph) -> Results:
+        try:
+            return graph.take_results()
+        except BaseException:  # there is no memory for copies
+            # The graph may write to the caller's memory still, who is told of this before it ends.
+            self.await_results()
+            raise
 
     def _begin_to_fetch(self, first: torch.Tensor, caller: Caller) -> _Fetched:
         """Queue a copy of the first output to where the caller wants it, or to pinned memory."""

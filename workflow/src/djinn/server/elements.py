@@ -76,7 +76,7 @@ def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def from_bytes(payload: memoryview | bytes, meta: TensorMeta) -> torch.Tensor:
-    """Return a host tensor over a payload, or over a copy of bytes, which nobody may write to."""
+    """Return a host tensor over a payload; over a copy if it is of bytes, as those cannot be written to."""
     if not payload:
         return torch.empty(meta.shape, dtype=meta.dtype)
     memory = bytearray(payload) if isinstance(payload, bytes) else payload

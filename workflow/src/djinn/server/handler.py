@@ -85,7 +85,7 @@ class Handler:
             return self._failed(error), b""
 
     def settle(self) -> m.Failed | None:
-        """Do what the last answer left to do, now that it was sent; return another one, if that was wrong."""
+        """Do what the last answer left to do, now that it was sent; return a second one if the device failed meanwhile."""
         self._lent = None
         error = self._plans.settle()
         return None if error is None else self._failed(error)

@@ -96,8 +96,6 @@ class Listener:
 
     def close(self) -> None:
         """Stop accepting and remove the Unix socket's file, unless another server's lies there meanwhile."""
-        # Which wakes whoever waits for a connection; closing alone would not.
-        self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         path = self.address.path
         if path is not None and self._file is not None and _identity(path) == self._file:

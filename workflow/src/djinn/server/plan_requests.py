@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from time import perf_counter_ns
 
 from djinn.errors import PlanError, UnknownPlanError
@@ -74,19 +75,23 @@ class PlanRequests:
         running = self._entrance.enter(
             request, request.input_ids, stored.session_ids, may_wait=not request.is_provisional
         )
+        executor = self._server.executor
         try:
             done = self._replay(request, stored)
+            reply = _reply(request, stored, done, running.restore_us)
         except BaseException:
             running.leave()
             raise
         settling.acquire()
-        if stored.binding.returned_inputs and self._server.executor.has_lost_inputs(stored, done):
+        if stored.binding.returned_inputs and executor.has_lost_inputs(stored, done):
             settling.release()
+            with suppress(Exception):  # what is announced still reads and writes, and nobody will be told how it ends
+                executor.await_results()
             running.leave()
             raise UnknownPlanError("A tensor that the plan returns was freed before its reply; plan the call again.")
         # It keeps the results until they were sent, whose memory the content is.
         self._unsettled = request, stored, done, running
-        return _reply(request, stored, done, running.restore_us)
+        return reply
 
     def settle(self) -> Exception | None:
         """Do what the last execution left to do, once its reply was sent; return why a device failed that was to end it."""
@@ -139,7 +144,9 @@ class PlanRequests:
         try:
             self._server.executor.await_results()
         except Exception as error:  # the client gets it; the server lives on
-            return error
+            # Unless the device failed later: the client has gone on, and would take it for the reply to its next request.
+            if not self._stream.is_end_told:
+                return error
         self._stream.note_end()
         return None
 

@@ -20,7 +20,8 @@ class TensorStore:
 
     Attributes:
         num_moves: how often tensors got other memory than they had.
-        computing: held by whoever computes with tensors.
+        computing: held by whoever tells the device to compute with tensors. What was launched may compute on without it: memory
+            that goes is unmapped behind what is queued, see `CudaVirtualMemory.unmap`.
     """
 
     def __init__(self, vmu: VirtualMemoryUnit, device: torch.device) -> None:

@@ -85,7 +85,7 @@ class TensorTable:
         """
         entries, tensor_ids = self._entries, range(base_id, base_id + count)
         if not entries.keys().isdisjoint(tensor_ids):
-            tensor_id = next(filter(entries.__contains__, tensor_ids))
+            tensor_id = next(filter(entries.__contains__, tensor_ids), base_id)  # it may be freed meanwhile
             raise PlanError(f"Tensor {tensor_id} exists already; use a new identifier.")
         if len(entries) + count > MAX_TENSORS:
             raise OutOfMemoryError(

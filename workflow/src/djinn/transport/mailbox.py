@@ -77,13 +77,18 @@ class Outbox(_Mailbox):
         return self._words[_AWAKE] != 0
 
     @property
+    def has_ended(self) -> bool:
+        """Whether a device has done what the last message announced, which the receiver can see from then on."""
+        return self._words[_ENDED] == self._words[_SENT]
+
+    @property
     def is_all_taken(self) -> bool:
         """Whether the receiver has taken every message."""
         return self._words[_TAKEN] == self._words[_SENT]
 
     @property
     def next_number(self) -> int:
-        """Number of the message that is sent next, whatever its way."""
+        """Number of the message that is sent next, be it here or through the socket."""
         return _after(self._words[_SENT])
 
     def count(self) -> None:

@@ -106,13 +106,24 @@ class Receiver:
             return True
         if inbox is not None and not inbox.falls_asleep(awaits_end=awaits_end):
             return True
-        poll = select.poll()
+        poll, deadline_ns = select.poll(), perf_counter_ns() + int(timeout_us * 1e3)
         poll.register(self._socket, select.POLLIN)
         try:
-            return bool(poll.poll(timeout_us / 1e3))
+            while poll.poll(max(0.0, (deadline_ns - perf_counter_ns()) / 1e6)):
+                # Before mailboxes are open nobody rings, and what comes may be a file, which a look at frames would swallow.
+                if inbox is None or self._reader.look() or self._is_there(inbox, awaits_end):
+                    return True
+            return False
+        except ConnectionFailedError:  # whoever receives is told so
+            return True
         finally:
             if inbox is not None:
                 inbox.wake()
+
+    @staticmethod
+    def _is_there(inbox: Inbox, awaits_end: bool) -> bool:
+        """Tell whether a ring was for something: one may come late, for what was seen before it."""
+        return inbox.has_next() or (awaits_end and inbox.has_ended())
 
     def has_ended(self) -> bool:
         """Tell whether the peer's device has done what the last message announced."""
@@ -125,6 +136,8 @@ class Receiver:
         """
         inbox, reader = self._inbox, self._reader
         while not self.has_ended():
+            if inbox is None and self._socket.fileno() < 0:  # another thread closed this end
+                raise ConnectionFailedError("The connection was closed in mid-call; call djinn.init() again.")
             if inbox is None:
                 raise ProtocolError(
                     "The peer announced what no device can report here; connect to one of this version."

@@ -88,10 +88,16 @@ class FramedStream(Receiver):
             return None
         return place, outbox.next_number
 
+    @property
+    def is_end_told(self) -> bool:
+        """Whether the device has told the peer that it did what the last message announced."""
+        return self._outbox is not None and self._outbox.has_ended
+
     def note_end(self) -> None:
         """Wake a peer that sleeps until the device has done what was announced, which it has; raises as `send` does."""
-        outbox = self._outbox
-        if outbox is not None and not outbox.is_peer_awake:
+        outbox, inbox = self._outbox, self._inbox
+        has_gone_on = inbox is not None and inbox.has_next()  # and sleeps until the reply to its next message
+        if outbox is not None and not (has_gone_on or outbox.is_peer_awake):
             try:
                 self._socket.sendall(_RING)
             except OSError as error:
