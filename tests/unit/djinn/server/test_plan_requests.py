@@ -63,6 +63,13 @@ def _request(handler: Handler, node: Any, *, shape: tuple[int, ...] = (2, 2), va
     return m.ExecutePlan(plan_id=planned.plan_id, input_ids=[], passed=[(0, content)], base_id=m.MAX_OUTPUTS)
 
 
+def _launched(handler: Handler) -> m.Launched:
+    """Have an execution launched, and return the reply, which is not sent yet."""
+    reply, _ = handler.answer(_request(handler, _NEGATE), _NOTHING)
+    assert isinstance(reply, m.Launched)
+    return reply
+
+
 def _settle(handler: Handler) -> tuple[threading.Thread, list[m.Failed | None]]:
     """Let a handler settle in a thread of its own, and return what it returns there."""
     settled: list[m.Failed | None] = []
@@ -114,8 +121,7 @@ def test_results_can_be_used_while_the_device_computes_them(
 ) -> None:
     """What other connections ask of it comes after them on the device; before they are registered nobody can ask."""
     handler, other = handlers
-    reply, _ = handler.answer(_request(handler, _NEGATE), _NOTHING)
-    assert isinstance(reply, m.Launched)
+    _launched(handler)
     got: list[bytes] = []
     download = m.Download(tensor_id=m.MAX_OUTPUTS)
     asking = threading.Thread(target=lambda: got.append(bytes(other.answer(download, _NOTHING)[1])))
@@ -175,9 +181,7 @@ def test_a_device_that_fails_is_told_of_in_a_second_reply(
 ) -> None:
     """The first one said that the execution had begun; nobody waits for its sessions or tensors any more."""
     handler, other = handlers
-    reply, _ = handler.answer(_request(handler, _NEGATE), _NOTHING)
-    assert isinstance(reply, m.Launched)
-    ends[0].send(encode(reply))
+    ends[0].send(encode(_launched(handler)))
     device.error = RuntimeError("the device is lost")
     device.ends.set()
     assert handler.settle() == m.Failed(error="RuntimeError", message="the device is lost")
@@ -190,9 +194,7 @@ def test_a_device_that_fails_after_it_said_so_is_not_told_of_again(
 ) -> None:
     """The client has gone on: a second reply would be taken for that to its next request."""
     handler, _ = handlers
-    reply, _ = handler.answer(_request(handler, _NEGATE), _NOTHING)
-    assert isinstance(reply, m.Launched)
-    ends[0].send(encode(reply))
+    ends[0].send(encode(_launched(handler)))
     device.later_error = RuntimeError("the device is lost")
     device.ends.set()
     assert handler.settle() is None
